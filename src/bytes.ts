@@ -1,0 +1,125 @@
+// Bytes in and out: a bounds-checked reader, a growing writer, constant-time equality and wiping.
+import { timingSafeEqual } from "node:crypto";
+
+/** Writes big-endian integers and byte strings into a buffer that grows. */
+export class ByteWriter {
+  #bytes = Buffer.alloc(256);
+  #length = 0;
+
+  #grow(count: number): number {
+    const at = this.#length;
+    this.#length += count;
+    if (this.#length > this.#bytes.length) {
+      const larger = Buffer.alloc(Math.max(this.#length, this.#bytes.length * 2));
+      this.#bytes.copy(larger, 0, 0, at);
+      this.#bytes = larger;
+    }
+    return at;
+  }
+  uint8(value: number): this {
+    const at = this.#grow(1);
+    this.#bytes.writeUInt8(value, at);
+    return this;
+  }
+  uint16(value: number): this {
+    const at = this.#grow(2);
+    this.#bytes.writeUInt16BE(value, at);
+    return this;
+  }
+  uint32(value: number): this {
+    const at = this.#grow(4);
+    this.#bytes.writeUInt32BE(value, at);
+    return this;
+  }
+  bytes(value: Uint8Array): this {
+    const at = this.#grow(value.length);
+    this.#bytes.set(value, at);
+    return this;
+  }
+  /** The bytes written so far, in memory of their own. */
+  finish(): Uint8Array {
+    const result = new Uint8Array(this.#length);
+    result.set(this.#bytes.subarray(0, this.#length));
+    return result;
+  }
+}
+
+/** Reads big-endian integers and byte strings; `fail` makes the error for a read past the end. */
+export class ByteReader {
+  readonly #bytes: Buffer;
+  readonly #fail: () => Error;
+  #position = 0;
+
+  constructor(bytes: Uint8Array, fail: () => Error) {
+    this.#bytes = asBuffer(bytes);
+    this.#fail = fail;
+  }
+  get remaining(): number {
+    return this.#bytes.length - this.#position;
+  }
+  #advance(count: number): number {
+    if (count > this.remaining) throw this.#fail();
+    const at = this.#position;
+    this.#position += count;
+    return at;
+  }
+  uint16(): number {
+    return this.#bytes.readUInt16BE(this.#advance(2));
+  }
+  uint32(): number {
+    return this.#bytes.readUInt32BE(this.#advance(4));
+  }
+  /** A view of the next `count` bytes, not a copy. */
+  bytes(count: number): Uint8Array {
+    const at = this.#advance(count);
+    return this.#bytes.subarray(at, at + count);
+  }
+}
+
+/** A Buffer over the same memory as `bytes`. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Compares in time that depends on the lengths alone. */
+export function equalConstantTime(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** Overwrites secret bytes with zeros. JavaScript may have copied them elsewhere: best effort. */
+export function wipe(...secrets: (Uint8Array | undefined)[]): void {
+  for (const secret of secrets) secret?.fill(0);
+}
+
+/** Zeroed memory of its own, never a slice of the shared pool, so that wiping it wipes all there is. */
+export function allocateSecret(length: number): Uint8Array {
+  return new Uint8Array(length);
+}
+
+/** Decodes UTF-8; undefined when the bytes are not valid UTF-8. */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Total length of some byte strings. */
+export function totalLength(parts: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  return length;
+}
+
+/** Copies `parts` one behind the other into memory of their own. */
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  const result = new Uint8Array(totalLength(parts));
+  let at = 0;
+  for (const part of parts) {
+    result.set(part, at);
+    at += part.length;
+  }
+  return result;
+}

@@ -1,0 +1,143 @@
+// What an engine is: AES-GCM over bytes, with nonces of 12 and tags of 16 bytes. It knows nothing of headers, keyrings
+// or S3. Frames are known only as far as a run of them must be sealed in one call: their layout on the wire, and an
+// AAD of a fixed prefix, the sequence number and the length.
+
+export const NONCE_LENGTH = 12;
+export const TAG_LENGTH = 16;
+
+/** Bytes a regular frame adds: sequence number (4), nonce (12), tag (16). */
+export const REGULAR_FRAME_OVERHEAD = 32;
+/** Bytes the final frame adds: marker (4), sequence number (4), nonce (12), length (4), tag (16). */
+export const FINAL_FRAME_OVERHEAD = 40;
+/** First four bytes of the final frame. */
+export const FINAL_FRAME_MARKER = 0xffffffff;
+/** As `finalLength` of a run: the run does not end the message. */
+export const NO_FINAL_FRAME = -1;
+/** Largest plaintext of one GCM call: 2^36 − 32 bytes. (SP 800-38D, 5.2.1.1) */
+export const MAX_GCM_LENGTH = 2 ** 36 - 32;
+
+/** Makes keys. Any object with this shape can be given as the `engine` option. */
+export interface Engine {
+  /** `native`, `node`, `web`, or the name of your own. */
+  readonly name: string;
+  /** What does the work inside, such as `vaes256` or `node:crypto`. */
+  readonly kernel: string;
+  /**
+   * Expands a key of 16, 24 or 32 bytes once, for many calls. The bytes are copied: the caller may wipe them as soon
+   * as this returns.
+   */
+  createKey(rawKey: Uint8Array): AeadKey;
+}
+
+/** One expanded AES-GCM key. */
+export interface AeadKey {
+  /** Returns ciphertext ‖ tag in memory that the caller owns. Never call twice with one nonce. */
+  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
+  /** Opens ciphertext ‖ tag. Returns the plaintext in memory that the caller owns, or null if it is not authentic. */
+  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null;
+  /** Seals and opens frames of one message under this key. */
+  frameCipher(format: FrameFormat): FrameCipher;
+  /** Starts sealing one message in pieces of any length. */
+  startSeal(nonce: Uint8Array, aad: Uint8Array): GcmSealer;
+  /** Starts opening one message in pieces of any length. */
+  startOpen(nonce: Uint8Array, aad: Uint8Array): GcmOpener;
+  /**
+   * Wipes the key. Calls that are under way finish first; calls after it throw. Must be called once by whoever called
+   * `createKey`.
+   */
+  dispose(): void;
+}
+
+/** What all frames of one message have in common. The engine copies it. */
+export interface FrameFormat {
+  /** Plaintext bytes of a regular frame. */
+  readonly frameLength: number;
+  /** AAD of a regular frame before its sequence number (4 bytes) and its length (8 bytes), both big-endian. */
+  readonly regularAadPrefix: Uint8Array;
+  /** The same for the final frame. */
+  readonly finalAadPrefix: Uint8Array;
+}
+
+/**
+ * Seals and opens runs of frames: `frameCount` regular frames numbered from `firstSequence` on and, unless
+ * `finalLength` is NO_FINAL_FRAME, the final frame behind them with `finalLength` bytes of plaintext (0 up to the
+ * frame length). The input is given as chunks, cut anywhere, whose lengths add up to exactly the run; the methods
+ * throw an internal error otherwise. On the wire:
+ *
+ *     regular: sequence u32 ‖ nonce 12 ‖ ciphertext ‖ tag 16
+ *     final:   FFFFFFFF ‖ sequence u32 ‖ nonce 12 ‖ length u32 ‖ ciphertext ‖ tag 16
+ *
+ * When sealing, the nonce is 8 zero bytes ‖ sequence u32. When opening, the stored nonce is used as it is.
+ */
+export interface FrameCipher {
+  /**
+   * Returns `headroom` bytes for the caller to fill, then the sealed frames, in memory that the caller owns. The chunks
+   * are not used after the call has returned.
+   */
+  seal(
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+    headroom: number,
+  ): Uint8Array;
+  /** Opens frames; sequence numbers, marker and final length must be as expected. Each byte is read once. */
+  open(
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): OpenedFrames;
+  /**
+   * Like `seal`, with the work on other threads; absent when the engine has none. The chunks are copied before the
+   * call returns.
+   */
+  sealAsync?(
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+    headroom: number,
+  ): Promise<Uint8Array>;
+  /** Like `open`, with the work on other threads; absent when the engine has none. */
+  openAsync?(
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): Promise<OpenedFrames>;
+}
+
+/** What came out of a run. */
+export interface OpenedFrames {
+  /** The plaintext of the verified frames before the first bad one, in memory that the caller owns. */
+  readonly plaintext: Uint8Array;
+  /** How many frames, the final one included, were verified. Less than asked for: the next one is not authentic. */
+  readonly verifiedCount: number;
+}
+
+/** Seals one GCM message in pieces; in total at most MAX_GCM_LENGTH bytes. */
+export interface GcmSealer {
+  /** Returns as many bytes of ciphertext as bytes were given, in memory that the caller owns. */
+  update(plaintext: Uint8Array): Uint8Array;
+  /** Returns the tag. Neither method may be called afterwards. */
+  final(): Uint8Array;
+}
+
+/** Opens one GCM message in pieces. */
+export interface GcmOpener {
+  /** Returns plaintext that is NOT verified: it must not leave the caller's hands before `final` returned true. */
+  update(ciphertext: Uint8Array): Uint8Array;
+  /** Compares the tag in constant time. Neither method may be called afterwards. */
+  final(tag: Uint8Array): boolean;
+}
+
+/** How the engine in use came to be chosen. */
+export interface EngineInfo {
+  readonly engine: string;
+  readonly kernel: string;
+  /** Instruction-set extensions found, when the engine can tell. */
+  readonly cpuFeatures: readonly string[];
+  /** One sentence per decision, such as why the native engine is not used. */
+  readonly reason: string;
+}

@@ -1,0 +1,66 @@
+// The one error class of this package and the closed list of its codes. Mistakes of the caller (wrong type, wrong
+// value of an argument) are TypeError and RangeError instead.
+
+/** What went wrong, as a stable word. Changing or removing one is a breaking change. */
+export type ErrorCode =
+  /** A tag, commitment or signature does not match. One text for all causes, so that it is no oracle. */
+  | "AUTHENTICATION_FAILED"
+  /** The input ends before the message does. */
+  | "TRUNCATED"
+  /** The input goes on after the message has ended. */
+  | "TRAILING_DATA"
+  /** The bytes are not a message header. */
+  | "INVALID_HEADER"
+  /** The metadata of an S3 object does not describe an encrypted object completely and without contradiction. */
+  | "INVALID_METADATA"
+  /** A known layout with a version, algorithm suite or feature that is not supported here. */
+  | "UNSUPPORTED"
+  /** The commitment policy, a key binding or another rule of the caller forbids the operation. */
+  | "POLICY"
+  /** A limit of `format/limits.ts`, of the caller or of AES-GCM would be exceeded. */
+  | "LIMIT_EXCEEDED"
+  /** No keyring could unwrap any encrypted data key; `cause` is an AggregateError of what each said. */
+  | "NO_DATA_KEY"
+  /** A key service failed or gave an answer that must not be trusted. */
+  | "KEY_SERVICE"
+  /** The encryption context is not the demanded one. */
+  | "CONTEXT_MISMATCH"
+  /** The S3 object is not encrypted, and returning it as it is would pass it off as authentic. */
+  | "NOT_ENCRYPTED"
+  /** The requested range lies outside the plaintext. */
+  | "RANGE_NOT_SATISFIABLE"
+  /** The engine or kernel that was asked for is absent or failed its self-test. */
+  | "ENGINE_UNAVAILABLE"
+  /** The caller aborted the operation. */
+  | "ABORTED";
+
+/** Everything the world can do to this package, as one class. Match on `code`, not on the message. */
+export class FramesealError extends Error {
+  override readonly name = "FramesealError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The error for every tag, commitment and signature mismatch: one text, no details. */
+export function notAuthentic(): FramesealError {
+  return new FramesealError("AUTHENTICATION_FAILED", "message is not authentic");
+}
+
+/** Wraps the reason of an aborted `signal`. */
+export function aborted(signal: AbortSignal): FramesealError {
+  return new FramesealError("ABORTED", "operation was aborted", { cause: signal.reason });
+}
+
+/** Throws ABORTED if `signal` has been aborted. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw aborted(signal);
+}
+
+/** True for an error of this package with `code`, also when it comes from another copy of the package. */
+export function hasCode(error: unknown, code: ErrorCode): boolean {
+  return error instanceof Error && error.name === "FramesealError" && "code" in error && error.code === code;
+}
