@@ -1,0 +1,45 @@
+// The public API, by name.
+
+export type {
+  AeadKey,
+  Engine,
+  EngineInfo,
+  FrameCipher,
+  FrameFormat,
+  GcmOpener,
+  GcmSealer,
+  OpenedFrames,
+} from "./engine/engine.ts";
+export { createEngine, engineInfo } from "./engine/select-engine.ts";
+export { type ErrorCode, FramesealError } from "./errors.ts";
+export type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
+export type { EncryptionContext } from "./format/encryption-context.ts";
+export type { MessageHeader, ReadLimits } from "./format/header.ts";
+export type { AlgorithmSuite, CommitmentPolicy } from "./format/suite.ts";
+export type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyring.ts";
+export { ciphertextLength, type LengthOptions, plaintextLength } from "./message/lengths.ts";
+export type { DecryptOptions } from "./message/open-message.ts";
+export type { EncryptOptions } from "./message/seal-message.ts";
+export { createDecryptStream, type DecryptStreamOptions } from "./stream/decrypt-stream.ts";
+export {
+  createEncryptStream,
+  type EncryptStreamOptions,
+  type PreparedMessage,
+  prepareMessage,
+} from "./stream/encrypt-stream.ts";
+export type { FrameTransform } from "./stream/frame-transform.ts";
+export {
+  type MessageReader,
+  type MessageSource,
+  type OpenMessageOptions,
+  openMessage,
+  type RangeStreamOptions,
+} from "./stream/message-reader.ts";
+export { decryptWebStream, encryptWebStream, type FrameTransformStream } from "./stream/web-streams.ts";
+export {
+  type BytesSource,
+  type DecryptedMessage,
+  decrypt,
+  encrypt,
+  inspectHeader,
+} from "./stream/whole-message.ts";

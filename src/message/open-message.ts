@@ -1,0 +1,211 @@
+// Turns a received header into a checked one and a cipher for its frames. Order of the checks: policy, context, data
+// key, commitment, header tag.
+import { equalConstantTime, wipe } from "../bytes.ts";
+import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
+import { selectEngine } from "../engine/select-engine.ts";
+import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import {
+  type EncryptionContext,
+  encodeEncryptionContext,
+  PUBLIC_KEY_CONTEXT_KEY,
+  RESERVED_KEY_PREFIX,
+} from "../format/encryption-context.ts";
+import { nonFramedAad } from "../format/frame.ts";
+import type { MessageHeader, ParsedHeader, ReadLimits } from "../format/header.ts";
+import {
+  type AlgorithmSuite,
+  type CommitmentPolicy,
+  checkPolicyName,
+  checkSuiteForReading,
+  DEFAULT_COMMITMENT_POLICY,
+} from "../format/suite.ts";
+import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { deriveKeys } from "./derive-keys.ts";
+import {
+  checkDataKey,
+  checkKeyring,
+  createFrameCipher,
+  createMessageKey,
+  headerAad,
+} from "./seal-message.ts";
+import { MessageVerifier } from "./signature.ts";
+
+/** How to decrypt. Only `keyring` is needed. */
+export interface DecryptOptions extends ReadLimits {
+  /** Unwraps the data key. */
+  readonly keyring: Keyring;
+  /**
+   * Pairs that the message must have. Pairs that its header does not store are taken as required ones, which only the
+   * header's tag can confirm.
+   */
+  readonly encryptionContext?: EncryptionContext | undefined;
+  readonly commitmentPolicy?: CommitmentPolicy | undefined;
+  /** Signed messages: verified at their end by default; `refuse` fails right after the header. */
+  readonly signedMessages?: "verify" | "refuse" | undefined;
+  /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
+  readonly engine?: string | Engine | undefined;
+  /** Runs of frames in work at a time on other threads, where the engine can do that; by default 2. */
+  readonly concurrency?: number | undefined;
+  /** Upper bound of the plaintext: more is an error. */
+  readonly plaintextLength?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A message whose header was verified. */
+export interface OpenedHeader {
+  readonly header: MessageHeader;
+  readonly headerLength: number;
+  readonly cipher: FrameCipher;
+  /** Present in signing suites; it has been given the header already. */
+  readonly verifier: MessageVerifier | undefined;
+  /** Opens the body of a message without frames; null if it is not authentic. */
+  openNonFramed(nonce: Uint8Array, sealed: Uint8Array): Uint8Array | null;
+  /** Tells the keyring how many bytes were opened. */
+  recordUse(plaintextLength: number): void;
+  /** Wipes the message key. Must be called once. */
+  dispose(): void;
+}
+
+/**
+ * Verifies a header.
+ * @throws FramesealError POLICY, CONTEXT_MISMATCH, INVALID_HEADER, NO_DATA_KEY, AUTHENTICATION_FAILED, ABORTED, and
+ * what the keyring throws
+ */
+export async function openHeader(parsed: ParsedHeader, options: DecryptOptions): Promise<OpenedHeader> {
+  const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
+  checkPolicyName(policy);
+  checkKeyring(options.keyring);
+  const { suite } = parsed;
+  checkSuiteForReading(suite, policy);
+  if (options.signedMessages === "refuse" && suite.signature !== "none")
+    throw new FramesealError("POLICY", "message is signed, and signed messages are refused here");
+  const verifier = createVerifier(suite, parsed.encryptionContext);
+  const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? {});
+  const fullContext: EncryptionContext = Object.assign(
+    Object.create(null),
+    parsed.encryptionContext,
+    required,
+  );
+  const engine = selectEngine(options.engine);
+  const request: DataKeyRequest = {
+    suite,
+    commitmentPolicy: policy,
+    encryptionContext: Object.freeze(fullContext),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  };
+  throwIfAborted(options.signal);
+  const dataKey = await unwrap(options.keyring, parsed, request);
+  let key: AeadKey;
+  try {
+    throwIfAborted(options.signal);
+    checkDataKey(dataKey, suite);
+    const derived = deriveKeys(suite, dataKey, parsed.messageId);
+    try {
+      if (!equalConstantTime(derived.commitment, parsed.commitment)) throw notAuthentic();
+      key = createMessageKey(engine, derived.messageKey());
+    } finally {
+      derived.dispose();
+    }
+  } finally {
+    wipe(dataKey);
+  }
+  try {
+    if (key.open(parsed.nonce, headerAad(parsed.body, required), parsed.tag) === null) throw notAuthentic();
+    verifier?.update(parsed.body);
+    if (suite.version === 1) verifier?.update(parsed.nonce);
+    verifier?.update(parsed.tag);
+    return {
+      header: publicHeader(parsed),
+      headerLength: parsed.length,
+      cipher: createFrameCipher(key, parsed),
+      verifier,
+      openNonFramed: (nonce, sealed) =>
+        key.open(nonce, nonFramedAad(parsed.messageId, sealed.length - 16), sealed),
+      recordUse: (length) => options.keyring.recordUse?.(request, length),
+      dispose: () => key.dispose(),
+    };
+  } catch (error) {
+    key.dispose();
+    throw error;
+  }
+}
+
+/** The part of a parsed header that callers see. */
+export function publicHeader(parsed: ParsedHeader): MessageHeader {
+  const {
+    version,
+    suite,
+    messageId,
+    encryptionContext,
+    encryptedDataKeys,
+    contentType,
+    frameLength,
+    commitment,
+  } = parsed;
+  return {
+    version,
+    suite,
+    messageId,
+    encryptionContext,
+    encryptedDataKeys,
+    contentType,
+    frameLength,
+    commitment,
+  };
+}
+
+function createVerifier(suite: AlgorithmSuite, context: EncryptionContext): MessageVerifier | undefined {
+  const publicKey = context[PUBLIC_KEY_CONTEXT_KEY];
+  if ((suite.signature === "none") !== (publicKey === undefined))
+    throw new FramesealError(
+      "INVALID_HEADER",
+      publicKey === undefined
+        ? "message is of a signing suite, but its header has no public key"
+        : "message is of a suite without signature, but its header has a public key",
+    );
+  if (suite.signature === "none" || publicKey === undefined) return undefined;
+  return new MessageVerifier(suite.signature, publicKey);
+}
+
+// Pairs stored in the header must be equal; the others are reproduced into the header's tag.
+function requiredContext(stored: EncryptionContext, demanded: EncryptionContext): EncryptionContext {
+  encodeEncryptionContext(demanded); // well-formed, or TypeError
+  const required: Record<string, string> = Object.create(null);
+  for (const [key, value] of Object.entries(demanded)) {
+    if (!Object.hasOwn(stored, key)) {
+      if (key.startsWith(RESERVED_KEY_PREFIX)) throw mismatch(key);
+      required[key] = value;
+    } else if (stored[key] !== value) throw mismatch(key);
+  }
+  return required;
+}
+
+function mismatch(key: string): FramesealError {
+  return new FramesealError(
+    "CONTEXT_MISMATCH",
+    `encryption context does not match: the message has another value for ${JSON.stringify(key)}`,
+  );
+}
+
+async function unwrap(keyring: Keyring, parsed: ParsedHeader, request: DataKeyRequest): Promise<Uint8Array> {
+  let dataKey: Uint8Array | null;
+  try {
+    dataKey = await keyring.unwrapDataKey(parsed.encryptedDataKeys, request);
+  } catch (error) {
+    if (error instanceof Error && error.name === "FramesealError") throw error;
+    throw noDataKey(parsed, [error]);
+  }
+  if (dataKey === null) throw noDataKey(parsed, []);
+  return dataKey;
+}
+
+function noDataKey(parsed: ParsedHeader, causes: unknown[]): FramesealError {
+  const providers = [...new Set(parsed.encryptedDataKeys.map((key) => JSON.stringify(key.providerId)))];
+  return new FramesealError(
+    "NO_DATA_KEY",
+    causes.length === 0
+      ? `no keyring has a key for this message: it is wrapped for key namespace ${providers.join(", ")}`
+      : "no keyring could unwrap a data key of this message",
+    { cause: new AggregateError(causes) },
+  );
+}

@@ -1,0 +1,335 @@
+// Joins keyring, suite and engine into one message to be written: header bytes, then frames. Nonces are frame numbers
+// under a key of this message alone, and they are handed out here.
+import { randomBytes } from "node:crypto";
+import { totalLength, wipe } from "../bytes.ts";
+import { type AeadKey, type Engine, type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
+import { selectEngine } from "../engine/select-engine.ts";
+import { FramesealError, throwIfAborted } from "../errors.ts";
+import {
+  checkCallerContext,
+  type EncryptionContext,
+  encodeEncryptionContext,
+  PUBLIC_KEY_CONTEXT_KEY,
+  splitContext,
+} from "../format/encryption-context.ts";
+import { encodeFooter } from "../format/footer.ts";
+import {
+  checkFrameLength,
+  finalAadPrefix,
+  footerLength,
+  layoutFromPlaintext,
+  messageLength,
+  regularAadPrefix,
+  tooManyFrames,
+} from "../format/frame.ts";
+import { encodeHeader, encodeHeaderBody, type MessageHeader } from "../format/header.ts";
+import {
+  DEFAULT_FRAME_LENGTH,
+  DEFAULT_MAX_ENCRYPTED_DATA_KEYS,
+  MAX_FRAME_COUNT_WRITTEN,
+} from "../format/limits.ts";
+import {
+  type AlgorithmSuite,
+  type CommitmentPolicy,
+  checkPolicyName,
+  checkSuiteForWriting,
+  DEFAULT_COMMITMENT_POLICY,
+  defaultSuite,
+  formatSuiteId,
+  suiteById,
+} from "../format/suite.ts";
+import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { deriveKeys } from "./derive-keys.ts";
+import { MessageSigner } from "./signature.ts";
+
+/** How to encrypt. Only `keyring` is needed. */
+export interface EncryptOptions {
+  /** Makes and wraps the data key. */
+  readonly keyring: Keyring;
+  /** Public pairs bound to the message; keys must not start with `aws-crypto-`. */
+  readonly encryptionContext?: EncryptionContext | undefined;
+  /** Keys of `encryptionContext` that are authenticated but not stored: the reader must know these pairs. */
+  readonly requiredEncryptionContextKeys?: readonly string[] | undefined;
+  /** Algorithm suite id, by default 0x0478 (0x0178 under FORBID_ENCRYPT_ALLOW_DECRYPT). */
+  readonly suite?: number | undefined;
+  /** Plaintext bytes of a frame: a multiple of 16 up to 64 MiB, by default 65,536. */
+  readonly frameLength?: number | undefined;
+  readonly commitmentPolicy?: CommitmentPolicy | undefined;
+  /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
+  readonly engine?: string | Engine | undefined;
+  /** Runs of frames in work at a time on other threads, where the engine can do that; by default 2. */
+  readonly concurrency?: number | undefined;
+  /** Refuses to write a header with more wrapped keys than this; by default 16. */
+  readonly maxEncryptedDataKeys?: number | undefined;
+  /** Raises or lowers the largest `frameLength`, by default 64 MiB. */
+  readonly maxFrameLength?: number | undefined;
+  /** Upper bound of the plaintext: one byte more is an error at once. */
+  readonly plaintextLength?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A message whose header is made and whose frames can be sealed in any order. Whoever holds one must take care that no
+ * frame number is sealed twice with different bytes: `MessageSealer` does for streams, the part ledger for uploads.
+ */
+export interface PreparedFrames {
+  readonly header: MessageHeader;
+  /** The whole header as written. */
+  readonly headerBytes: Uint8Array;
+  readonly cipher: FrameCipher;
+  /** Present in signing suites. */
+  readonly signer: MessageSigner | undefined;
+  /** The upper bound of the plaintext, if one was given. */
+  readonly plaintextBound: number;
+  /** Tells the keyring how many bytes were sealed, when that was not known before. */
+  recordUse(plaintextLength: number): void;
+  /** Wipes the message key. Must be called once. */
+  dispose(): void;
+}
+
+/**
+ * Makes the header of a new message.
+ * @throws TypeError, RangeError for options that are wrong
+ * @throws FramesealError POLICY, LIMIT_EXCEEDED, ABORTED, and what the keyring throws
+ */
+export async function prepareFrames(options: EncryptOptions): Promise<PreparedFrames> {
+  const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
+  checkPolicyName(policy);
+  const suite = options.suite === undefined ? defaultSuite(policy) : suiteById(options.suite);
+  checkSuiteForWriting(suite, policy);
+  const frameLength = options.frameLength ?? DEFAULT_FRAME_LENGTH;
+  checkFrameLength(frameLength, options.maxFrameLength);
+  const { plaintextLength } = options;
+  if (plaintextLength !== undefined) layoutFromPlaintext(plaintextLength, frameLength);
+  checkKeyring(options.keyring);
+  const callerContext: EncryptionContext = Object.assign(Object.create(null), options.encryptionContext);
+  checkCallerContext(callerContext);
+  const requiredKeys = new Set(options.requiredEncryptionContextKeys ?? []);
+  for (const key of requiredKeys)
+    if (!Object.hasOwn(callerContext, key))
+      throw new TypeError(`"requiredEncryptionContextKeys" expected keys of "encryptionContext", got ${key}`);
+  encodeEncryptionContext(callerContext); // its errors must come before any key is asked for
+  const engine = selectEngine(options.engine);
+  throwIfAborted(options.signal);
+
+  const signer = suite.signature === "none" ? undefined : new MessageSigner(suite.signature);
+  const fullContext: EncryptionContext =
+    signer === undefined
+      ? callerContext
+      : Object.assign(Object.create(null), callerContext, { [PUBLIC_KEY_CONTEXT_KEY]: signer.publicKey });
+  const request: DataKeyRequest = {
+    suite,
+    commitmentPolicy: policy,
+    encryptionContext: Object.freeze(fullContext),
+    ...(plaintextLength === undefined ? {} : { plaintextLength }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  };
+  const { dataKey, encryptedDataKeys } = await options.keyring.generateDataKey(request);
+  try {
+    throwIfAborted(options.signal);
+    checkDataKey(dataKey, suite);
+    const maxKeys = options.maxEncryptedDataKeys ?? DEFAULT_MAX_ENCRYPTED_DATA_KEYS;
+    if (encryptedDataKeys.length > maxKeys)
+      throw new FramesealError(
+        "LIMIT_EXCEEDED",
+        `keyring made ${encryptedDataKeys.length} encrypted data keys, at most ${maxKeys} are allowed`,
+      );
+    const messageId = freshMessageId(suite.messageIdLength);
+    const { selected: required, rest: stored } = splitContext(fullContext, requiredKeys);
+    const derived = deriveKeys(suite, dataKey, messageId);
+    try {
+      const header: MessageHeader = {
+        version: suite.version,
+        suite,
+        messageId,
+        encryptionContext: Object.freeze(stored),
+        encryptedDataKeys,
+        contentType: "framed",
+        frameLength,
+        commitment: derived.commitment,
+      };
+      const body = encodeHeaderBody(header);
+      const key = createMessageKey(engine, derived.messageKey());
+      const nonce = new Uint8Array(12); // frame numbers start at 1, so no frame has this nonce
+      const tag = key.seal(nonce, headerAad(body, required), new Uint8Array(0));
+      const headerBytes = encodeHeader(suite.version, body, nonce, tag);
+      const recordUse = (length: number): void => {
+        if (plaintextLength === undefined) options.keyring.recordUse?.(request, length);
+      };
+      return frames({ header, headerBytes, key, signer, plaintextLength, recordUse });
+    } finally {
+      derived.dispose();
+    }
+  } finally {
+    wipe(dataKey);
+  }
+}
+
+/** What the tag of the header covers: its bytes and the required pairs that are not stored in it. */
+export function headerAad(body: Uint8Array, required: EncryptionContext): Uint8Array {
+  return Buffer.concat([body, encodeEncryptionContext(required)]);
+}
+
+/** The frame cipher of a message under `key`. */
+export function createFrameCipher(key: AeadKey, header: MessageHeader): FrameCipher {
+  return key.frameCipher({
+    frameLength: header.frameLength,
+    regularAadPrefix: regularAadPrefix(header.messageId),
+    finalAadPrefix: finalAadPrefix(header.messageId),
+  });
+}
+
+/** Gives `rawKey` to the engine and wipes it. */
+export function createMessageKey(engine: Engine, rawKey: Uint8Array): AeadKey {
+  try {
+    return engine.createKey(rawKey);
+  } finally {
+    wipe(rawKey);
+  }
+}
+
+/** @throws FramesealError KEY_SERVICE if a keyring returned a data key that the suite cannot use */
+export function checkDataKey(dataKey: Uint8Array, suite: AlgorithmSuite): void {
+  if (dataKey.length !== suite.keyLength)
+    throw new FramesealError(
+      "KEY_SERVICE",
+      `keyring returned a data key of ${dataKey.length} bytes, suite ${formatSuiteId(suite.id)} needs ${suite.keyLength}`,
+    );
+}
+
+/** @throws TypeError if `keyring` does not look like one */
+export function checkKeyring(keyring: Keyring | undefined): void {
+  if (typeof keyring?.generateDataKey !== "function" || typeof keyring.unwrapDataKey !== "function")
+    throw new TypeError(`"keyring" expected a Keyring, got ${keyring === null ? "null" : typeof keyring}`);
+}
+
+function frames(parts: {
+  header: MessageHeader;
+  headerBytes: Uint8Array;
+  key: AeadKey;
+  signer: MessageSigner | undefined;
+  plaintextLength: number | undefined;
+  recordUse: (plaintextLength: number) => void;
+}): PreparedFrames {
+  const { header, headerBytes, key, signer, recordUse } = parts;
+  return {
+    header,
+    headerBytes,
+    cipher: createFrameCipher(key, header),
+    signer,
+    plaintextBound: parts.plaintextLength ?? Number.POSITIVE_INFINITY,
+    recordUse,
+    dispose: () => key.dispose(),
+  };
+}
+
+let previousMessageId: Uint8Array = new Uint8Array(0);
+
+// A generator that repeats itself or returns zeros must stop us: the message id separates the keys of messages.
+function freshMessageId(length: number): Uint8Array {
+  const messageId = new Uint8Array(randomBytes(length));
+  const repeated = Buffer.compare(messageId.subarray(0, 16), previousMessageId.subarray(0, 16)) === 0;
+  if (repeated || messageId.every((byte) => byte === 0))
+    throw new Error("internal error: the random generator does not work");
+  previousMessageId = messageId;
+  return messageId;
+}
+
+/**
+ * Seals the frames of one message in order, each number once. Outputs of the `…Async` methods belong in the order of
+ * the calls.
+ */
+export class MessageSealer {
+  readonly #frames: PreparedFrames;
+  readonly #frameLength: number;
+  #nextSequence = 1;
+  #sealedLength = 0;
+  #ended = false;
+
+  constructor(frames: PreparedFrames) {
+    this.#frames = frames;
+    this.#frameLength = frames.header.frameLength;
+  }
+
+  get header(): MessageHeader {
+    return this.#frames.header;
+  }
+  get headerLength(): number {
+    return this.#frames.headerBytes.length;
+  }
+  /** True if `sealAsync` works on other threads. Signed messages are hashed in order and stay on this one. */
+  get parallel(): boolean {
+    return this.#frames.cipher.sealAsync !== undefined && this.#frames.signer === undefined;
+  }
+  /** Exact length of the message for a plaintext of this length. */
+  messageLength(plaintextLength: number): number {
+    const { suite, frameLength } = this.header;
+    return messageLength(plaintextLength, { headerLength: this.headerLength, frameLength, suite });
+  }
+  /** @throws FramesealError LIMIT_EXCEEDED if `length` more bytes would exceed the announced bound */
+  checkBound(length: number): void {
+    if (this.#sealedLength + length > this.#frames.plaintextBound)
+      throw new FramesealError(
+        "LIMIT_EXCEEDED",
+        `plaintext is longer than the announced ${this.#frames.plaintextBound} bytes`,
+      );
+  }
+
+  /**
+   * Seals `frameCount` whole frames, and the final one of `finalLength` bytes behind them unless that is
+   * NO_FINAL_FRAME. The first output starts with the header, the last ends with the footer.
+   */
+  seal(chunks: readonly Uint8Array[], frameCount: number, finalLength: number): Uint8Array {
+    const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
+    const sealed = this.#frames.cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    return this.#complete(sealed, headroom, finalLength);
+  }
+
+  /** As `seal`, on other threads where the engine can. The chunks are copied before this returns. */
+  async sealAsync(
+    chunks: readonly Uint8Array[],
+    frameCount: number,
+    finalLength: number,
+  ): Promise<Uint8Array> {
+    const { cipher } = this.#frames;
+    if (!this.parallel || cipher.sealAsync === undefined) return this.seal(chunks, frameCount, finalLength);
+    const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
+    const sealed = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
+    return this.#complete(sealed, headroom, finalLength);
+  }
+
+  #claim(frameCount: number, finalLength: number): { firstSequence: number; headroom: number } {
+    if (this.#ended) throw new Error("internal error: the message has ended");
+    const firstSequence = this.#nextSequence;
+    const last = firstSequence + frameCount - (finalLength === NO_FINAL_FRAME ? 1 : 0);
+    // The last number is kept for a final frame.
+    const max = MAX_FRAME_COUNT_WRITTEN - (finalLength === NO_FINAL_FRAME ? 1 : 0);
+    if (last > max) throw tooManyFrames(this.#frameLength);
+    const length = frameCount * this.#frameLength + Math.max(0, finalLength);
+    this.checkBound(length);
+    this.#nextSequence = last + 1;
+    this.#sealedLength += length;
+    this.#ended = finalLength !== NO_FINAL_FRAME;
+    return { firstSequence, headroom: firstSequence === 1 ? this.headerLength : 0 };
+  }
+
+  #complete(sealed: Uint8Array, headroom: number, finalLength: number): Uint8Array {
+    if (headroom > 0) sealed.set(this.#frames.headerBytes);
+    if (finalLength !== NO_FINAL_FRAME) this.#frames.recordUse(this.#sealedLength);
+    const { signer } = this.#frames;
+    if (signer === undefined) return sealed;
+    signer.update(sealed);
+    if (finalLength === NO_FINAL_FRAME) return sealed;
+    const footer = encodeFooter(signer.sign());
+    if (footer.length !== footerLength(this.header.suite)) throw new Error("internal error: footer length");
+    const message = new Uint8Array(totalLength([sealed, footer]));
+    message.set(sealed);
+    message.set(footer, sealed.length);
+    return message;
+  }
+
+  /** Wipes the message key. Calls under way finish first. */
+  dispose(): void {
+    this.#frames.dispose();
+  }
+}

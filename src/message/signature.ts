@@ -1,0 +1,149 @@
+// ECDSA over a whole message, for the signing suites. The hash runs beside the frames; the DER signature gets a fixed
+// length, so that the length of a message is known before its first byte.
+import { createECDH, createHash, createPublicKey, createVerify, type ECDH, randomBytes } from "node:crypto";
+import { wipe } from "../bytes.ts";
+import { FramesealError } from "../errors.ts";
+import type { AlgorithmSuite, Curve } from "../format/suite.ts";
+
+type SignatureSuite = Exclude<AlgorithmSuite["signature"], "none">;
+
+interface CurveParameters {
+  readonly opensslName: string;
+  readonly order: bigint;
+  readonly coordinateLength: number;
+  /** The commonest DER length, which AWS's SDKs fix too. */
+  readonly signatureLength: number;
+  /** SubjectPublicKeyInfo before a compressed point. (RFC 5480) */
+  readonly spkiPrefix: string;
+}
+
+const curves: Readonly<Record<Curve, CurveParameters>> = {
+  "P-256": {
+    opensslName: "prime256v1",
+    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+    coordinateLength: 32,
+    signatureLength: 71,
+    spkiPrefix: "3039301306072a8648ce3d020106082a8648ce3d030107032200",
+  },
+  "P-384": {
+    opensslName: "secp384r1",
+    order:
+      0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+    coordinateLength: 48,
+    signatureLength: 103,
+    spkiPrefix: "3046301006072a8648ce3d020106052b81040022033200",
+  },
+};
+
+/** Signs one message with a key pair of its own. */
+export class MessageSigner {
+  /** Base64 of the compressed public point, for the encryption context. */
+  readonly publicKey: string;
+  readonly #curve: CurveParameters;
+  readonly #hash;
+  readonly #key: ECDH;
+
+  constructor(suite: SignatureSuite) {
+    this.#curve = curves[suite.curve];
+    this.#hash = createHash(suite.hash);
+    this.#key = createECDH(this.#curve.opensslName);
+    this.publicKey = this.#key.generateKeys("base64", "compressed");
+  }
+
+  /** Adds the next bytes of the message. */
+  update(bytes: Uint8Array): void {
+    this.#hash.update(bytes);
+  }
+
+  /**
+   * Returns the DER signature, 71 or 103 bytes. node:crypto signs no finished hash, and hashing again would need the
+   * whole message again, so the equation s = (z + r·d) / k is solved here (SEC 1, 4.1.3); OpenSSL makes k and r = x(k·G).
+   * Both sides of the fraction are multiplied by a random number, so that the time big integers take tells nothing.
+   */
+  sign(): Uint8Array {
+    const { order, coordinateLength, signatureLength, opensslName } = this.#curve;
+    const z = toBigInt(this.#hash.digest()) % order; // hash length = order length in both suites
+    const privateKey = this.#key.getPrivateKey();
+    const d = toBigInt(privateKey);
+    wipe(privateKey);
+    for (;;) {
+      const nonce = createECDH(opensslName);
+      const r = toBigInt(nonce.generateKeys().subarray(1, 1 + coordinateLength)) % order;
+      const nonceBytes = nonce.getPrivateKey();
+      const k = toBigInt(nonceBytes);
+      wipe(nonceBytes);
+      const blind = (toBigInt(randomBytes(coordinateLength + 8)) % (order - 1n)) + 1n;
+      const blindedKey = (blind * d) % order;
+      const numerator = (blind * z + r * blindedKey) % order;
+      const s = (numerator * invert((blind * k) % order, order)) % order;
+      if (r === 0n || s === 0n) continue;
+      // (r, s) and (r, n − s) are both valid: one of them often has the right length.
+      for (const candidate of [s, order - s]) {
+        const der = encodeDer(r, candidate);
+        if (der.length === signatureLength) return der;
+      }
+    }
+  }
+}
+
+/** Verifies the signature of one message. */
+export class MessageVerifier {
+  readonly #verify;
+  readonly #key;
+
+  /**
+   * @param publicKey the Base64 text from the encryption context
+   * @throws FramesealError INVALID_HEADER if it is not a compressed point of the suite's curve
+   */
+  constructor(suite: SignatureSuite, publicKey: string) {
+    const { spkiPrefix, coordinateLength } = curves[suite.curve];
+    const point = Buffer.from(publicKey, "base64");
+    try {
+      if (point.length !== coordinateLength + 1 || point.toString("base64") !== publicKey)
+        throw new RangeError("not a compressed point in Base64");
+      const spki = Buffer.concat([Buffer.from(spkiPrefix, "hex"), point]);
+      this.#key = createPublicKey({ key: spki, format: "der", type: "spki" });
+    } catch (cause) {
+      throw new FramesealError("INVALID_HEADER", "public key in the encryption context is invalid", {
+        cause,
+      });
+    }
+    this.#verify = createVerify(suite.hash);
+  }
+
+  /** Adds the next bytes of the message, as received. */
+  update(bytes: Uint8Array): void {
+    this.#verify.update(bytes);
+  }
+
+  /** True if `signature` (DER) is one of all bytes added. May be called once. */
+  verify(signature: Uint8Array): boolean {
+    return this.#verify.verify(this.#key, signature);
+  }
+}
+
+function toBigInt(bytes: Uint8Array): bigint {
+  return BigInt(`0x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")}`);
+}
+
+function invert(value: bigint, modulus: bigint): bigint {
+  let [a, b, x, y] = [value, modulus, 1n, 0n];
+  while (b !== 0n) {
+    const quotient = a / b;
+    [a, b] = [b, a - quotient * b];
+    [x, y] = [y, x - quotient * y];
+  }
+  return ((x % modulus) + modulus) % modulus;
+}
+
+function encodeDer(r: bigint, s: bigint): Uint8Array {
+  const integers = Buffer.concat([encodeDerInteger(r), encodeDerInteger(s)]);
+  return Buffer.concat([Buffer.of(0x30, integers.length), integers]); // at most 102 bytes: short form
+}
+
+function encodeDerInteger(value: bigint): Buffer {
+  const hex = value.toString(16);
+  const digits = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
+  const padding = (digits[0] ?? 0) >= 0x80 ? Buffer.of(0) : Buffer.alloc(0);
+  return Buffer.concat([Buffer.of(0x02, padding.length + digits.length), padding, digits]);
+}

@@ -1,0 +1,56 @@
+// The public encrypting Transform.
+import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import { FrameTransform, type StreamOptions } from "./frame-transform.ts";
+import { MessageEncryptor } from "./message-encryptor.ts";
+
+/** Options of a stream that encrypts. */
+export type EncryptStreamOptions = EncryptOptions & StreamOptions;
+
+/**
+ * Returns a Transform from plaintext to one message. Errors of the stream are FramesealErrors as `encrypt` throws them.
+ * Memory is bounded by a few runs of frames (1 MiB each), whatever the length of the input.
+ */
+export function createEncryptStream(options: EncryptStreamOptions): FrameTransform {
+  return new FrameTransform(
+    (emit, stream) => new MessageEncryptor(options, emit, (header) => stream.emit("header", header)),
+    options,
+  );
+}
+
+/** A message whose header is made, so that its exact length can be announced before its first byte. */
+export interface PreparedMessage {
+  /** Bytes of the header with its authentication. */
+  readonly headerLength: number;
+  /** Exact length of the message for a plaintext of `plaintextLength` bytes. */
+  ciphertextLength(plaintextLength: number): number;
+  /** The stream that writes this message. May be called once; the stream then owns the key. */
+  createEncryptStream(): FrameTransform;
+  /** Wipes the key of a message that will not be written. Not needed after `createEncryptStream`. */
+  dispose(): void;
+}
+
+/**
+ * Asks the keyring for a data key and makes the header.
+ * @throws what `encrypt` throws before its first byte
+ */
+export async function prepareMessage(options: EncryptStreamOptions): Promise<PreparedMessage> {
+  const sealer = new MessageSealer(await prepareFrames(options));
+  let used = false;
+  return {
+    headerLength: sealer.headerLength,
+    ciphertextLength: (plaintextLength) => sealer.messageLength(plaintextLength),
+    createEncryptStream() {
+      if (used) throw new Error("a prepared message can be encrypted only once");
+      used = true;
+      return new FrameTransform(
+        (emit, stream) =>
+          new MessageEncryptor(options, emit, (header) => stream.emit("header", header), sealer),
+        options,
+      );
+    },
+    dispose() {
+      if (!used) sealer.dispose();
+      used = true;
+    },
+  };
+}

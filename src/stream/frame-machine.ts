@@ -1,0 +1,74 @@
+// The lifecycle that both directions and both kinds of stream share: bytes are absorbed, results go out in order, a
+// reader that is slow is waited for, and a failure is final. Knows no cryptography.
+
+/** Takes a result; returns a promise when it must be waited for before more may come. */
+export type Emit = (bytes: Uint8Array) => void | Promise<void>;
+
+/** What a stream feeds. One call at a time; after an error only `dispose` may follow. */
+export interface FrameMachine {
+  /** Prepares keys. */
+  start(): Promise<void>;
+  /** Takes a chunk. It is not used after the call, or the promise it returns, has completed. */
+  absorb(chunk: Uint8Array): void | Promise<void>;
+  /** The input has ended. */
+  finish(): Promise<void>;
+  /** Wipes keys after work in flight has ended. Safe at any time, more than once. */
+  dispose(): Promise<void>;
+}
+
+/** Plaintext bytes gathered into one call of the engine: large enough that its fixed cost vanishes. */
+export const RUN_LENGTH = 1024 * 1024;
+/** Runs in work at a time when the caller does not say otherwise. */
+export const DEFAULT_CONCURRENCY = 2;
+/** Below this many bytes a run is sealed on the calling thread: a round trip to another costs more. */
+export const MIN_ASYNC_RUN_LENGTH = 256 * 1024;
+
+/** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
+export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1024)
+    throw new RangeError(`"concurrency" expected a whole number from 1 to 1024, got ${concurrency}`);
+  return concurrency;
+}
+
+/** Emits results in the order they were added, with a bounded number in work. */
+export class RunQueue {
+  readonly #emit: Emit;
+  readonly #limit: number;
+  #tail: Promise<void> = Promise.resolve();
+  #waiting: Promise<void>[] = [];
+
+  constructor(emit: Emit, limit: number) {
+    this.#emit = emit;
+    this.#limit = limit;
+  }
+
+  /**
+   * Adds a result or a promise of one; `afterwards` is called when it has been emitted and may throw. Wait for what
+   * this returns before adding more.
+   */
+  add(result: Uint8Array | Promise<Uint8Array>, afterwards?: () => void): void | Promise<void> {
+    if (this.#waiting.length === 0 && result instanceof Uint8Array) {
+      const wait = this.#emit(result);
+      return wait === undefined ? afterwards?.() : wait.then(afterwards);
+    }
+    const done = Promise.all([this.#tail, result]).then(async ([, bytes]) => {
+      await this.#emit(bytes);
+      afterwards?.();
+      this.#waiting.shift();
+    });
+    done.catch(() => {}); // reported by whoever waits next
+    this.#tail = done;
+    this.#waiting.push(done);
+    if (this.#waiting.length >= this.#limit) return this.#waiting[0];
+  }
+
+  /** Resolves when everything added has been emitted. */
+  drain(): void | Promise<void> {
+    if (this.#waiting.length > 0) return this.#tail;
+  }
+
+  /** Resolves when nothing is in work any more, whether it failed or not. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#waiting);
+  }
+}

@@ -1,0 +1,94 @@
+// A Transform around a FrameMachine: backpressure, abort, errors and destruction. Knows no cryptography.
+import { Transform, type TransformCallback } from "node:stream";
+import { aborted } from "../errors.ts";
+import type { Emit, FrameMachine } from "./frame-machine.ts";
+
+/** What both directions take besides their message options. */
+export interface StreamOptions {
+  /** Bytes the readable side buffers before it waits for its reader; by default 1 MiB. */
+  readonly highWaterMark?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
+
+/**
+ * The stream that `createEncryptStream` and `createDecryptStream` return. It emits `header` with the MessageHeader once
+ * that is made or verified. Chunks that are written are borrowed until their callback; chunks that are read belong to
+ * the reader. It has no `length`, `size` or `path`, which uploaders would mistake for those of the data.
+ */
+export class FrameTransform extends Transform {
+  readonly #machine: FrameMachine;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => {
+    if (this.#signal !== undefined) this.destroy(aborted(this.#signal));
+  };
+  #work: void | Promise<void> = undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(createMachine: (emit: Emit, stream: FrameTransform) => FrameMachine, options: StreamOptions) {
+    const highWaterMark = options.highWaterMark ?? DEFAULT_HIGH_WATER_MARK;
+    super({
+      readableHighWaterMark: highWaterMark,
+      writableHighWaterMark: highWaterMark,
+      decodeStrings: true,
+    });
+    this.#machine = createMachine((bytes) => this.#emitBytes(bytes), this);
+    this.#signal = options.signal;
+    if (this.#signal?.aborted) process.nextTick(this.#onAbort);
+    else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  override _construct(done: (error?: Error | null) => void): void {
+    // Deferred: the subclass fields of a machine made in the constructor must exist first.
+    process.nextTick(() => {
+      this.#work = this.#machine.start();
+      this.#work.then(() => done(), done);
+    });
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    // A throw would escape from the caller's write().
+    try {
+      const work = this.#machine.absorb(chunk);
+      if (work === undefined) done();
+      else {
+        this.#work = work;
+        work.then(() => done(), done);
+      }
+    } catch (error) {
+      done(error as Error);
+    }
+  }
+
+  override _flush(done: TransformCallback): void {
+    const work = this.#machine.finish();
+    this.#work = work;
+    work.then(() => done(), done);
+  }
+
+  override _read(size: number): void {
+    this.#resume();
+    super._read(size);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#resume();
+    const settled = Promise.allSettled([this.#work, this.#machine.dispose()]);
+    void settled.then(() => done(error));
+  }
+
+  #emitBytes(bytes: Uint8Array): void | Promise<void> {
+    if (bytes.length === 0 || this.destroyed || this.push(bytes)) return;
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #resume(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}

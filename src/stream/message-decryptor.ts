@@ -1,0 +1,270 @@
+// One message in chunks of any size -> verified plaintext. Nothing leaves before the tag of its frame was verified; of
+// a signed message the final frame waits for the signature.
+import { asBuffer } from "../bytes.ts";
+import { FINAL_FRAME_MARKER, NO_FINAL_FRAME, type OpenedFrames } from "../engine/engine.ts";
+import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { signatureLengthOf } from "../format/footer.ts";
+import {
+  FINAL_OVERHEAD,
+  FINAL_PREFIX_LENGTH,
+  NON_FRAMED_OVERHEAD,
+  REGULAR_OVERHEAD,
+} from "../format/frame.ts";
+import { HeaderParser, readLimits, truncatedHeader } from "../format/header.ts";
+import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
+import {
+  checkConcurrency,
+  type Emit,
+  type FrameMachine,
+  MIN_ASYNC_RUN_LENGTH,
+  RUN_LENGTH,
+  RunQueue,
+} from "./frame-machine.ts";
+import type { OnHeader } from "./message-encryptor.ts";
+import { Window } from "./window.ts";
+
+type State = "header" | "frames" | "non-framed" | "footer" | "ended";
+
+/** Decrypts one message. */
+export class MessageDecryptor implements FrameMachine {
+  readonly #options: DecryptOptions;
+  readonly #onHeader: OnHeader;
+  readonly #parser: HeaderParser;
+  readonly #window = new Window();
+  readonly #queue: RunQueue;
+  readonly #maxPlaintextLength: number;
+  #state: State = "header";
+  #opened: OpenedHeader | undefined;
+  #nextSequence = 1;
+  #plaintextLength = 0;
+  /** Verified plaintext of a signed message that waits for the signature. */
+  #withheld: Uint8Array = new Uint8Array(0);
+  #disposed = false;
+
+  constructor(options: DecryptOptions, emit: Emit, onHeader: OnHeader) {
+    this.#options = options;
+    this.#onHeader = onHeader;
+    this.#parser = new HeaderParser(options);
+    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
+    this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
+  }
+
+  async start(): Promise<void> {}
+
+  absorb(chunk: Uint8Array): void | Promise<void> {
+    throwIfAborted(this.#options.signal);
+    if (this.#state === "header") return this.#absorbHeader(chunk);
+    this.#window.push(chunk);
+    return this.#advance();
+  }
+
+  #absorbHeader(chunk: Uint8Array): void | Promise<void> {
+    const rest = chunk.subarray(this.#parser.push(chunk));
+    const parsed = this.#parser.header;
+    if (parsed === undefined) return;
+    return openHeader(parsed, this.#options).then((opened) => {
+      this.#opened = opened;
+      if (this.#disposed) return opened.dispose();
+      this.#state = parsed.contentType === "framed" ? "frames" : "non-framed";
+      this.#onHeader(opened.header);
+      this.#window.push(rest);
+      return this.#advance();
+    });
+  }
+
+  /** Works on what is in the window until more is needed. */
+  #advance(): void | Promise<void> {
+    for (;;) {
+      const wait = this.#step();
+      if (wait === "more") return this.#window.hold();
+      if (wait !== undefined)
+        return wait.then(() => {
+          if (!this.#disposed) return this.#advance();
+        });
+    }
+  }
+
+  /** One step: a promise to wait for, nothing when it can go on at once, or "more" when bytes are missing. */
+  #step(): void | Promise<void> | "more" {
+    switch (this.#state) {
+      case "frames":
+        return this.#stepFrames();
+      case "non-framed":
+        return this.#stepNonFramed();
+      case "footer":
+        return this.#stepFooter();
+      default:
+        if (this.#window.length > 0)
+          throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
+        return "more";
+    }
+  }
+
+  #stepFrames(): void | Promise<void> | "more" {
+    const { header } = this.#openedHeader();
+    const { frameLength } = header;
+    const regularLength = frameLength + REGULAR_OVERHEAD;
+    const maxCount = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
+    const available = this.#window.length;
+    let frameCount = 0;
+    let length = 0;
+    while (frameCount < maxCount && length + 4 <= available) {
+      if (this.#window.uint32(length) === FINAL_FRAME_MARKER) {
+        const finalLength = this.#finalLength(length, available);
+        if (finalLength === undefined || length + FINAL_OVERHEAD + finalLength > available) break;
+        return this.#openFinal(frameCount, length + FINAL_OVERHEAD + finalLength, finalLength);
+      }
+      if (length + regularLength > available) break;
+      frameCount += 1;
+      length += regularLength;
+    }
+    if (frameCount === 0) return "more";
+    return this.#releaseRun(frameCount, length, NO_FINAL_FRAME);
+  }
+
+  // The length field of a final frame at `offset`, once it has arrived.
+  #finalLength(offset: number, available: number): number | undefined {
+    if (offset + FINAL_PREFIX_LENGTH > available) return undefined;
+    const finalLength = this.#window.uint32(offset + FINAL_PREFIX_LENGTH - 4);
+    if (finalLength > this.#openedHeader().header.frameLength) throw notAuthentic();
+    return finalLength;
+  }
+
+  #openFinal(frameCount: number, length: number, finalLength: number): void | Promise<void> {
+    if (this.#openedHeader().verifier === undefined) {
+      this.#state = "ended";
+      return this.#releaseRun(frameCount, length, finalLength);
+    }
+    if (frameCount > 0)
+      return this.#releaseRun(frameCount, length - FINAL_OVERHEAD - finalLength, NO_FINAL_FRAME);
+    const { firstSequence, chunks } = this.#claim(0, length, finalLength);
+    const final = this.#openedHeader().cipher.open(chunks, firstSequence, 0, finalLength);
+    this.#window.drop(length);
+    if (final.verifiedCount !== 1) throw notAuthentic();
+    this.#withheld = final.plaintext;
+    this.#state = "footer";
+  }
+
+  /**
+   * Opens the first `length` bytes of the window, which hold whole frames, and releases them. If one is not authentic,
+   * the verified frames before it are released, then the stream fails.
+   */
+  #releaseRun(frameCount: number, length: number, finalLength: number): void | Promise<void> {
+    const { cipher, verifier } = this.#openedHeader();
+    const { firstSequence, chunks, plaintextLength } = this.#claim(frameCount, length, finalLength);
+    const expected = frameCount + (finalLength === NO_FINAL_FRAME ? 0 : 1);
+    const check = (opened: OpenedFrames): void => {
+      if (opened.verifiedCount !== expected) throw notAuthentic();
+    };
+    if (cipher.openAsync !== undefined && verifier === undefined && plaintextLength >= MIN_ASYNC_RUN_LENGTH) {
+      const run = cipher.openAsync(chunks, firstSequence, frameCount, finalLength);
+      this.#window.drop(length);
+      let opened: OpenedFrames = { plaintext: new Uint8Array(0), verifiedCount: 0 };
+      const plaintext = run.then((result) => {
+        opened = result;
+        return result.plaintext;
+      });
+      return this.#queue.add(plaintext, () => check(opened));
+    }
+    const opened = cipher.open(chunks, firstSequence, frameCount, finalLength);
+    this.#window.drop(length);
+    return this.#queue.add(opened.plaintext, () => check(opened));
+  }
+
+  // Takes the numbers of the next frames and checks them and their length against the limits.
+  #claim(frameCount: number, length: number, finalLength: number) {
+    const { header, verifier } = this.#openedHeader();
+    const firstSequence = this.#nextSequence;
+    const isFinal = finalLength !== NO_FINAL_FRAME;
+    const lastSequence = firstSequence + frameCount - (isFinal ? 0 : 1);
+    // A regular frame cannot have the last number: it would read as the marker.
+    if (lastSequence > MAX_FRAME_COUNT_READ - (isFinal ? 0 : 1))
+      throw new FramesealError("LIMIT_EXCEEDED", `message has more than ${MAX_FRAME_COUNT_READ} frames`);
+    const plaintextLength = frameCount * header.frameLength + Math.max(0, finalLength);
+    this.#countPlaintext(plaintextLength);
+    this.#nextSequence = lastSequence + 1;
+    const chunks = this.#window.slices(0, length);
+    if (verifier !== undefined) for (const chunk of chunks) verifier.update(chunk);
+    return { firstSequence, chunks, plaintextLength };
+  }
+
+  #countPlaintext(length: number): void {
+    this.#plaintextLength += length;
+    if (this.#plaintextLength > this.#maxPlaintextLength)
+      throw new FramesealError(
+        "LIMIT_EXCEEDED",
+        `plaintext is longer than the allowed ${this.#maxPlaintextLength} bytes`,
+      );
+  }
+
+  #stepNonFramed(): void | Promise<void> | "more" {
+    const { openNonFramed, verifier } = this.#openedHeader();
+    const window = this.#window;
+    if (window.length < 20) return "more";
+    const length = window.uint32(12) * 2 ** 32 + window.uint32(16);
+    const { maxNonFramedLength } = readLimits(this.#options);
+    if (length > maxNonFramedLength)
+      throw new FramesealError(
+        "LIMIT_EXCEEDED",
+        `message without frames has ${length} bytes, at most ${maxNonFramedLength} are allowed`,
+      );
+    this.#plaintextLength = 0;
+    this.#countPlaintext(length);
+    if (window.length < length + NON_FRAMED_OVERHEAD) return "more";
+    const body = Buffer.concat(window.slices(0, length + NON_FRAMED_OVERHEAD));
+    window.drop(body.length);
+    verifier?.update(body);
+    const plaintext = openNonFramed(body.subarray(0, 12), body.subarray(20));
+    if (plaintext === null) throw notAuthentic();
+    if (verifier === undefined) {
+      this.#state = "ended";
+      return this.#queue.add(plaintext);
+    }
+    this.#withheld = plaintext;
+    this.#state = "footer";
+  }
+
+  #stepFooter(): void | Promise<void> | "more" {
+    if (this.#window.length < 2) return "more";
+    const length = signatureLengthOf(Buffer.concat(this.#window.slices(0, 2)));
+    if (this.#window.length < 2 + length) return "more";
+    const signature = Buffer.concat(this.#window.slices(2, 2 + length));
+    this.#window.drop(2 + length);
+    if (this.#openedHeader().verifier?.verify(signature) !== true) throw notAuthentic();
+    if (this.#window.length > 0)
+      throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
+    this.#state = "ended";
+    const plaintext = this.#withheld;
+    this.#withheld = new Uint8Array(0);
+    return this.#queue.add(plaintext);
+  }
+
+  async finish(): Promise<void> {
+    throwIfAborted(this.#options.signal);
+    await this.#queue.drain();
+    if (this.#state === "header") throw truncatedHeader();
+    if (this.#state !== "ended")
+      throw new FramesealError(
+        "TRUNCATED",
+        this.#state === "footer"
+          ? "input ends inside the signature"
+          : `input ends before the final frame (frame ${this.#nextSequence})`,
+      );
+    this.#opened?.recordUse(this.#plaintextLength);
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#queue.settle();
+    asBuffer(this.#withheld).fill(0);
+    this.#window.wipe();
+    this.#opened?.dispose();
+  }
+
+  #openedHeader(): OpenedHeader {
+    if (this.#opened === undefined) throw new Error("internal error: header was not opened");
+    return this.#opened;
+  }
+}

@@ -1,0 +1,98 @@
+// Plaintext in chunks of any size -> one message. A frame is sealed as a regular one only when a later byte has proved
+// that it is not the last; so at least one byte is always held back.
+
+import { NO_FINAL_FRAME } from "../engine/engine.ts";
+import { throwIfAborted } from "../errors.ts";
+import type { MessageHeader } from "../format/header.ts";
+import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import {
+  checkConcurrency,
+  type Emit,
+  type FrameMachine,
+  MIN_ASYNC_RUN_LENGTH,
+  RUN_LENGTH,
+  RunQueue,
+} from "./frame-machine.ts";
+import { Window } from "./window.ts";
+
+/** Told when the header is made (encrypting) or verified (decrypting). */
+export type OnHeader = (header: MessageHeader) => void;
+
+/** Encrypts one message. */
+export class MessageEncryptor implements FrameMachine {
+  readonly #options: EncryptOptions;
+  readonly #onHeader: OnHeader;
+  readonly #window = new Window();
+  readonly #queue: RunQueue;
+  #sealer: MessageSealer | undefined;
+  #disposed = false;
+
+  /** @param prepared a sealer made before, which this object then owns */
+  constructor(options: EncryptOptions, emit: Emit, onHeader: OnHeader, prepared?: MessageSealer) {
+    this.#options = options;
+    this.#onHeader = onHeader;
+    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
+    this.#sealer = prepared;
+  }
+
+  async start(): Promise<void> {
+    this.#sealer ??= new MessageSealer(await prepareFrames(this.#options));
+    if (this.#disposed) this.#sealer.dispose();
+    else this.#onHeader(this.#sealer.header);
+  }
+
+  absorb(chunk: Uint8Array): void | Promise<void> {
+    throwIfAborted(this.#options.signal);
+    const sealer = this.#started();
+    sealer.checkBound(this.#window.length + chunk.length);
+    this.#window.push(chunk);
+    if (this.#window.length <= sealer.header.frameLength) return this.#window.hold();
+    return this.#sealRuns(sealer);
+  }
+
+  #sealRuns(sealer: MessageSealer): void | Promise<void> {
+    const { frameLength } = sealer.header;
+    const framesPerRun = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
+    while (this.#window.length > frameLength) {
+      const certain = Math.ceil(this.#window.length / frameLength) - 1;
+      const wait = this.#sealRun(sealer, Math.min(certain, framesPerRun), NO_FINAL_FRAME);
+      if (wait !== undefined)
+        return wait.then(() => {
+          if (!this.#disposed) return this.#sealRuns(sealer);
+        });
+    }
+    this.#window.hold();
+  }
+
+  #sealRun(sealer: MessageSealer, frameCount: number, finalLength: number): void | Promise<void> {
+    const length = frameCount * sealer.header.frameLength + Math.max(0, finalLength);
+    const chunks = this.#window.slices(0, length);
+    const run =
+      sealer.parallel && length >= MIN_ASYNC_RUN_LENGTH
+        ? sealer.sealAsync(chunks, frameCount, finalLength)
+        : sealer.seal(chunks, frameCount, finalLength);
+    this.#window.drop(length);
+    return this.#queue.add(run);
+  }
+
+  async finish(): Promise<void> {
+    throwIfAborted(this.#options.signal);
+    const sealer = this.#started();
+    // What is left is at most one frame: it is the final one.
+    await this.#sealRun(sealer, 0, this.#window.length);
+    await this.#queue.drain();
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    await this.#queue.settle();
+    this.#window.wipe();
+    this.#sealer?.dispose();
+  }
+
+  #started(): MessageSealer {
+    if (this.#sealer === undefined) throw new Error("internal error: not started");
+    return this.#sealer;
+  }
+}

@@ -1,0 +1,145 @@
+// Web-stream twins of the Node streams.
+import { ReadableStream, TransformStream, WritableStream } from "node:stream/web";
+import { aborted } from "../errors.ts";
+import type { MessageHeader } from "../format/header.ts";
+import type { DecryptOptions } from "../message/open-message.ts";
+import type { EncryptOptions } from "../message/seal-message.ts";
+import type { Emit, FrameMachine } from "./frame-machine.ts";
+import { MessageDecryptor } from "./message-decryptor.ts";
+import { MessageEncryptor, type OnHeader } from "./message-encryptor.ts";
+
+/** A TransformStream of bytes that tells the header of its message. */
+export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array> {
+  /** Resolves when the header is made or verified; rejects if the stream fails before. */
+  readonly header: Promise<MessageHeader>;
+  readonly #readable: ReadableStream<Uint8Array>;
+  readonly #writable: WritableStream<Uint8Array>;
+
+  constructor(
+    createMachine: (emit: Emit, onHeader: OnHeader) => FrameMachine,
+    signal: AbortSignal | undefined,
+  ) {
+    super();
+    let resolveHeader: OnHeader = () => {};
+    let rejectHeader: (reason: unknown) => void = () => {};
+    this.header = new Promise((resolve, reject) => {
+      resolveHeader = resolve;
+      rejectHeader = reject;
+    });
+    this.header.catch(() => {});
+
+    let wake: (() => void) | undefined;
+    const resume = (): void => {
+      wake?.();
+      wake = undefined;
+    };
+    let ended = false;
+    const machine = createMachine((bytes) => {
+      if (bytes.length === 0 || ended) return;
+      output?.enqueue(bytes);
+      if ((output?.desiredSize ?? 0) > 0) return;
+      return new Promise((resolve) => {
+        wake = resolve;
+      });
+    }, resolveHeader);
+
+    const end = async (): Promise<void> => {
+      ended = true;
+      signal?.removeEventListener("abort", onAbort);
+      resume();
+      await machine.dispose();
+    };
+    const fail = (error: unknown): void => {
+      if (ended) return;
+      rejectHeader(error);
+      output?.error(error);
+      input?.error(error);
+      void end();
+    };
+    const onAbort = (): void => {
+      if (signal !== undefined) fail(aborted(signal));
+    };
+    const attempt = async (work: () => void | Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        fail(error);
+        throw error;
+      }
+    };
+
+    let output: ReadableStreamDefaultController<Uint8Array> | undefined;
+    let input: WritableStreamDefaultController | undefined;
+    this.#readable = new ReadableStream<Uint8Array>(
+      {
+        start(controller) {
+          output = controller as ReadableStreamDefaultController<Uint8Array>;
+        },
+        pull: resume,
+        async cancel(reason) {
+          rejectHeader(reason);
+          input?.error(reason);
+          await end();
+        },
+      },
+      { highWaterMark: 1 },
+    );
+    this.#writable = new WritableStream<Uint8Array>(
+      {
+        start(controller) {
+          input = controller as WritableStreamDefaultController;
+          if (signal?.aborted) onAbort();
+          return attempt(() => machine.start());
+        },
+        write(chunk) {
+          return attempt(() => {
+            if (!(chunk instanceof Uint8Array))
+              throw new TypeError(`"chunk" expected a Uint8Array, got ${typeof chunk}`);
+            return machine.absorb(chunk);
+          });
+        },
+        async close() {
+          await attempt(() => machine.finish());
+          output?.close();
+          await end();
+        },
+        abort: (reason) => fail(reason),
+      },
+      { highWaterMark: 1 },
+    );
+    signal?.addEventListener("abort", onAbort, { once: true });
+  }
+
+  override get readable(): ReadableStream<Uint8Array> {
+    return this.#readable;
+  }
+  override get writable(): WritableStream<Uint8Array> {
+    return this.#writable;
+  }
+}
+
+/** As `createEncryptStream`, as a Web stream for `pipeThrough`. */
+export function encryptWebStream(options: EncryptOptions): FrameTransformStream {
+  return new FrameTransformStream(
+    (emit, onHeader) => new MessageEncryptor(options, emit, onHeader),
+    options.signal,
+  );
+}
+
+/** As `createDecryptStream`, as a Web stream for `pipeThrough`. */
+export function decryptWebStream(options: DecryptOptions): FrameTransformStream {
+  return new FrameTransformStream(
+    (emit, onHeader) => new MessageDecryptor(options, emit, onHeader),
+    options.signal,
+  );
+}
+
+interface ReadableStreamDefaultController<T> {
+  readonly desiredSize: number | null;
+  enqueue(chunk: T): void;
+  close(): void;
+  error(reason?: unknown): void;
+}
+interface WritableStreamDefaultController {
+  error(reason?: unknown): void;
+}
