@@ -245,6 +245,7 @@ export class MessageSealer {
   #nextSequence = 1;
   #sealedLength = 0;
   #ended = false;
+  #disposed = false;
 
   constructor(frames: PreparedFrames) {
     this.#frames = frames;
@@ -328,8 +329,10 @@ export class MessageSealer {
     return message;
   }
 
-  /** Wipes the message key. Calls under way finish first. */
+  /** Wipes the message key. Calls under way finish first. Safe to call more than once. */
   dispose(): void {
-    this.#frames.dispose();
+    this.#ended = true;
+    if (!this.#disposed) this.#frames.dispose();
+    this.#disposed = true;
   }
 }
