@@ -41,6 +41,8 @@ export interface AeadKey {
   startSeal(nonce: Uint8Array, aad: Uint8Array): GcmSealer;
   /** Starts opening one message in pieces of any length. */
   startOpen(nonce: Uint8Array, aad: Uint8Array): GcmOpener;
+  /** Works on parts of one message in any order; absent when the engine cannot. */
+  readonly segments?: SegmentCipher;
   /**
    * Wipes the key. Calls that are under way finish first; calls after it throw. Must be called once by whoever called
    * `createKey`.
@@ -89,6 +91,25 @@ export interface FrameCipher {
     finalLength: number,
   ): OpenedFrames;
   /**
+   * Like `seal` without headroom, into memory of the caller that no chunk overlaps; returns how many bytes were
+   * written. Absent when the engine cannot.
+   */
+  sealInto?(
+    output: Uint8Array,
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): number;
+  /** Like `open`, into memory of the caller that no chunk overlaps. Absent when the engine cannot. */
+  openInto?(
+    output: Uint8Array,
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): OpenedInto;
+  /**
    * Like `seal`, with the work on other threads; absent when the engine has none. The chunks are copied before the
    * call returns.
    */
@@ -106,6 +127,13 @@ export interface FrameCipher {
     frameCount: number,
     finalLength: number,
   ): Promise<OpenedFrames>;
+}
+
+/** What `openInto` did. */
+export interface OpenedInto {
+  /** Bytes of verified plaintext at the start of the output; the rest of what was asked for has been wiped. */
+  readonly plaintextLength: number;
+  readonly verifiedCount: number;
 }
 
 /** What came out of a run. */
@@ -130,6 +158,48 @@ export interface GcmOpener {
   update(ciphertext: Uint8Array): Uint8Array;
   /** Compares the tag in constant time. Neither method may be called afterwards. */
   final(tag: Uint8Array): boolean;
+}
+
+/**
+ * Seals and opens parts of one GCM message independently, in any order and on any number of cores, and makes the tag
+ * from what each part contributes. Every part but the last of the message must be a multiple of 16 bytes long.
+ *
+ * `firstBlock` is the offset of the part in the message divided by 16. Seal one part twice only with the same bytes:
+ * the keystream depends on key, nonce and position alone.
+ */
+export interface SegmentCipher {
+  seal(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): SealedSegment;
+  /** The plaintext is NOT verified: it must not leave the caller's hands before the tag of `finish` was compared. */
+  open(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): OpenedSegment;
+  /** Like `seal`, with the work on other threads; the chunks are copied before the call returns. */
+  sealAsync?(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): Promise<SealedSegment>;
+  /** Like `open`, with the work on other threads; the chunks are copied before the call returns. */
+  openAsync?(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): Promise<OpenedSegment>;
+  /** Returns the tag of the message made of the parts `partials`, in their order in the message. */
+  finish(nonce: Uint8Array, aad: Uint8Array, partials: readonly SegmentPartial[]): Uint8Array;
+}
+
+/**
+ * What one part contributes to the tag. Secret: together with the ciphertext it gives the authentication key away, so
+ * it must not be stored or logged.
+ */
+export interface SegmentPartial {
+  /** GHASH over the ciphertext of the part alone, 16 bytes. */
+  readonly ghash: Uint8Array;
+  /** Bytes in the part. */
+  readonly length: number;
+}
+
+/** A part of one GCM message, sealed. */
+export interface SealedSegment {
+  readonly ciphertext: Uint8Array;
+  readonly partial: SegmentPartial;
+}
+
+/** A part of one GCM message, opened; not verified. */
+export interface OpenedSegment {
+  readonly plaintext: Uint8Array;
+  readonly partial: SegmentPartial;
 }
 
 /** How the engine in use came to be chosen. */

@@ -57,6 +57,18 @@ export function checkChunks(chunks: readonly Uint8Array[], length: number): void
   if (total !== length) throw new Error(`internal error: run of ${length} bytes, chunks of ${total}`);
 }
 
+/**
+ * Checks the caller's memory for a result.
+ * @throws TypeError if it is none; RangeError if it is shorter than `length`.
+ */
+export function checkOutput(output: Uint8Array, length: number): void {
+  checkBytes("output", output);
+  if (output.length < length) throw new RangeError(`"output" expected ${length} bytes, got ${output.length}`);
+}
+
+/** Longest AAD prefix of frames. */
+export const MAX_AAD_PREFIX_LENGTH = 1_000;
+
 /** Checks what all frames have in common. */
 export function checkFrameFormat(format: FrameFormat): void {
   const { frameLength, regularAadPrefix, finalAadPrefix } = format;
@@ -67,6 +79,10 @@ export function checkFrameFormat(format: FrameFormat): void {
   ) {
     throw new RangeError(`"frameLength" expected 1 to ${MAX_SEQUENCE}, got ${frameLength}`);
   }
-  checkBytes("regularAadPrefix", regularAadPrefix);
-  checkBytes("finalAadPrefix", finalAadPrefix);
+  for (const [name, prefix] of Object.entries({ regularAadPrefix, finalAadPrefix })) {
+    checkBytes(name, prefix);
+    if (prefix.length > MAX_AAD_PREFIX_LENGTH) {
+      throw new RangeError(`"${name}" expected at most ${MAX_AAD_PREFIX_LENGTH} bytes, got ${prefix.length}`);
+    }
+  }
 }

@@ -24,10 +24,13 @@ import {
   NO_FINAL_FRAME,
   NONCE_LENGTH,
   type OpenedFrames,
+  type OpenedInto,
   REGULAR_FRAME_OVERHEAD,
   TAG_LENGTH,
 } from "./engine.ts";
-import { checkChunks, checkFrameFormat, runLengths } from "./frame-run.ts";
+import { checkChunks, checkFrameFormat, checkOutput, runLengths } from "./frame-run.ts";
+import { NodeSegments } from "./node-segments.ts";
+import { allocate } from "./output-memory.ts";
 
 /** The engine on `node:crypto`. */
 export const nodeEngine: Engine = {
@@ -50,6 +53,7 @@ const MAX_UPDATE_LENGTH = 2 ** 30;
 class NodeKey implements AeadKey {
   #key: KeyObject | undefined;
   readonly #algorithm: CipherGCMTypes;
+  readonly segments: NodeSegments;
 
   constructor(rawKey: Uint8Array) {
     checkBytes("key", rawKey);
@@ -58,6 +62,7 @@ class NodeKey implements AeadKey {
       throw new RangeError(`"key" expected 16, 24 or 32 bytes, got ${rawKey.length}`);
     this.#algorithm = algorithm;
     this.#key = createSecretKey(rawKey);
+    this.segments = new NodeSegments(() => this.#liveKey(), rawKey.length);
   }
   #liveKey(): KeyObject {
     if (this.#key === undefined) throw new Error("internal error: key has been disposed of");
@@ -110,6 +115,7 @@ class NodeKey implements AeadKey {
   }
   dispose(): void {
     this.#key = undefined;
+    this.segments.wipe();
   }
 }
 
@@ -135,12 +141,24 @@ class NodeFrameCipher implements FrameCipher {
     finalLength: number,
     headroom: number,
   ): Uint8Array {
+    const { sealedLength } = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    const output = allocate(headroom + sealedLength);
+    output.fill(0, 0, headroom);
+    this.sealInto(output.subarray(headroom), chunks, firstSequence, frameCount, finalLength);
+    return output;
+  }
+  sealInto(
+    output: Uint8Array,
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): number {
     const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
     checkChunks(chunks, lengths.plaintextLength);
-    const output = allocate(headroom + lengths.sealedLength);
-    output.fill(0, 0, headroom);
+    checkOutput(output, lengths.sealedLength);
     const cursor = new ChunkCursor(chunks);
-    let at = headroom;
+    let at = 0;
     for (let i = 0; i < frameCount; i++) {
       const sequence = firstSequence + i;
       const head = this.#head.subarray(0, REGULAR_FRAME_OVERHEAD - TAG_LENGTH);
@@ -161,7 +179,7 @@ class NodeFrameCipher implements FrameCipher {
       const aad = this.#finalAad.of(sequence, finalLength);
       this.#sealFrame(head.subarray(8, 20), aad, cursor, finalLength, output, at + head.length);
     }
-    return output;
+    return lengths.sealedLength;
   }
   #sealFrame(
     nonce: Uint8Array,
@@ -182,8 +200,26 @@ class NodeFrameCipher implements FrameCipher {
     finalLength: number,
   ): OpenedFrames {
     const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
-    checkChunks(chunks, lengths.sealedLength);
     const output = allocate(lengths.plaintextLength);
+    const opened = this.openInto(output, chunks, firstSequence, frameCount, finalLength);
+    const { plaintextLength, verifiedCount } = opened;
+    const isComplete = plaintextLength === output.length;
+    return { plaintext: isComplete ? output : output.slice(0, plaintextLength), verifiedCount };
+  }
+  openInto(
+    output: Uint8Array,
+    chunks: readonly Uint8Array[],
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): OpenedInto {
+    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    checkChunks(chunks, lengths.sealedLength);
+    checkOutput(output, lengths.plaintextLength);
+    const stop = () => {
+      output.fill(0, at, lengths.plaintextLength);
+      return { plaintextLength: at, verifiedCount };
+    };
     const cursor = new ChunkCursor(chunks);
     let verifiedCount = 0;
     let at = 0;
@@ -191,10 +227,10 @@ class NodeFrameCipher implements FrameCipher {
       const sequence = firstSequence + verifiedCount;
       const head = this.#head.subarray(0, REGULAR_FRAME_OVERHEAD - TAG_LENGTH);
       cursor.copyTo(head);
-      if (head.readUInt32BE(0) !== sequence) return verifiedPrefix(output, at, verifiedCount);
+      if (head.readUInt32BE(0) !== sequence) return stop();
       const aad = this.#regularAad.of(sequence, this.#frameLength);
       if (!this.#openFrame(head.subarray(4), aad, cursor, output.subarray(at, at + this.#frameLength))) {
-        return verifiedPrefix(output, at, verifiedCount);
+        return stop();
       }
       at += this.#frameLength;
       verifiedCount++;
@@ -207,14 +243,14 @@ class NodeFrameCipher implements FrameCipher {
         head.readUInt32BE(0) === FINAL_FRAME_MARKER &&
         head.readUInt32BE(4) === sequence &&
         head.readUInt32BE(20) === finalLength;
-      if (!expected) return verifiedPrefix(output, at, verifiedCount);
+      if (!expected) return stop();
       const aad = this.#finalAad.of(sequence, finalLength);
-      if (!this.#openFrame(head.subarray(8, 20), aad, cursor, output.subarray(at))) {
-        return verifiedPrefix(output, at, verifiedCount);
+      if (!this.#openFrame(head.subarray(8, 20), aad, cursor, output.subarray(at, at + finalLength))) {
+        return stop();
       }
       verifiedCount++;
     }
-    return { plaintext: output, verifiedCount };
+    return { plaintextLength: lengths.plaintextLength, verifiedCount };
   }
   #openFrame(nonce: Uint8Array, aad: Uint8Array, cursor: ChunkCursor, output: Uint8Array): boolean {
     const decipher = this.#key.decipher(nonce, aad);
@@ -294,12 +330,6 @@ export function addLength(length: number, more: number): number {
   return length + more;
 }
 
-/** Memory that is overwritten completely before anybody sees it, so not zeroed. */
-function allocate(length: number): Uint8Array {
-  const buffer = Buffer.allocUnsafeSlow(length);
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, length);
-}
-
 /** Runs the next `length` bytes of `cursor` through `cipher` into `output`; returns where they end. */
 function update(
   cipher: CipherGCM | DecipherGCM,
@@ -343,11 +373,4 @@ function isAuthentic(decipher: DecipherGCM, tag: Uint8Array): boolean {
   } catch {
     return false; // the only error of final() with a tag of the right length; OpenSSL compares in constant time
   }
-}
-
-/** What has been verified, alone: the rest of `output` may hold unverified plaintext or old memory. */
-function verifiedPrefix(output: Uint8Array, length: number, verifiedCount: number): OpenedFrames {
-  const plaintext = output.slice(0, length);
-  output.fill(0);
-  return { plaintext, verifiedCount };
 }
