@@ -1,5 +1,8 @@
 // The public encrypting Transform.
+
+import type { MessageHeader } from "../format/header.ts";
 import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import type { Emit } from "./frame-machine.ts";
 import { FrameTransform, type StreamOptions } from "./frame-transform.ts";
 import { MessageEncryptor } from "./message-encryptor.ts";
 
@@ -11,10 +14,17 @@ export type EncryptStreamOptions = EncryptOptions & StreamOptions;
  * Memory is bounded by a few runs of frames (1 MiB each), whatever the length of the input.
  */
 export function createEncryptStream(options: EncryptStreamOptions): FrameTransform {
-  return new FrameTransform(
-    (emit, stream) => new MessageEncryptor(options, emit, (header) => stream.emit("header", header)),
-    options,
-  );
+  return new FrameTransform((emit, stream) => createMachine(options, emit, stream), options);
+}
+
+function createMachine(
+  options: EncryptStreamOptions,
+  emit: Emit,
+  stream: FrameTransform,
+  prepared?: MessageSealer,
+): MessageEncryptor {
+  const onHeader = (header: MessageHeader): void => void stream.emit("header", header);
+  return new MessageEncryptor(options, emit, onHeader, (error) => stream.destroy(error as Error), prepared);
 }
 
 /** A message whose header is made, so that its exact length can be announced before its first byte. */
@@ -42,11 +52,7 @@ export async function prepareMessage(options: EncryptStreamOptions): Promise<Pre
     createEncryptStream() {
       if (used) throw new Error("a prepared message can be encrypted only once");
       used = true;
-      return new FrameTransform(
-        (emit, stream) =>
-          new MessageEncryptor(options, emit, (header) => stream.emit("header", header), sealer),
-        options,
-      );
+      return new FrameTransform((emit, stream) => createMachine(options, emit, stream, sealer), options);
     },
     dispose() {
       if (!used) sealer.dispose();

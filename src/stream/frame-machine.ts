@@ -1,6 +1,9 @@
 // The lifecycle that both directions and both kinds of stream share: bytes are absorbed, results go out in order, a
 // reader that is slow is waited for, and a failure is final. Knows no cryptography.
 
+/** Told of a failure that happens outside any call. */
+export type OnError = (error: unknown) => void;
+
 /** Takes a result; returns a promise when it must be waited for before more may come. */
 export type Emit = (bytes: Uint8Array) => void | Promise<void>;
 
@@ -18,6 +21,13 @@ export interface FrameMachine {
 
 /** Plaintext bytes gathered into one call of the engine: large enough that its fixed cost vanishes. */
 export const RUN_LENGTH = 1024 * 1024;
+/**
+ * Frames are gathered until an output of this many bytes is ready, because uploaders refuse small chunks (8 KiB for S3)
+ * and every chunk costs its reader something.
+ */
+export const GATHER_LENGTH = 64 * 1024;
+/** Frames that are complete are not kept waiting for more for longer than this. */
+export const FLUSH_DELAY_MS = 5;
 /** Runs in work at a time when the caller does not say otherwise. */
 export const DEFAULT_CONCURRENCY = 2;
 /** Below this many bytes a run is sealed on the calling thread: a round trip to another costs more. */

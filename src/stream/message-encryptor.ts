@@ -8,8 +8,11 @@ import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/se
 import {
   checkConcurrency,
   type Emit,
+  FLUSH_DELAY_MS,
   type FrameMachine,
+  GATHER_LENGTH,
   MIN_ASYNC_RUN_LENGTH,
+  type OnError,
   RUN_LENGTH,
   RunQueue,
 } from "./frame-machine.ts";
@@ -22,15 +25,26 @@ export type OnHeader = (header: MessageHeader) => void;
 export class MessageEncryptor implements FrameMachine {
   readonly #options: EncryptOptions;
   readonly #onHeader: OnHeader;
+  readonly #onError: OnError;
   readonly #window = new Window();
   readonly #queue: RunQueue;
   #sealer: MessageSealer | undefined;
+  /** Runs while gathered frames wait for more. */
+  #timer: NodeJS.Timeout | undefined;
+  #flushing: Promise<void> | undefined;
   #disposed = false;
 
   /** @param prepared a sealer made before, which this object then owns */
-  constructor(options: EncryptOptions, emit: Emit, onHeader: OnHeader, prepared?: MessageSealer) {
+  constructor(
+    options: EncryptOptions,
+    emit: Emit,
+    onHeader: OnHeader,
+    onError: OnError,
+    prepared?: MessageSealer,
+  ) {
     this.#options = options;
     this.#onHeader = onHeader;
+    this.#onError = onError;
     this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
     this.#sealer = prepared;
   }
@@ -42,12 +56,35 @@ export class MessageEncryptor implements FrameMachine {
   }
 
   absorb(chunk: Uint8Array): void | Promise<void> {
+    if (this.#flushing !== undefined)
+      return this.#flushing.then(() => {
+        if (!this.#disposed) return this.absorb(chunk);
+      });
     throwIfAborted(this.#options.signal);
     const sealer = this.#started();
+    const { frameLength } = sealer.header;
     sealer.checkBound(this.#window.length + chunk.length);
     this.#window.push(chunk);
-    if (this.#window.length <= sealer.header.frameLength) return this.#window.hold();
-    return this.#sealRuns(sealer);
+    const certain = (Math.ceil(this.#window.length / frameLength) - 1) * frameLength;
+    if (certain >= GATHER_LENGTH) {
+      this.#stopTimer();
+      return this.#sealRuns(sealer);
+    }
+    this.#window.hold();
+    if (certain > 0) this.#timer ??= setTimeout(() => this.#flush(sealer), FLUSH_DELAY_MS);
+  }
+
+  #flush(sealer: MessageSealer): void {
+    this.#timer = undefined;
+    const done = (error?: unknown): void => {
+      this.#flushing = undefined;
+      if (error !== undefined) this.#onError(error);
+    };
+    try {
+      this.#flushing = this.#sealRuns(sealer)?.then(done, done);
+    } catch (error) {
+      done(error);
+    }
   }
 
   #sealRuns(sealer: MessageSealer): void | Promise<void> {
@@ -77,18 +114,28 @@ export class MessageEncryptor implements FrameMachine {
 
   async finish(): Promise<void> {
     throwIfAborted(this.#options.signal);
+    this.#stopTimer();
+    await this.#flushing;
+    if (this.#disposed) return;
     const sealer = this.#started();
-    // What is left is at most one frame: it is the final one.
-    await this.#sealRun(sealer, 0, this.#window.length);
+    const { frameLength } = sealer.header;
+    const frameCount = Math.max(0, Math.ceil(this.#window.length / frameLength) - 1);
+    await this.#sealRun(sealer, frameCount, this.#window.length - frameCount * frameLength);
     await this.#queue.drain();
   }
 
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#stopTimer();
     await this.#queue.settle();
     this.#window.wipe();
     this.#sealer?.dispose();
+  }
+
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #started(): MessageSealer {

@@ -4,7 +4,7 @@ import { aborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
-import type { Emit, FrameMachine } from "./frame-machine.ts";
+import type { Emit, FrameMachine, OnError } from "./frame-machine.ts";
 import { MessageDecryptor } from "./message-decryptor.ts";
 import { MessageEncryptor, type OnHeader } from "./message-encryptor.ts";
 
@@ -16,7 +16,7 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
   readonly #writable: WritableStream<Uint8Array>;
 
   constructor(
-    createMachine: (emit: Emit, onHeader: OnHeader) => FrameMachine,
+    createMachine: (emit: Emit, onHeader: OnHeader, onError: OnError) => FrameMachine,
     signal: AbortSignal | undefined,
   ) {
     super();
@@ -34,14 +34,18 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
       wake = undefined;
     };
     let ended = false;
-    const machine = createMachine((bytes) => {
-      if (bytes.length === 0 || ended) return;
-      output?.enqueue(bytes);
-      if ((output?.desiredSize ?? 0) > 0) return;
-      return new Promise((resolve) => {
-        wake = resolve;
-      });
-    }, resolveHeader);
+    const machine = createMachine(
+      (bytes) => {
+        if (bytes.length === 0 || ended) return;
+        output?.enqueue(bytes);
+        if ((output?.desiredSize ?? 0) > 0) return;
+        return new Promise((resolve) => {
+          wake = resolve;
+        });
+      },
+      resolveHeader,
+      (error) => fail(error),
+    );
 
     const end = async (): Promise<void> => {
       ended = true;
@@ -121,7 +125,7 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
 /** As `createEncryptStream`, as a Web stream for `pipeThrough`. */
 export function encryptWebStream(options: EncryptOptions): FrameTransformStream {
   return new FrameTransformStream(
-    (emit, onHeader) => new MessageEncryptor(options, emit, onHeader),
+    (emit, onHeader, onError) => new MessageEncryptor(options, emit, onHeader, onError),
     options.signal,
   );
 }
