@@ -1,0 +1,74 @@
+// Several keyrings as one: any of them can open what all of them have wrapped.
+import { wipe } from "../bytes.ts";
+import { FramesealError } from "../errors.ts";
+import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+
+/** Options of `MultiKeyring`; at least one keyring is needed. */
+export interface MultiKeyringOptions {
+  /** Makes the data key. Without it, this keyring only opens. */
+  readonly generator?: Keyring | undefined;
+  /** Wrap the data key too. */
+  readonly children?: readonly Keyring[] | undefined;
+}
+
+/** Wraps a data key with all of its keyrings and unwraps with the first that can. */
+export class MultiKeyring implements Keyring {
+  readonly generator: Keyring | undefined;
+  readonly children: readonly Keyring[];
+
+  /** @throws TypeError without any keyring */
+  constructor({ generator, children = [] }: MultiKeyringOptions) {
+    if (generator === undefined && children.length === 0)
+      throw new TypeError('"generator" or "children" expected a keyring, got none');
+    this.generator = generator;
+    this.children = Object.freeze([...children]);
+  }
+
+  async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
+    if (this.generator === undefined)
+      throw new FramesealError("NO_DATA_KEY", "multi-keyring has no generator: it can only decrypt");
+    const { dataKey, encryptedDataKeys } = await this.generator.generateDataKey(request);
+    try {
+      const wrapped = [...encryptedDataKeys];
+      for (const child of this.children) wrapped.push(...(await child.wrapDataKey(dataKey, request)));
+      return { dataKey, encryptedDataKeys: wrapped };
+    } catch (error) {
+      wipe(dataKey);
+      throw error;
+    }
+  }
+
+  async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly EncryptedDataKey[]> {
+    const wrapped: EncryptedDataKey[] = [];
+    for (const keyring of this.#all()) wrapped.push(...(await keyring.wrapDataKey(dataKey, request)));
+    return wrapped;
+  }
+
+  async unwrapDataKey(
+    encryptedDataKeys: readonly EncryptedDataKey[],
+    request: DataKeyRequest,
+  ): Promise<Uint8Array | null> {
+    const causes: unknown[] = [];
+    for (const keyring of this.#all()) {
+      try {
+        const dataKey = await keyring.unwrapDataKey(encryptedDataKeys, request);
+        if (dataKey !== null) return dataKey;
+      } catch (error) {
+        causes.push(error);
+      }
+    }
+    if (causes.length === 0) return null;
+    throw new FramesealError("NO_DATA_KEY", "no keyring could unwrap a data key of this message", {
+      cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")),
+    });
+  }
+
+  recordUse(request: DataKeyRequest, plaintextLength: number): void {
+    for (const keyring of this.#all()) keyring.recordUse?.(request, plaintextLength);
+  }
+
+  #all(): readonly Keyring[] {
+    return this.generator === undefined ? this.children : [this.generator, ...this.children];
+  }
+}

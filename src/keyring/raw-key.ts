@@ -1,0 +1,40 @@
+// What raw keyrings share: names of keys, and access to their wrapping keys for the modules of this package that wrap
+// in other formats. Not part of the public interface.
+import type { KeyObject } from "node:crypto";
+import type { Keyring } from "./keyring.ts";
+
+/** The wrapping keys of a raw keyring. */
+export interface WrappingKeys {
+  readonly secretKey?: KeyObject;
+  readonly publicKey?: KeyObject;
+  readonly privateKey?: KeyObject;
+}
+
+const wrappingKeys = new WeakMap<Keyring, WrappingKeys>();
+
+/** Remembers the keys of `keyring`, without making them visible on it. */
+export function registerWrappingKeys(keyring: Keyring, keys: WrappingKeys): void {
+  wrappingKeys.set(keyring, keys);
+}
+
+/** The keys of a raw keyring; undefined for any other keyring. */
+export function wrappingKeysOf(keyring: Keyring): WrappingKeys | undefined {
+  return wrappingKeys.get(keyring);
+}
+
+/**
+ * Checks what goes into every message beside a wrapped key.
+ * @throws TypeError, RangeError; namespaces that start with `aws-kms` belong to AWS KMS
+ */
+export function checkKeyName({ keyNamespace, keyName }: { keyNamespace: string; keyName: string }): void {
+  for (const [name, value] of Object.entries({ keyNamespace, keyName })) {
+    if (typeof value !== "string" || value === "")
+      throw new TypeError(
+        `"${name}" expected a string that is not empty, got ${value === "" ? '""' : typeof value}`,
+      );
+    const length = Buffer.byteLength(value, "utf8");
+    if (length > 65_000) throw new RangeError(`"${name}" expected at most 65000 bytes, got ${length}`);
+  }
+  if (keyNamespace.startsWith("aws-kms"))
+    throw new RangeError(`"keyNamespace" expected no name that starts with aws-kms, got ${keyNamespace}`);
+}

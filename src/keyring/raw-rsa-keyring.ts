@@ -1,0 +1,174 @@
+// A client-side RSA key pair that wraps data keys. Whoever has the public key can write messages that open under the
+// private one: RSA wrapping gives confidentiality, not origin.
+import {
+  constants,
+  createPrivateKey,
+  createPublicKey,
+  KeyObject,
+  privateDecrypt,
+  publicEncrypt,
+} from "node:crypto";
+import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { FramesealError } from "../errors.ts";
+import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { generateWith, randomDataKey } from "./data-key.ts";
+import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { checkKeyName, registerWrappingKeys } from "./raw-key.ts";
+
+/** OAEP uses the named hash for MGF1 too. PKCS1 is for old messages: the platform may refuse to unwrap it. */
+export type RsaPadding = "OAEP-SHA-1" | "OAEP-SHA-256" | "OAEP-SHA-384" | "OAEP-SHA-512" | "PKCS1";
+
+const oaepHashes: Readonly<Record<Exclude<RsaPadding, "PKCS1">, string>> = {
+  "OAEP-SHA-1": "sha1",
+  "OAEP-SHA-256": "sha256",
+  "OAEP-SHA-384": "sha384",
+  "OAEP-SHA-512": "sha512",
+};
+const MIN_MODULUS_BITS = 2048;
+
+/** Options of `RawRsaKeyring`; at least one of the two keys is needed. */
+export interface RawRsaKeyringOptions {
+  readonly keyNamespace: string;
+  readonly keyName: string;
+  /** Wraps. PEM (SPKI or PKCS#1), its bytes, or a KeyObject. Never derived from the private key. */
+  readonly publicKey?: string | Uint8Array | KeyObject | undefined;
+  /** Unwraps. PEM (PKCS#8 or PKCS#1), its bytes, or a KeyObject. */
+  readonly privateKey?: string | Uint8Array | KeyObject | undefined;
+  readonly padding: RsaPadding;
+}
+
+/** Wraps data keys under an RSA public key. */
+export class RawRsaKeyring implements Keyring {
+  readonly keyNamespace: string;
+  readonly keyName: string;
+  readonly padding: RsaPadding;
+  readonly #publicKey: KeyObject | undefined;
+  readonly #privateKey: KeyObject | undefined;
+
+  /** @throws TypeError, RangeError */
+  constructor(options: RawRsaKeyringOptions) {
+    checkKeyName(options);
+    this.keyNamespace = options.keyNamespace;
+    this.keyName = options.keyName;
+    if (options.padding !== "PKCS1" && !Object.hasOwn(oaepHashes, options.padding))
+      throw new TypeError(
+        `"padding" expected PKCS1 or one of ${Object.keys(oaepHashes).join(", ")}, got ${options.padding}`,
+      );
+    this.padding = options.padding;
+    this.#publicKey = parseKey(options.publicKey, "public");
+    this.#privateKey = parseKey(options.privateKey, "private");
+    if (this.#publicKey === undefined && this.#privateKey === undefined)
+      throw new TypeError('"publicKey" or "privateKey" expected, got neither');
+    registerWrappingKeys(this, {
+      ...(this.#publicKey === undefined ? {} : { publicKey: this.#publicKey }),
+      ...(this.#privateKey === undefined ? {} : { privateKey: this.#privateKey }),
+    });
+  }
+
+  generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
+    return generateWith(this, randomDataKey(request.suite.keyLength), request);
+  }
+
+  async wrapDataKey(dataKey: Uint8Array): Promise<readonly EncryptedDataKey[]> {
+    if (this.#publicKey === undefined)
+      throw new FramesealError(
+        "NO_DATA_KEY",
+        `RSA key ${JSON.stringify(this.keyName)} has no public key: it can only decrypt`,
+      );
+    const ciphertext = publicEncrypt({ key: this.#publicKey, ...this.#paddingOptions() }, dataKey);
+    return [
+      {
+        providerId: this.keyNamespace,
+        providerInfo: new Uint8Array(Buffer.from(this.keyName, "utf8")),
+        ciphertext,
+      },
+    ];
+  }
+
+  async unwrapDataKey(
+    encryptedDataKeys: readonly EncryptedDataKey[],
+    request: DataKeyRequest,
+  ): Promise<Uint8Array | null> {
+    const name = Buffer.from(this.keyName, "utf8");
+    const mine = encryptedDataKeys.filter(
+      ({ providerId, providerInfo }) =>
+        providerId === this.keyNamespace && asBuffer(providerInfo).equals(name),
+    );
+    if (mine.length === 0 || this.#privateKey === undefined) return null;
+    for (const { ciphertext } of mine) {
+      const dataKey = this.#unwrap(this.#privateKey, ciphertext, request.suite.keyLength);
+      if (dataKey !== null) return dataKey;
+    }
+    throw new FramesealError(
+      "NO_DATA_KEY",
+      `RSA key ${JSON.stringify(this.keyName)} of ${JSON.stringify(this.keyNamespace)} does not unwrap the data key: ` +
+        "another key of the same name, another padding, or an altered message",
+    );
+  }
+
+  #unwrap(privateKey: KeyObject, ciphertext: Uint8Array, keyLength: number): Uint8Array | null {
+    let opened: Buffer;
+    try {
+      opened = privateDecrypt({ key: privateKey, ...this.#paddingOptions() }, ciphertext);
+    } catch (error) {
+      // Node without implicit rejection refuses this padding altogether (CVE-2023-46809).
+      if (
+        this.padding === "PKCS1" &&
+        error instanceof Error &&
+        "code" in error &&
+        error.code === "ERR_INVALID_ARG_VALUE"
+      )
+        throw new FramesealError(
+          "UNSUPPORTED",
+          "this platform refuses to unwrap RSA keys with PKCS#1 v1.5 padding",
+          {
+            cause: error,
+          },
+        );
+      return null;
+    }
+    try {
+      if (opened.length !== keyLength) return null;
+      const dataKey = allocateSecret(keyLength);
+      dataKey.set(opened);
+      return dataKey;
+    } finally {
+      wipe(opened);
+    }
+  }
+
+  #paddingOptions(): { padding: number; oaepHash?: string } {
+    if (this.padding === "PKCS1") return { padding: constants.RSA_PKCS1_PADDING };
+    return { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: oaepHashes[this.padding] };
+  }
+}
+
+function parseKey(
+  key: string | Uint8Array | KeyObject | undefined,
+  type: "public" | "private",
+): KeyObject | undefined {
+  if (key === undefined) return undefined;
+  const name = `${type}Key`;
+  let parsed: KeyObject;
+  if (key instanceof KeyObject) {
+    parsed = key;
+  } else {
+    if (typeof key !== "string" && !(key instanceof Uint8Array))
+      throw new TypeError(`"${name}" expected PEM or a KeyObject, got ${typeof key}`);
+    const pem = typeof key === "string" ? key : asBuffer(key);
+    try {
+      parsed = type === "public" ? createPublicKey(pem) : createPrivateKey(pem);
+    } catch (cause) {
+      throw new TypeError(`"${name}" expected an RSA key in PEM`, { cause });
+    }
+    if (type === "public" && /PRIVATE KEY/.test(pem.toString("latin1")))
+      throw new TypeError('"publicKey" expected a public key, got a private one');
+  }
+  if (parsed.type !== type) throw new TypeError(`"${name}" expected a ${type} key, got a ${parsed.type} one`);
+  if (parsed.asymmetricKeyType !== "rsa")
+    throw new TypeError(`"${name}" expected an RSA key, got ${parsed.asymmetricKeyType}`);
+  const bits = parsed.asymmetricKeyDetails?.modulusLength ?? 0;
+  if (bits < MIN_MODULUS_BITS)
+    throw new RangeError(`"${name}" expected at least ${MIN_MODULUS_BITS} bits, got ${bits}`);
+  return parsed;
+}
