@@ -1,4 +1,5 @@
 // The arithmetic and the checks of a run of frames that every engine needs before it touches a byte.
+import { FramesealError } from "../errors.ts";
 import { checkBytes } from "./chunk-cursor.ts";
 import {
   FINAL_FRAME_OVERHEAD,
@@ -85,4 +86,12 @@ export function checkFrameFormat(format: FrameFormat): void {
       throw new RangeError(`"${name}" expected at most ${MAX_AAD_PREFIX_LENGTH} bytes, got ${prefix.length}`);
     }
   }
+}
+
+/** Adds to the length of one GCM message. @throws FramesealError LIMIT_EXCEEDED past MAX_GCM_LENGTH. */
+export function addLength(length: number, more: number): number {
+  if (length + more > MAX_GCM_LENGTH) {
+    throw new FramesealError("LIMIT_EXCEEDED", `one AES-GCM message holds at most ${MAX_GCM_LENGTH} bytes`);
+  }
+  return length + more;
 }

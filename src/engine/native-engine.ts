@@ -1,31 +1,503 @@
-// AES-256-GCM in our own native code. The only file that loads the addon.
+// AES-256-GCM in our own native code. The only file that loads the addon. The addon names keys and messages by number
+// and checks every number and every length again; results are ordinary memory made here.
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { FramesealError } from "../errors.ts";
-import type { Engine } from "./engine.ts";
+import { checkBytes, checkLength, unshared } from "./chunk-cursor.ts";
+import {
+  type AeadKey,
+  type Engine,
+  type FrameCipher,
+  type FrameFormat,
+  type GcmOpener,
+  type GcmSealer,
+  NO_FINAL_FRAME,
+  NONCE_LENGTH,
+  type OpenedFrames,
+  type OpenedInto,
+  type OpenedSegment,
+  type SealedSegment,
+  type SegmentCipher,
+  type SegmentPartial,
+  TAG_LENGTH,
+} from "./engine.ts";
+import { addLength, checkChunks, checkFrameFormat, checkOutput, runLengths } from "./frame-run.ts";
+import { nodeEngine } from "./node-engine.ts";
+import { checkPartials, checkSegment } from "./node-segments.ts";
+import { allocate as allocateOrdinary } from "./output-memory.ts";
+
+type Bytes = Uint8Array;
+type Chunks = readonly Uint8Array[];
+
+/** The functions of the addon; native/*.h says what each does. */
+interface Addon {
+  createKey(rawKey: Bytes, kernel: string): number;
+  disposeKey(key: number): void;
+  seal(key: number, nonce: Bytes, aad: Bytes, plaintext: Bytes, output: Bytes): void;
+  open(key: number, nonce: Bytes, aad: Bytes, sealed: Bytes, output: Bytes): boolean;
+  sealSmall(key: number, scratch: Bytes, aadLength: number, plaintextLength: number): void;
+  openSmall(key: number, scratch: Bytes, aadLength: number, sealedLength: number): boolean;
+  sealFrames: RunFunction<void>;
+  openFrames: RunFunction<number>;
+  sealFramesAsync: RunFunction<Promise<void>>;
+  openFramesAsync: RunFunction<Promise<number>>;
+  startMessage(key: number, nonce: Bytes, aad: Bytes): number;
+  sealUpdate(message: number, plaintext: Bytes, output: Bytes): void;
+  openUpdate(message: number, ciphertext: Bytes, output: Bytes): void;
+  finishSeal(message: number, tag: Bytes): void;
+  finishOpen(message: number, tag: Bytes): boolean;
+  dropMessage(message: number): void;
+  sealSegment: SegmentFunction<void>;
+  openSegment: SegmentFunction<void>;
+  sealSegmentAsync: SegmentFunction<Promise<void>>;
+  openSegmentAsync: SegmentFunction<Promise<void>>;
+  finishSegments(key: number, nonce: Bytes, aad: Bytes, hashes: Bytes, lengths: Bytes, tag: Bytes): void;
+  adviseHugePages(output: Bytes): void;
+  kernels(): NativeKernel[];
+  cpuFeatures(): string[];
+}
+
+type RunFunction<Result> = (
+  key: number,
+  format: Bytes,
+  chunks: Chunks,
+  output: Bytes,
+  firstSequence: number,
+  frameCount: number,
+  finalLength: number,
+) => Result;
+
+type SegmentFunction<Result> = (
+  key: number,
+  nonce: Bytes,
+  firstBlock: number,
+  chunks: Chunks,
+  output: Bytes,
+  ghash: Bytes,
+) => Result;
+
+/** One implementation inside the addon. */
+export interface NativeKernel {
+  readonly name: string;
+  /** The CPU can run it and its known answers were right. */
+  readonly works: boolean;
+}
 
 /**
  * Makes the engine on the native addon, with its best kernel or the one named.
  * @throws FramesealError ENGINE_UNAVAILABLE if the addon does not load or has no such kernel that works here.
  */
 export function createNativeEngine(kernel?: string): Engine {
-  loadAddon();
-  throw new FramesealError("ENGINE_UNAVAILABLE", `native engine has no kernel ${kernel ?? ""}`);
+  const addon = loadAddon();
+  const kernels = addon.kernels();
+  const chosen = kernels.find(({ name, works }) => works && (kernel === undefined || name === kernel));
+  if (chosen === undefined) {
+    const names = kernels.filter(({ works }) => works).map(({ name }) => name);
+    throw new FramesealError(
+      "ENGINE_UNAVAILABLE",
+      `native engine has no kernel ${JSON.stringify(kernel ?? "")} that works here; it has ${names.join(", ") || "none"}`,
+    );
+  }
+  return {
+    name: "native",
+    kernel: chosen.name,
+    createKey(rawKey) {
+      checkBytes("key", rawKey);
+      // The kernels know AES-256 alone; the old suites with shorter keys are too rare to be worth more.
+      return rawKey.length === 32 ? new NativeKey(addon, rawKey, chosen.name) : nodeEngine.createKey(rawKey);
+    },
+  };
 }
 
-/** Instruction-set extensions that the addon found; empty when it does not load. */
+/** The kernels inside the addon, best first; none when it does not load. */
+export function nativeKernels(): readonly NativeKernel[] {
+  try {
+    return loadAddon().kernels();
+  } catch {
+    return [];
+  }
+}
+
+/** Instruction-set extensions that the addon found; none when it does not load. */
 export function nativeCpuFeatures(): readonly string[] {
-  return [];
+  return loaded?.cpuFeatures() ?? [];
 }
 
 /** The directory that holds `build/Release` or `prebuilds`: two above both `src/engine` and `dist/engine`. */
 const packageRoot = fileURLToPath(new URL("../..", import.meta.url));
+let loaded: Addon | undefined;
 
-function loadAddon(): unknown {
+function loadAddon(): Addon {
+  if (loaded !== undefined) return loaded;
   try {
-    const load: (directory: string) => unknown = createRequire(import.meta.url)("node-gyp-build");
-    return load(packageRoot);
+    const load: (directory: string) => Addon = createRequire(import.meta.url)("node-gyp-build");
+    loaded = load(packageRoot);
+    return loaded;
   } catch (cause) {
     throw new FramesealError("ENGINE_UNAVAILABLE", "native addon did not load", { cause });
+  }
+}
+
+/** From here on a result is worth asking the system for large pages. */
+const HUGE_LENGTH = 4 * 2 ** 20;
+
+function allocate(addon: Addon, length: number): Uint8Array {
+  const output = allocateOrdinary(length);
+  if (length >= HUGE_LENGTH) addon.adviseHugePages(output);
+  return output;
+}
+
+/** Nonce, AAD and text of one small message, and its tag. One call at a time uses it, start to end. */
+const SCRATCH_LENGTH = 1_024;
+const scratch = new Uint8Array(new ArrayBuffer(SCRATCH_LENGTH));
+
+function fillScratch(nonce: Bytes, aad: Bytes, text: Bytes): number {
+  scratch.set(nonce);
+  scratch.set(aad, NONCE_LENGTH);
+  const at = NONCE_LENGTH + aad.length;
+  scratch.set(text, at);
+  return at;
+}
+
+/** Wipes keys that their users have forgotten to dispose of. */
+const abandonedKeys = new FinalizationRegistry<() => void>((dispose) => dispose());
+
+class NativeKey implements AeadKey {
+  readonly #addon: Addon;
+  #handle: number;
+  readonly segments: SegmentCipher;
+
+  constructor(addon: Addon, rawKey: Uint8Array, kernel: string) {
+    this.#addon = addon;
+    const handle = addon.createKey(unshared(rawKey), kernel);
+    this.#handle = handle;
+    this.segments = new NativeSegments(addon, this);
+    abandonedKeys.register(this, () => addon.disposeKey(handle), this);
+  }
+  /** The number of the key. @throws Error after `dispose`. */
+  get handle(): number {
+    if (this.#handle === 0) throw new Error("internal error: key has been disposed of");
+    return this.#handle;
+  }
+  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    checkLength("nonce", nonce, NONCE_LENGTH);
+    checkBytes("aad", aad);
+    checkBytes("plaintext", plaintext);
+    const sealedLength = plaintext.length + TAG_LENGTH;
+    if (NONCE_LENGTH + aad.length + sealedLength <= SCRATCH_LENGTH) {
+      const at = fillScratch(nonce, aad, plaintext);
+      this.#addon.sealSmall(this.handle, scratch, aad.length, plaintext.length);
+      return scratch.slice(at, at + sealedLength);
+    }
+    const sealed = allocate(this.#addon, sealedLength);
+    this.#addon.seal(this.handle, unshared(nonce), unshared(aad), unshared(plaintext), sealed);
+    return sealed;
+  }
+  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null {
+    checkLength("nonce", nonce, NONCE_LENGTH);
+    checkBytes("aad", aad);
+    checkBytes("sealed", sealed);
+    const length = sealed.length - TAG_LENGTH;
+    if (length < 0) return null;
+    if (NONCE_LENGTH + aad.length + sealed.length <= SCRATCH_LENGTH) {
+      const at = fillScratch(nonce, aad, sealed);
+      if (!this.#addon.openSmall(this.handle, scratch, aad.length, sealed.length)) return null;
+      const plaintext = scratch.slice(at, at + length);
+      scratch.fill(0, at, at + length);
+      return plaintext;
+    }
+    const plaintext = allocate(this.#addon, length);
+    const isAuthentic = this.#addon.open(
+      this.handle,
+      unshared(nonce),
+      unshared(aad),
+      unshared(sealed),
+      plaintext,
+    );
+    return isAuthentic ? plaintext : null;
+  }
+  frameCipher(format: FrameFormat): FrameCipher {
+    checkFrameFormat(format);
+    return new NativeFrameCipher(this.#addon, this, format);
+  }
+  startSeal(nonce: Uint8Array, aad: Uint8Array): GcmSealer {
+    return new NativeGcmSealer(new NativeMessage(this.#addon, this, nonce, aad));
+  }
+  startOpen(nonce: Uint8Array, aad: Uint8Array): GcmOpener {
+    return new NativeGcmOpener(new NativeMessage(this.#addon, this, nonce, aad));
+  }
+  dispose(): void {
+    if (this.#handle === 0) return;
+    abandonedKeys.unregister(this);
+    this.#addon.disposeKey(this.#handle); // the addon keeps the key until work in progress is done
+    this.#handle = 0;
+  }
+}
+
+class NativeFrameCipher implements FrameCipher {
+  readonly #addon: Addon;
+  readonly #key: NativeKey;
+  readonly #frameLength: number;
+  readonly #format: Uint8Array;
+
+  constructor(addon: Addon, key: NativeKey, format: FrameFormat) {
+    this.#addon = addon;
+    this.#key = key;
+    this.#frameLength = format.frameLength;
+    this.#format = encodeFormat(format);
+  }
+  seal(
+    chunks: Chunks,
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+    headroom: number,
+  ): Uint8Array {
+    const { sealedLength } = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    const output = allocate(this.#addon, headroom + sealedLength);
+    output.fill(0, 0, headroom);
+    const sealed = headroom === 0 ? output : output.subarray(headroom);
+    this.sealInto(sealed, chunks, firstSequence, frameCount, finalLength);
+    return output;
+  }
+  sealInto(
+    output: Uint8Array,
+    chunks: Chunks,
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): number {
+    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    checkOutput(output, lengths.sealedLength);
+    const own = ownChunks(chunks, lengths.plaintextLength);
+    const { handle } = this.#key;
+    this.#addon.sealFrames(handle, this.#format, own, output, firstSequence, frameCount, finalLength);
+    return lengths.sealedLength;
+  }
+  open(chunks: Chunks, firstSequence: number, frameCount: number, finalLength: number): OpenedFrames {
+    const { plaintextLength } = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    const output = allocate(this.#addon, plaintextLength);
+    const { verifiedCount } = this.openInto(output, chunks, firstSequence, frameCount, finalLength);
+    return this.#opened(output, verifiedCount, frameCount, finalLength);
+  }
+  openInto(
+    output: Uint8Array,
+    chunks: Chunks,
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): OpenedInto {
+    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    checkOutput(output, lengths.plaintextLength);
+    const own = ownChunks(chunks, lengths.sealedLength);
+    const { handle } = this.#key;
+    const verifiedCount = this.#addon.openFrames(
+      handle,
+      this.#format,
+      own,
+      output,
+      firstSequence,
+      frameCount,
+      finalLength,
+    );
+    return { plaintextLength: this.#plaintextLength(verifiedCount, frameCount, finalLength), verifiedCount };
+  }
+  async sealAsync(
+    chunks: Chunks,
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+    headroom: number,
+  ): Promise<Uint8Array> {
+    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    const own = ownChunks(chunks, lengths.plaintextLength);
+    const { handle } = this.#key;
+    const output = allocate(this.#addon, headroom + lengths.sealedLength);
+    output.fill(0, 0, headroom);
+    const sealed = headroom === 0 ? output : output.subarray(headroom);
+    await this.#addon.sealFramesAsync(
+      handle,
+      this.#format,
+      own,
+      sealed,
+      firstSequence,
+      frameCount,
+      finalLength,
+    );
+    return output;
+  }
+  async openAsync(
+    chunks: Chunks,
+    firstSequence: number,
+    frameCount: number,
+    finalLength: number,
+  ): Promise<OpenedFrames> {
+    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
+    const own = ownChunks(chunks, lengths.sealedLength);
+    const { handle } = this.#key;
+    const output = allocate(this.#addon, lengths.plaintextLength);
+    const verifiedCount = await this.#addon.openFramesAsync(
+      handle,
+      this.#format,
+      own,
+      output,
+      firstSequence,
+      frameCount,
+      finalLength,
+    );
+    return this.#opened(output, verifiedCount, frameCount, finalLength);
+  }
+  #plaintextLength(verifiedCount: number, frameCount: number, finalLength: number): number {
+    const regular = Math.min(verifiedCount, frameCount) * this.#frameLength;
+    return verifiedCount > frameCount && finalLength !== NO_FINAL_FRAME ? regular + finalLength : regular;
+  }
+  /** The verified prefix alone: the addon has zeroed the rest. */
+  #opened(output: Uint8Array, verifiedCount: number, frameCount: number, finalLength: number): OpenedFrames {
+    const length = this.#plaintextLength(verifiedCount, frameCount, finalLength);
+    if (length === output.length) return { plaintext: output, verifiedCount };
+    const plaintext = output.slice(0, length);
+    output.fill(0);
+    return { plaintext, verifiedCount };
+  }
+}
+
+/** Frame length u32 ‖ lengths of the two prefixes, u16 each ‖ both prefixes. */
+function encodeFormat({ frameLength, regularAadPrefix, finalAadPrefix }: FrameFormat): Uint8Array {
+  const bytes = Buffer.alloc(8 + regularAadPrefix.length + finalAadPrefix.length);
+  bytes.writeUInt32BE(frameLength, 0);
+  bytes.writeUInt16BE(regularAadPrefix.length, 4);
+  bytes.writeUInt16BE(finalAadPrefix.length, 6);
+  bytes.set(regularAadPrefix, 8);
+  bytes.set(finalAadPrefix, 8 + regularAadPrefix.length);
+  return bytes;
+}
+
+/** Checks chunks; the array is ours and no chunk is in shared memory, so that nothing changes under the addon. */
+function ownChunks(chunks: Chunks, length: number): Uint8Array[] {
+  checkChunks(chunks, length);
+  return chunks.map(unshared);
+}
+
+/** One message in progress inside the addon. */
+class NativeMessage {
+  readonly addon: Addon;
+  #handle: number;
+  #length = 0;
+
+  constructor(addon: Addon, key: NativeKey, nonce: Uint8Array, aad: Uint8Array) {
+    checkLength("nonce", nonce, NONCE_LENGTH);
+    checkBytes("aad", aad);
+    this.addon = addon;
+    const handle = addon.startMessage(key.handle, unshared(nonce), unshared(aad));
+    this.#handle = handle;
+    abandonedKeys.register(this, () => addon.dropMessage(handle), this);
+  }
+  get handle(): number {
+    if (this.#handle === 0) throw new Error("internal error: message has been finished");
+    return this.#handle;
+  }
+  grow(length: number): void {
+    this.#length = addLength(this.#length, length);
+  }
+  /** Returns the handle for the last call with it. */
+  end(): number {
+    const handle = this.handle;
+    abandonedKeys.unregister(this);
+    this.#handle = 0;
+    return handle;
+  }
+}
+
+class NativeGcmSealer implements GcmSealer {
+  readonly #message: NativeMessage;
+
+  constructor(message: NativeMessage) {
+    this.#message = message;
+  }
+  update(plaintext: Uint8Array): Uint8Array {
+    checkBytes("plaintext", plaintext);
+    const { addon, handle } = this.#message;
+    this.#message.grow(plaintext.length);
+    const ciphertext = allocate(addon, plaintext.length);
+    addon.sealUpdate(handle, unshared(plaintext), ciphertext);
+    return ciphertext;
+  }
+  final(): Uint8Array {
+    const tag = new Uint8Array(TAG_LENGTH);
+    this.#message.addon.finishSeal(this.#message.end(), tag);
+    return tag;
+  }
+}
+
+class NativeGcmOpener implements GcmOpener {
+  readonly #message: NativeMessage;
+
+  constructor(message: NativeMessage) {
+    this.#message = message;
+  }
+  update(ciphertext: Uint8Array): Uint8Array {
+    checkBytes("ciphertext", ciphertext);
+    const { addon, handle } = this.#message;
+    this.#message.grow(ciphertext.length);
+    const plaintext = allocate(addon, ciphertext.length);
+    addon.openUpdate(handle, unshared(ciphertext), plaintext);
+    return plaintext;
+  }
+  final(tag: Uint8Array): boolean {
+    checkLength("tag", tag, TAG_LENGTH);
+    return this.#message.addon.finishOpen(this.#message.end(), unshared(tag));
+  }
+}
+
+class NativeSegments implements SegmentCipher {
+  readonly #addon: Addon;
+  readonly #key: NativeKey;
+
+  constructor(addon: Addon, key: NativeKey) {
+    this.#addon = addon;
+    this.#key = key;
+  }
+  seal(nonce: Uint8Array, firstBlock: number, chunks: Chunks): SealedSegment {
+    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
+    call(this.#addon.sealSegment);
+    return { ciphertext: output, partial: { ghash, length: output.length } };
+  }
+  open(nonce: Uint8Array, firstBlock: number, chunks: Chunks): OpenedSegment {
+    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
+    call(this.#addon.openSegment);
+    return { plaintext: output, partial: { ghash, length: output.length } };
+  }
+  async sealAsync(nonce: Uint8Array, firstBlock: number, chunks: Chunks): Promise<SealedSegment> {
+    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
+    await call(this.#addon.sealSegmentAsync);
+    return { ciphertext: output, partial: { ghash, length: output.length } };
+  }
+  async openAsync(nonce: Uint8Array, firstBlock: number, chunks: Chunks): Promise<OpenedSegment> {
+    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
+    await call(this.#addon.openSegmentAsync);
+    return { plaintext: output, partial: { ghash, length: output.length } };
+  }
+  finish(nonce: Uint8Array, aad: Uint8Array, partials: readonly SegmentPartial[]): Uint8Array {
+    checkLength("nonce", nonce, NONCE_LENGTH);
+    checkBytes("aad", aad);
+    checkPartials(partials);
+    const hashes = new Uint8Array(TAG_LENGTH * partials.length);
+    for (const [i, { ghash }] of partials.entries()) hashes.set(ghash, TAG_LENGTH * i);
+    const lengths = new Uint8Array(Float64Array.from(partials, ({ length }) => length).buffer);
+    const tag = new Uint8Array(TAG_LENGTH);
+    this.#addon.finishSegments(this.#key.handle, unshared(nonce), unshared(aad), hashes, lengths, tag);
+    hashes.fill(0);
+    return tag;
+  }
+  #prepare(nonce: Uint8Array, firstBlock: number, chunks: Chunks) {
+    checkLength("nonce", nonce, NONCE_LENGTH);
+    const length = checkSegment(firstBlock, chunks);
+    const own = chunks.map(unshared);
+    const output = allocate(this.#addon, length);
+    const ghash = new Uint8Array(TAG_LENGTH);
+    const { handle } = this.#key;
+    const call = <Result>(work: SegmentFunction<Result>): Result =>
+      work(handle, unshared(nonce), firstBlock, own, output, ghash);
+    return { output, ghash, call };
   }
 }

@@ -9,7 +9,6 @@ import {
   type DecipherGCM,
   type KeyObject,
 } from "node:crypto";
-import { FramesealError } from "../errors.ts";
 import { ChunkCursor, checkBytes, checkLength, unshared } from "./chunk-cursor.ts";
 import {
   type AeadKey,
@@ -20,7 +19,6 @@ import {
   type FrameFormat,
   type GcmOpener,
   type GcmSealer,
-  MAX_GCM_LENGTH,
   NO_FINAL_FRAME,
   NONCE_LENGTH,
   type OpenedFrames,
@@ -28,7 +26,7 @@ import {
   REGULAR_FRAME_OVERHEAD,
   TAG_LENGTH,
 } from "./engine.ts";
-import { checkChunks, checkFrameFormat, checkOutput, runLengths } from "./frame-run.ts";
+import { addLength, checkChunks, checkFrameFormat, checkOutput, runLengths } from "./frame-run.ts";
 import { NodeSegments } from "./node-segments.ts";
 import { allocate } from "./output-memory.ts";
 
@@ -320,14 +318,6 @@ class NodeGcmOpener implements GcmOpener {
     this.#decipher = undefined;
     return isAuthentic(decipher, tag);
   }
-}
-
-/** Adds to the length of one GCM message. @throws FramesealError LIMIT_EXCEEDED past MAX_GCM_LENGTH. */
-export function addLength(length: number, more: number): number {
-  if (length + more > MAX_GCM_LENGTH) {
-    throw new FramesealError("LIMIT_EXCEEDED", `one AES-GCM message holds at most ${MAX_GCM_LENGTH} bytes`);
-  }
-  return length + more;
 }
 
 /** Runs the next `length` bytes of `cursor` through `cipher` into `output`; returns where they end. */

@@ -1,0 +1,35 @@
+// What one Node environment (main thread, worker thread or context) owns. Nothing else is shared between them but the
+// immutable kernel table.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "gcm/gcm.h"
+#include "slot_table.h"
+
+namespace frameseal {
+
+/** An expanded key. Jobs on other threads share it, so that it outlives `disposeKey`; the last one wipes it. */
+struct NativeKey {
+  gcm::Key key;
+  ~NativeKey() { gcm::key_wipe(key); }
+};
+
+/** One message in progress, sealed or opened in pieces. */
+struct NativeMessage {
+  std::shared_ptr<NativeKey> key;
+  gcm::State state;
+  uint64_t length = 0;
+  ~NativeMessage();
+};
+
+/** Jobs share it, so that the last one to end finds it alive. */
+struct Environment : std::enable_shared_from_this<Environment> {
+  SlotTable<NativeKey> keys;
+  SlotTable<NativeMessage> messages;
+  /** Pieces of work that are on other threads now. */
+  uint32_t active_works = 0;
+  uint32_t core_count = 1;
+};
+
+}  // namespace frameseal
