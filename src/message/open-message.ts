@@ -114,10 +114,15 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
     verifier?.update(parsed.body);
     if (suite.version === 1) verifier?.update(parsed.nonce);
     verifier?.update(parsed.tag);
+    let cipher: FrameCipher | undefined;
     return {
       header: publicHeader(parsed),
       headerLength: parsed.length,
-      cipher: createFrameCipher(key, parsed),
+      // Made on demand: a body without frames has no frame length.
+      get cipher() {
+        cipher ??= createFrameCipher(key, parsed);
+        return cipher;
+      },
       verifier,
       openNonFramed: (nonce, sealed) =>
         key.open(nonce, nonFramedAad(parsed.messageId, sealed.length - 16), sealed),
