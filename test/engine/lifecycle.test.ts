@@ -1,0 +1,180 @@
+// Threads, contexts and processes that end while the engine works. SLOW=1 runs as many rounds as the release check.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { nativeKernels } from "../../src/engine/native-engine.ts";
+import { type CompiledEngine, compileEngine, runChild } from "./compiled.ts";
+
+const SLOW = process.env.SLOW === "1";
+const hasAddon = nativeKernels().some(({ works }) => works);
+
+describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
+  let compiled: CompiledEngine;
+  let prelude: string;
+  beforeAll(() => {
+    compiled = compileEngine();
+    prelude = `
+      import { Worker, isMainThread } from "node:worker_threads";
+      import { randomBytes } from "node:crypto";
+      import { selectEngine } from ${JSON.stringify(compiled.url)};
+      const engine = selectEngine("native");
+      const format = { frameLength: 65536, regularAadPrefix: new Uint8Array(40), finalAadPrefix: new Uint8Array(41) };
+      const text = randomBytes(2_000_000);
+      const newCipher = () => engine.createKey(randomBytes(32)).frameCipher(format);
+      const flood = (cipher, count) => Array.from({ length: count }, () => cipher.sealAsync([text], 1, 30, 33920, 0));
+    `;
+  });
+  afterAll(() => compiled.remove());
+
+  async function expectCleanExit(script: string, flags: readonly string[] = []): Promise<string> {
+    const { status, signal, stdout, stderr } = await runChild(prelude + script, { flags });
+    expect({ status, signal }, stderr).toEqual({ status: 0, signal: null });
+    return stdout;
+  }
+  /** A worker that floods the pool, tells so, and goes on. */
+  const workerSource = () => `
+    const { parentPort } = require("node:worker_threads");
+    const { randomBytes } = require("node:crypto");
+    import(${JSON.stringify(compiled.url)}).then(({ selectEngine }) => {
+      const format = { frameLength: 65536, regularAadPrefix: new Uint8Array(40), finalAadPrefix: new Uint8Array(41) };
+      const text = randomBytes(2_000_000);
+      const cipher = selectEngine("native").createKey(randomBytes(32)).frameCipher(format);
+      const again = () => cipher.sealAsync([text], 1, 30, 33920, 0).then(again);
+      for (let i = 0; i < 4; i++) again();
+      parentPort.postMessage("busy");
+    });`;
+
+  test("terminating worker threads with work in flight neither crashes nor hangs", async () => {
+    const rounds = SLOW ? 500 : 25;
+    const out = await expectCleanExit(`
+      for (let i = 0; i < ${rounds}; i++) {
+        const worker = new Worker(${JSON.stringify(workerSource())}, { eval: true, execArgv: [] });
+        await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+        if (i % 3 === 1) await new Promise((resolve) => setImmediate(resolve));
+        if (i % 3 === 2) await new Promise((resolve) => setTimeout(resolve, 5));
+        await worker.terminate();
+      }
+      const sealed = await newCipher().sealAsync([text], 1, 30, 33920, 0);
+      console.log(sealed.length);`);
+    expect(out.trim()).toBe(String(2_000_000 + 30 * 32 + 40));
+  }, 120_000);
+  test("process.exit with work in flight ends the process with its own status", async () => {
+    const rounds = SLOW ? 500 : 6;
+    for (let i = 0; i < rounds; i++) {
+      const { status, signal, stderr } = await runChild(
+        `${prelude} flood(newCipher(), 8); setTimeout(() => process.exit(7), ${i % 3}); if (${i % 2}) process.exit(7);`,
+      );
+      expect({ status, signal, stderr }).toEqual({ status: 7, signal: null, stderr: "" });
+    }
+  }, 120_000);
+  test("an uncaught exception with work in flight is reported as such", async () => {
+    const { status, stderr } = await runChild(`${prelude} flood(newCipher(), 8); throw new Error("mine");`);
+    expect(status).toBe(1);
+    expect(stderr).toContain("mine");
+  });
+  test("a process that has nothing else to do finishes its work and exits", async () => {
+    const out = await expectCleanExit(
+      `Promise.all(flood(newCipher(), 5)).then((all) => console.log(all.length)); selectEngine("node");`,
+    );
+    expect(out.trim()).toBe("5");
+  });
+  test("many worker threads use the addon at the same time", async () => {
+    const out = await expectCleanExit(`
+      const source = ${JSON.stringify(`
+        const { parentPort } = require("node:worker_threads");
+        import("${"URL"}").then(async ({ selectEngine }) => {
+          const key = selectEngine("native").createKey(new Uint8Array(32).fill(7));
+          const format = { frameLength: 4096, regularAadPrefix: new Uint8Array(4), finalAadPrefix: new Uint8Array(5) };
+          const text = new Uint8Array(600_000).fill(9);
+          let digest = 0;
+          for (let i = 0; i < 5; i++) {
+            const sealed = await key.frameCipher(format).sealAsync([text], 1, 146, 1984, 0);
+            digest = require("node:crypto").createHash("sha256").update(sealed).digest("hex");
+          }
+          parentPort.postMessage(digest);
+        });`)}.replace("URL", ${JSON.stringify(compiled.url)});
+      const run = () => new Promise((resolve, reject) => {
+        new Worker(source, { eval: true, execArgv: [] }).once("message", resolve).once("error", reject);
+      });
+      const digests = await Promise.all(Array.from({ length: ${SLOW ? 64 : 12} }, run));
+      console.log(new Set(digests).size);`);
+    expect(out.trim()).toBe("1");
+  }, 120_000);
+  test("keys that nobody disposes of are collected, and results survive collection", async () => {
+    const out = await expectCleanExit(
+      `
+      const results = [];
+      for (let i = 0; i < 2_000; i++) {
+        const key = engine.createKey(new Uint8Array(32).fill(i));
+        key.startSeal(new Uint8Array(12), new Uint8Array(0)).update(new Uint8Array(10));
+        const sealed = key.seal(new Uint8Array(12), new Uint8Array(0), text.subarray(0, 1000 + i));
+        if (i % 100 === 0) { results.push(sealed); globalThis.gc(); await new Promise((resolve) => setImmediate(resolve)); }
+      }
+      globalThis.gc();
+      for (const [i, sealed] of results.entries()) {
+        const key = engine.createKey(new Uint8Array(32).fill(100 * i));
+        if (key.open(new Uint8Array(12), new Uint8Array(0), sealed) === null) throw new Error("changed");
+      }
+      const before = process.memoryUsage().rss;
+      for (let i = 0; i < 100_000; i++) engine.createKey(new Uint8Array(32)).dispose();
+      for (let i = 0; i < 40; i++) {
+        await Promise.all(flood(newCipher(), 2));
+        globalThis.gc();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      const grown = (process.memoryUsage().rss - before) / 2 ** 20;
+      console.log(grown < 100 ? "flat" : grown);`,
+      ["--expose-gc"],
+    );
+    expect(out.trim()).toBe("flat");
+  }, 60_000);
+  test("changing, transferring or shrinking a chunk after the call changes nothing", async () => {
+    const out = await expectCleanExit(`
+      const rounds = ${SLOW ? 10_000 : 150};
+      const key = engine.createKey(randomBytes(32));
+      const cipher = key.frameCipher({ ...format, frameLength: 16384 });
+      const plaintext = new Uint8Array(randomBytes(160_000));
+      const expected = Buffer.from(cipher.seal([plaintext], 1, 9, 12544, 0));
+      let wrong = 0;
+      for (let i = 0; i < rounds; i++) {
+        const source = i % 4 === 3 ? new Uint8Array(new ArrayBuffer(160_000, { maxByteLength: 200_000 })) : new Uint8Array(160_000);
+        source.set(plaintext);
+        const sealing = cipher.sealAsync([source.subarray(0, 70_001), source.subarray(70_001)], 1, 9, 12544, 0);
+        const frames = new Uint8Array(expected);
+        const opening = cipher.openAsync([frames], 1, 9, 12544);
+        if (i % 4 === 0) { source.fill(0); frames.fill(0); }
+        if (i % 4 === 1) { structuredClone(source.buffer, { transfer: [source.buffer] }); structuredClone(frames.buffer, { transfer: [frames.buffer] }); }
+        if (i % 4 === 2) { new MessageChannel().port1.postMessage(0, [source.buffer]); }
+        if (i % 4 === 3) source.buffer.resize(1);
+        const [sealed, opened] = await Promise.all([sealing, opening]);
+        if (!expected.equals(sealed)) wrong++;
+        if (opened.verifiedCount !== 10 || Buffer.compare(opened.plaintext, plaintext) !== 0) wrong++;
+      }
+      console.log(wrong);
+      process.exit(0);`);
+    expect(out.trim()).toBe("0");
+  }, 120_000);
+  test("a writer that races with opening shared memory gets an error or the true plaintext", async () => {
+    const out = await expectCleanExit(`
+      const key = engine.createKey(randomBytes(32));
+      const [nonce, aad, plaintext] = [randomBytes(12), randomBytes(9), randomBytes(50_000)];
+      const sealed = key.seal(nonce, aad, plaintext);
+      const shared = new Uint8Array(new SharedArrayBuffer(sealed.length));
+      shared.set(sealed);
+      const stop = new Int32Array(new SharedArrayBuffer(4));
+      const worker = new Worker(\`
+        const { workerData: { shared, stop } } = require("node:worker_threads");
+        while (Atomics.load(stop, 0) === 0) { for (let i = 0; i < 50; i++) shared[20_000 + i] ^= 1; for (let i = 0; i < 50; i++) shared[20_000 + i] ^= 1; }
+      \`, { eval: true, execArgv: [], workerData: { shared, stop } });
+      await new Promise((resolve) => worker.once("online", resolve));
+      let [right, wrong, refused] = [0, 0, 0];
+      for (let i = 0; i < ${SLOW ? 100_000 : 3_000}; i++) {
+        const opened = key.open(nonce, aad, shared);
+        if (opened === null) refused++;
+        else if (plaintext.equals(opened)) right++;
+        else wrong++;
+      }
+      Atomics.store(stop, 0, 1);
+      await worker.terminate();
+      console.log(JSON.stringify({ wrong, seen: right + refused > 0 }));`);
+    expect(JSON.parse(out)).toEqual({ wrong: 0, seen: true });
+  }, 60_000);
+});
