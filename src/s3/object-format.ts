@@ -1,0 +1,147 @@
+// What a format of encrypted S3 objects is: how plaintext becomes stored bytes and metadata, part by part, and how
+// stored bytes become plaintext again. The client plugin knows requests and parts; a format knows bytes and keys.
+import type { Readable } from "node:stream";
+
+/** Which object is meant. */
+export interface ObjectLocation {
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** User metadata: names in lower case without `x-amz-meta-`. */
+export type ObjectMetadata = Readonly<Record<string, string>>;
+
+/** What is known when an object is started. */
+export interface SealRequest {
+  readonly location: ObjectLocation;
+  /** The plaintext length or an upper bound of it, if it is known. */
+  readonly plaintextLength?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Where a part lies in the plaintext. */
+export interface PartPosition {
+  readonly offset: number;
+  readonly length: number;
+  /** `last` ends the object; after `more` something follows, if only what `close` returns. */
+  readonly place: "more" | "last";
+}
+
+/** The stored bytes of a part. */
+export interface SealedPart {
+  readonly bytes: Uint8Array;
+  /**
+   * False for a last part whose closing bytes (a tag over the whole object) cannot be made yet, because parts before it
+   * are still missing. The plugin keeps such a part and sends it again, with what `close` returns behind it.
+   */
+  readonly closed: boolean;
+}
+
+/** Another object that must be stored for this one to be readable, such as an instruction file. */
+export interface SideObject {
+  readonly key: string;
+  readonly body: Uint8Array;
+  readonly metadata: ObjectMetadata;
+}
+
+/**
+ * Seals one object. The plugin calls `sealPart` in any order, and twice for one offset only after its ledger has shown
+ * that the bytes are the same: sealing the same bytes again must give the same stored bytes.
+ */
+export interface ObjectSealer {
+  /** Added to the metadata of the object. Not secret. */
+  readonly metadata: ObjectMetadata;
+  /** Stored next to the object, before it. */
+  readonly sideObject?: SideObject | undefined;
+  /** Parts start at multiples of this many bytes of plaintext. */
+  readonly alignment: number;
+  /** Stored bytes of the whole object for this length. */
+  storedLength(plaintextLength: number): number;
+  /** Returns a key of 32 bytes for the digests of the part ledger, always the same for one object. Caller wipes it. */
+  ledgerKey(): Uint8Array;
+  /** Seals a part. The chunks hold `position.length` bytes and are not used after the promise has settled. */
+  sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart>;
+  /** Returns the bytes that end an object whose last part was not closed: a final frame or a tag. Repeatable. */
+  close(plaintextLength: number): Promise<Uint8Array>;
+  /** What `resumeObject` needs, as JSON: wrapped keys only. */
+  exportState(): unknown;
+  /** Wipes keys. Safe to call more than once. */
+  dispose(): void;
+}
+
+/** Reads stored bytes of one object. All reads are pinned to the version (ETag) that was seen first. */
+export interface ObjectSource {
+  /** Resolves to exactly the bytes from `start` to `end` (exclusive). */
+  read(start: number, end: number): Promise<Uint8Array>;
+  /** Resolves to a stream of exactly these bytes; it fails with TRUNCATED when the server sends fewer. */
+  stream(start: number, end: number): Promise<Readable>;
+  /** Fetches another object of the bucket, at most `maxLength` bytes; undefined if there is none. */
+  fetchSideObject(
+    key: string,
+    maxLength: number,
+  ): Promise<{ readonly metadata: ObjectMetadata; readonly body: Uint8Array } | undefined>;
+}
+
+/** An object as a server described it. Nothing of it is verified. */
+export interface StoredObject {
+  readonly location: ObjectLocation;
+  readonly metadata: ObjectMetadata;
+  /** Stored bytes of the whole object. */
+  readonly storedLength: number;
+  readonly source: ObjectSource;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A range of plaintext as it was asked for; ends are inclusive, as in the `Range` header. */
+export type RequestedRange =
+  | { readonly kind: "from"; readonly first: number; readonly last?: number | undefined }
+  | { readonly kind: "suffix"; readonly length: number };
+
+/** Plaintext of a whole object. */
+export interface OpenedObject {
+  /** From the length of the stored object; only the end of `body` confirms it. */
+  readonly plaintextLength: number;
+  /** Fails instead of ending when anything is not authentic. */
+  readonly body: Readable;
+}
+
+/** Plaintext of a range: `start` to `end` (exclusive). */
+export interface OpenedRange extends OpenedObject {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A format of encrypted objects. One instance serves many objects at a time. */
+export interface ObjectFormat {
+  readonly name: string;
+  /** Starts a new object: asks the keyring for a data key. */
+  startObject(request: SealRequest): Promise<ObjectSealer>;
+  /** Goes on with an object from `exportState`: unwraps its data key again. */
+  resumeObject(state: unknown, request: SealRequest): Promise<ObjectSealer>;
+  /**
+   * True if the metadata is of this format.
+   * @throws FramesealError INVALID_METADATA when it is partly of this format or contradicts itself
+   */
+  recognises(metadata: ObjectMetadata): boolean;
+  /**
+   * Opens a whole object. `body` streams its stored bytes; a format that needs a second pass uses `object.source`. Must
+   * destroy `body` when it fails. Resolves only after key and header were verified.
+   */
+  openWhole(object: StoredObject, body: Readable): Promise<OpenedObject>;
+  /**
+   * Opens a range. `head` holds the first stored bytes, as many as one small request gave.
+   * @throws FramesealError RANGE_NOT_SATISFIABLE, POLICY when ranges cannot be verified and that was not asked for
+   */
+  openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange>;
+  /** The plaintext length that metadata and stored length suggest, without any key; for HeadObject and listings. */
+  suggestedLength(object: StoredObject): Promise<number>;
+  /** True if a metadata name belongs to this format: the caller must not set it, and does not see it. */
+  ownsMetadata(name: string): boolean;
+  /**
+   * Says whether the stored bytes of an object stay readable under another name.
+   * @throws FramesealError POLICY when they do not
+   */
+  checkCopy(from: ObjectLocation, to: ObjectLocation, object: StoredObject): Promise<void>;
+  /** Keys of objects that belong to the object `key`, and are deleted with it. */
+  sideObjectKeys(key: string): readonly string[];
+}
