@@ -26,6 +26,7 @@ import {
   checkKeyring,
   createFrameCipher,
   createMessageKey,
+  deriveLedgerKey,
   headerAad,
 } from "./seal-message.ts";
 import { MessageVerifier } from "./signature.ts";
@@ -62,6 +63,8 @@ export interface OpenedHeader {
   openNonFramed(nonce: Uint8Array, sealed: Uint8Array): Uint8Array | null;
   /** Tells the keyring how many bytes were opened. */
   recordUse(plaintextLength: number): void;
+  /** See `deriveLedgerKey`. */
+  ledgerKey(): Uint8Array;
   /** Wipes the message key. Must be called once. */
   dispose(): void;
 }
@@ -127,6 +130,7 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
       openNonFramed: (nonce, sealed) =>
         key.open(nonce, nonFramedAad(parsed.messageId, sealed.length - 16), sealed),
       recordUse: (length) => options.keyring.recordUse?.(request, length),
+      ledgerKey: () => deriveLedgerKey(key),
       dispose: () => key.dispose(),
     };
   } catch (error) {

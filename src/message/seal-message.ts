@@ -1,7 +1,7 @@
 // Joins keyring, suite and engine into one message to be written: header bytes, then frames. Nonces are frame numbers
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
-import { totalLength, wipe } from "../bytes.ts";
+import { allocateSecret, totalLength, wipe } from "../bytes.ts";
 import { type AeadKey, type Engine, type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
@@ -15,10 +15,12 @@ import {
 import { encodeFooter } from "../format/footer.ts";
 import {
   checkFrameLength,
+  FINAL_OVERHEAD,
   finalAadPrefix,
   footerLength,
   layoutFromPlaintext,
   messageLength,
+  REGULAR_OVERHEAD,
   regularAadPrefix,
   tooManyFrames,
 } from "../format/frame.ts";
@@ -83,6 +85,8 @@ export interface PreparedFrames {
   readonly plaintextBound: number;
   /** Tells the keyring how many bytes were sealed, when that was not known before. */
   recordUse(plaintextLength: number): void;
+  /** See `deriveLedgerKey`. */
+  ledgerKey(): Uint8Array;
   /** Wipes the message key. Must be called once. */
   dispose(): void;
 }
@@ -219,9 +223,24 @@ function frames(parts: {
     signer,
     plaintextBound: parts.plaintextLength ?? Number.POSITIVE_INFINITY,
     recordUse,
+    ledgerKey: () => deriveLedgerKey(key),
     dispose: () => key.dispose(),
   };
 }
+
+/**
+ * Returns 32 bytes that only holders of the message key can make, for digests of the parts of an upload: the key stream
+ * under a nonce that no frame and no header has (theirs start with zeros). The caller wipes them.
+ */
+export function deriveLedgerKey(key: AeadKey): Uint8Array {
+  const zeros = new Uint8Array(32);
+  const sealed = key.seal(new Uint8Array(12).fill(0xff), LEDGER_AAD, zeros);
+  const ledgerKey = allocateSecret(32);
+  ledgerKey.set(sealed.subarray(0, 32));
+  wipe(sealed);
+  return ledgerKey;
+}
+const LEDGER_AAD = Buffer.from("frameseal part ledger", "ascii");
 
 let previousMessageId: Uint8Array = new Uint8Array(0);
 
@@ -284,6 +303,29 @@ export class MessageSealer {
     const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
     const sealed = this.#frames.cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
     return this.#complete(sealed, headroom, finalLength);
+  }
+
+  /**
+   * As `seal`, into memory of the caller, which must have `sealedOverhead` bytes more than the plaintext of the run and
+   * which no chunk overlaps. Returns what was written, a view of `output` where the engine can do that.
+   */
+  sealInto(
+    output: Uint8Array,
+    chunks: readonly Uint8Array[],
+    frameCount: number,
+    finalLength: number,
+  ): Uint8Array {
+    const { cipher } = this.#frames;
+    if (cipher.sealInto === undefined) return this.seal(chunks, frameCount, finalLength);
+    const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
+    const length = cipher.sealInto(output.subarray(headroom), chunks, firstSequence, frameCount, finalLength);
+    return this.#complete(output.subarray(0, headroom + length), headroom, finalLength);
+  }
+
+  /** Bytes that header, footer and `frameCount` frames, the final one among them, add at most. */
+  sealedOverhead(frameCount: number): number {
+    const { suite } = this.header;
+    return this.headerLength + frameCount * REGULAR_OVERHEAD + FINAL_OVERHEAD + footerLength(suite);
   }
 
   /** As `seal`, on other threads where the engine can. The chunks are copied before this returns. */
