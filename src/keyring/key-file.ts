@@ -1,0 +1,280 @@
+// Files that hold one wrapping key: an AES key as JWK (RFC 7517, `kty` oct), an RSA key as PEM (PKCS#8 private, SPKI
+// public). Nothing is guessed: no hex, no bare Base64, no passphrases. Errors name the file, never what is in it.
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  generateKeyPair,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
+import { type FileHandle, open, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { randomDataKey } from "./data-key.ts";
+import { RawAesKeyring } from "./raw-aes-keyring.ts";
+import { RawRsaKeyring, type RsaPadding } from "./raw-rsa-keyring.ts";
+
+/** The key namespace of key files unless the caller names another. */
+export const DEFAULT_KEY_NAMESPACE = "frameseal";
+const MAX_FILE_LENGTH = 65_536; // PEM of a 16,384-bit RSA key has 13 kB
+const DEFAULT_MODULUS_BITS = 3072;
+const PRIVATE_MODE = 0o600;
+const PUBLIC_MODE = 0o644;
+
+/** How to use the key of a file. */
+export interface KeyFileOptions {
+  /** By default `frameseal`. */
+  readonly keyNamespace?: string | undefined;
+  /** By default the JWK's `kid`; for RSA the first 16 hex digits of the SHA-256 of the public key (SPKI, DER). */
+  readonly keyName?: string | undefined;
+  /** Padding of RSA keys, by default `OAEP-SHA-256`. */
+  readonly padding?: RsaPadding | undefined;
+  /** Told in one line if others than the owner may read a secret key. */
+  readonly onWarning?: ((warning: string) => void) | undefined;
+}
+
+/**
+ * Reads a key file: JWK gives a raw AES keyring, PEM a raw RSA keyring that can encrypt (public key) or decrypt
+ * (private key). The file may also be a pipe.
+ * @throws TypeError, RangeError if the content is not such a key, and what the file system throws
+ */
+export async function keyringFromKeyFile(
+  path: string,
+  options: KeyFileOptions = {},
+): Promise<RawAesKeyring | RawRsaKeyring> {
+  const file = await open(path, "r");
+  let content: Uint8Array | undefined;
+  try {
+    const { bytes, wideMode } = await readBounded(file, path);
+    content = bytes;
+    const key = parseKeyFile(content, path);
+    if (key.kind !== "rsa-public" && wideMode !== undefined)
+      options.onWarning?.(`key file ${path} can be read by others (mode ${wideMode}): chmod 600 it`);
+    return keyringOf(key, path, options);
+  } finally {
+    wipe(content);
+    await file.close();
+  }
+}
+
+/**
+ * Writes a new AES key of `keyLength` bytes (32 unless given) as JWK, with mode 0600, and syncs it. Never overwrites.
+ * @throws RangeError, and what the file system throws (EEXIST if `path` exists)
+ */
+export async function writeAesKeyFile(
+  path: string,
+  { keyLength = 32 }: { readonly keyLength?: 16 | 24 | 32 | undefined } = {},
+): Promise<{ readonly keyName: string }> {
+  if (![16, 24, 32].includes(keyLength))
+    throw new RangeError(`"keyLength" expected 16, 24 or 32 bytes, got ${keyLength}`);
+  const keyName = randomBytes(8).toString("hex");
+  const key = randomDataKey(keyLength);
+  const content = encodeJwk(keyName, key);
+  try {
+    await writeNewFile(path, content, PRIVATE_MODE);
+    return { keyName };
+  } finally {
+    wipe(key, content);
+  }
+}
+
+/**
+ * Writes a new RSA key pair: the private key to `path` (PKCS#8, mode 0600), the public key to `path`.pub (SPKI), and
+ * syncs them. Never overwrites, and leaves neither file if one cannot be written.
+ * @throws RangeError, and what the file system throws (EEXIST if one exists)
+ */
+export async function writeRsaKeyFiles(
+  path: string,
+  { modulusBits = DEFAULT_MODULUS_BITS }: { readonly modulusBits?: number | undefined } = {},
+): Promise<{ readonly keyName: string; readonly publicKeyPath: string }> {
+  if (!Number.isInteger(modulusBits) || modulusBits < 2048 || modulusBits > 16_384)
+    throw new RangeError(`"modulusBits" expected 2048 to 16384, got ${modulusBits}`);
+  const { privateKey, publicKey } = await promisify(generateKeyPair)("rsa", { modulusLength: modulusBits });
+  const content = Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" }));
+  const publicKeyPath = `${path}.pub`;
+  try {
+    await writeNewFile(path, content, PRIVATE_MODE);
+    try {
+      await writeNewFile(
+        publicKeyPath,
+        Buffer.from(publicKey.export({ type: "spki", format: "pem" })),
+        PUBLIC_MODE,
+      );
+    } catch (error) {
+      await unlink(path);
+      throw error;
+    }
+    return { keyName: rsaKeyName(publicKey), publicKeyPath };
+  } finally {
+    wipe(content);
+  }
+}
+
+/** The key name of an RSA key file: the first 16 hex digits of the SHA-256 of the public key (SPKI, DER). */
+export function rsaKeyName(publicKey: KeyObject): string {
+  const spki = publicKey.export({ type: "spki", format: "der" });
+  return createHash("sha256").update(spki).digest("hex").slice(0, 16);
+}
+
+type ParsedKey =
+  | { readonly kind: "aes"; readonly key: KeyObject; readonly keyName: string | undefined }
+  | { readonly kind: "rsa-private" | "rsa-public"; readonly key: KeyObject; readonly keyName: string };
+
+function keyringOf(key: ParsedKey, path: string, options: KeyFileOptions): RawAesKeyring | RawRsaKeyring {
+  const keyNamespace = options.keyNamespace ?? DEFAULT_KEY_NAMESPACE;
+  const keyName = options.keyName ?? key.keyName;
+  if (keyName === undefined)
+    throw new TypeError(`"keyName" expected a name, since ${path} has no "kid", got none`);
+  if (key.kind === "aes") return new RawAesKeyring({ keyNamespace, keyName, wrappingKey: key.key });
+  const padding = options.padding ?? "OAEP-SHA-256";
+  // The public key is never derived from the private one: a private key file decrypts only.
+  return key.kind === "rsa-private"
+    ? new RawRsaKeyring({ keyNamespace, keyName, padding, privateKey: key.key })
+    : new RawRsaKeyring({ keyNamespace, keyName, padding, publicKey: key.key });
+}
+
+// Everything is asked of the open file, so that nobody can exchange it between check and use.
+async function readBounded(
+  file: FileHandle,
+  path: string,
+): Promise<{ readonly bytes: Uint8Array; readonly wideMode: string | undefined }> {
+  const stat = await file.stat();
+  const tooLong = () => wrongContent(path, `at most ${MAX_FILE_LENGTH} bytes`, "more");
+  if (stat.isFile() && stat.size > MAX_FILE_LENGTH) throw tooLong();
+  const buffer = allocateSecret(MAX_FILE_LENGTH + 1);
+  let length = 0;
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+      length += bytesRead;
+      if (length > MAX_FILE_LENGTH) throw tooLong();
+      if (bytesRead === 0) break;
+    }
+  } catch (error) {
+    wipe(buffer);
+    throw error;
+  }
+  const mode = stat.mode & 0o777;
+  const wide = stat.isFile() && (mode & 0o077) !== 0 && process.platform !== "win32";
+  return {
+    bytes: buffer.subarray(0, length),
+    wideMode: wide ? mode.toString(8).padStart(4, "0") : undefined,
+  };
+}
+
+function parseKeyFile(content: Uint8Array, path: string): ParsedKey {
+  const text = asBuffer(content);
+  const start = text.findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
+  if (start < 0) throw wrongContent(path, "a key", "an empty file");
+  if (text[start] === 0x7b) return parseJwk(text, path);
+  if (text.subarray(start).indexOf("-----BEGIN ") === 0) return parsePem(text.subarray(start), path);
+  throw wrongContent(path, "a JWK or an RSA key in PEM", "neither");
+}
+
+const jwkAlgorithms = new Map([
+  [16, ["A128GCMKW", "A128GCM"]],
+  [24, ["A192GCMKW", "A192GCM"]],
+  [32, ["A256GCMKW", "A256GCM"]],
+]);
+
+// JSON strings cannot be wiped: the key stays in memory until that text is collected.
+function parseJwk(text: Buffer, path: string): ParsedKey {
+  let jwk: unknown;
+  try {
+    jwk = JSON.parse(text.toString("utf8"));
+  } catch {
+    throw wrongContent(path, "a JWK", "broken JSON"); // no cause: the parser's error quotes the text
+  }
+  if (!isRecord(jwk)) throw wrongContent(path, "a JWK", "other JSON");
+  const { kty, k, kid, alg, use } = jwk;
+  if (kty !== "oct") throw wrongContent(path, 'a JWK with "kty" oct', "another type of key");
+  if (use !== undefined && use !== "enc") throw wrongContent(path, "a JWK for encryption", "another use");
+  if (kid !== undefined && typeof kid !== "string")
+    throw wrongContent(path, 'a JWK with a string as "kid"', typeof kid);
+  if (typeof k !== "string" || !/^[A-Za-z0-9_-]+$/.test(k))
+    throw wrongContent(
+      path,
+      'a JWK with base64url as "k"',
+      typeof k === "string" ? "another text" : typeof k,
+    );
+  const decoded = Buffer.from(k, "base64url");
+  const key = allocateSecret(decoded.length);
+  key.set(decoded);
+  wipe(decoded);
+  try {
+    const allowed = jwkAlgorithms.get(key.length);
+    if (allowed === undefined) throw wrongLength(path, "16, 24 or 32 bytes", key.length);
+    if (Math.ceil((key.length * 8) / 6) !== k.length || asBuffer(key).toString("base64url") !== k)
+      throw wrongContent(path, 'a JWK with canonical base64url as "k"', "another text");
+    if (alg !== undefined && (typeof alg !== "string" || !allowed.includes(alg)))
+      throw wrongContent(path, `a JWK with "alg" ${allowed.join(" or ")}, or none`, "another one");
+    return { kind: "aes", key: createSecretKey(key), keyName: kid };
+  } finally {
+    wipe(key);
+  }
+}
+
+function parsePem(text: Buffer, path: string): ParsedKey {
+  const label = /^-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(text.subarray(0, 64).toString("latin1"))?.[1];
+  if (text.indexOf("-----BEGIN ", 1) >= 0) throw wrongContent(path, "one key", "several PEM blocks");
+  if (label === "ENCRYPTED PRIVATE KEY" || text.includes("Proc-Type: 4,ENCRYPTED"))
+    throw wrongContent(path, "a key without passphrase", "an encrypted one");
+  const isPrivate = label === "PRIVATE KEY" || label === "RSA PRIVATE KEY";
+  if (!isPrivate && label !== "PUBLIC KEY" && label !== "RSA PUBLIC KEY")
+    throw wrongContent(path, "a private or public RSA key", "another PEM block");
+  let key: KeyObject;
+  try {
+    key = isPrivate ? createPrivateKey(text) : createPublicKey(text);
+  } catch {
+    throw wrongContent(path, "an RSA key in PEM", "a broken one");
+  }
+  if (key.asymmetricKeyType !== "rsa")
+    throw wrongContent(path, "an RSA key", `one of type ${key.asymmetricKeyType}`);
+  const keyName = rsaKeyName(isPrivate ? createPublicKey(key) : key);
+  return { kind: isPrivate ? "rsa-private" : "rsa-public", key, keyName };
+}
+
+// Built as bytes, so that it can be wiped; `base64url` output is the one string that cannot.
+function encodeJwk(kid: string, key: Uint8Array): Buffer {
+  const alg = jwkAlgorithms.get(key.length)?.[0];
+  return Buffer.from(`${JSON.stringify({ kty: "oct", kid, alg, k: asBuffer(key).toString("base64url") })}\n`);
+}
+
+async function writeNewFile(path: string, content: Uint8Array, mode: number): Promise<void> {
+  const file = await open(path, "wx", mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } catch (error) {
+    await unlink(path);
+    throw error;
+  } finally {
+    await file.close();
+  }
+  await syncFolder(dirname(path));
+}
+
+// A key that a crash can take away again would take all data with it.
+async function syncFolder(path: string): Promise<void> {
+  if (process.platform === "win32") return; // folders cannot be opened there
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function wrongContent(path: string, expected: string, got: string): TypeError {
+  return new TypeError(`"keyFile" expected ${expected}, got ${got} in ${path}`);
+}
+function wrongLength(path: string, expected: string, got: number): RangeError {
+  return new RangeError(`"keyFile" expected a key of ${expected}, got ${got} bytes in ${path}`);
+}
