@@ -41,8 +41,10 @@
       ],
       "dependencies": ["gcm"],
       "conditions": [
+        ["target_arch=='x64'", { "dependencies": ["gcm_vaes512", "gcm_vaes256", "gcm_aesni"] }],
+        ["target_arch=='arm64'", { "dependencies": ["gcm_armv8"] }],
         ["OS=='linux'", {
-          "ldflags": ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,-z,now", "-Wl,-z,relro"]
+          "ldflags": ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,--version-script=<(module_root_dir)/native/exports.map"]
         }]
       ]
     }
@@ -56,7 +58,9 @@
           "sources": ["native/gcm/kernel_vaes512.cpp"],
           "cflags_cc": [
             "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mvaes", "-mvpclmulqdq", "-maes", "-mpclmul",
-            "-mbmi2", "-mprefer-vector-width=512", "<@(kernel_flags)"
+            "-mbmi2", "<@(kernel_flags)",
+            # gcc 12 warns about its own avx512fintrin.h (gcc bug 105593).
+            "-Wno-uninitialized", "-Wno-maybe-uninitialized"
           ]
         },
         {
@@ -71,12 +75,7 @@
           "sources": ["native/gcm/kernel_aesni.cpp"],
           "cflags_cc": ["-msse4.1", "-mssse3", "-maes", "-mpclmul", "<@(kernel_flags)"]
         }
-      ],
-      "target_defaults": {
-        "target_conditions": [
-          ["_target_name=='frameseal'", { "dependencies": ["gcm_vaes512", "gcm_vaes256", "gcm_aesni"] }]
-        ]
-      }
+      ]
     }],
     ["target_arch=='arm64'", {
       "targets": [

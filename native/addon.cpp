@@ -15,6 +15,7 @@
 #include "environment.h"
 #include "frame_worker.h"
 #include "gcm/kernels.h"
+#include "gcm/cpu.h"
 
 namespace frameseal {
 namespace {
@@ -42,24 +43,34 @@ napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/** kernels() -> [{ name, works }], best first */
+/** kernels() -> [{ name, works, segments, reason }], best first */
 napi_value kernels(napi_env env, napi_callback_info) {
   napi_value list = nullptr;
   napi_create_array(env, &list);
-  for (uint32_t i = 0; i < 1; i++) {
+  for (size_t i = 0; i < gcm::kernel_count(); i++) {
+    const gcm::Kernel& kernel = gcm::kernel_at(i);
+    const gcm::Fitness fitness = gcm::kernel_fitness(kernel);
+    const char* const reason = fitness == gcm::Fitness::works         ? "works"
+                               : fitness == gcm::Fitness::unsupported ? "not supported by this CPU or process"
+                                                                      : "failed its self-test";
     napi_value entry = nullptr;
     napi_create_object(env, &entry);
-    napi_set_named_property(env, entry, "name", text(env, "openssl"));
-    napi_set_named_property(env, entry, "works", boolean(env, true));
-    napi_set_element(env, list, i, entry);
+    napi_set_named_property(env, entry, "name", text(env, kernel.name));
+    napi_set_named_property(env, entry, "works", boolean(env, fitness == gcm::Fitness::works));
+    napi_set_named_property(env, entry, "segments", boolean(env, kernel.multiply != nullptr));
+    napi_set_named_property(env, entry, "reason", text(env, reason));
+    napi_set_element(env, list, static_cast<uint32_t>(i), entry);
   }
   return list;
 }
 
 /** cpuFeatures() -> names of the instruction-set extensions that matter here */
 napi_value cpu_features(napi_env env, napi_callback_info) {
+  const char* names[16];
+  const size_t count = gcm::feature_names(gcm::cpu_features(), names, 16);
   napi_value list = nullptr;
   napi_create_array(env, &list);
+  for (size_t i = 0; i < count; i++) napi_set_element(env, list, static_cast<uint32_t>(i), text(env, names[i]));
   return list;
 }
 
@@ -85,6 +96,7 @@ NAPI_MODULE_INIT() {
       {"disposeKey", dispose_key},
       {"seal", seal},
       {"open", open},
+      {"setScratch", set_scratch},
       {"sealSmall", seal_small},
       {"openSmall", open_small},
       {"sealFrames", seal_frames},

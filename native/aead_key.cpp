@@ -8,6 +8,7 @@
 #include "environment.h"
 #include "gcm/kernels.h"
 #include "run_arguments.h"
+#include "scoped_state.h"
 #include "secret.h"
 
 namespace frameseal {
@@ -19,7 +20,7 @@ constexpr char kFinished[] = "internal error: message has been finished";
 
 /** The key of argument 0; null with an error pending if there is none. */
 NativeKey* find_key(Arguments& args) {
-  const uint32_t handle = args.uint32(0);
+  const uint32_t handle = args.any_uint32(0);
   if (!args.ok()) return nullptr;
   NativeKey* key = args.data<Environment>().keys.find(handle).get();
   if (key == nullptr) args.fail_internally(kDisposed);
@@ -34,20 +35,22 @@ NativeMessage* find_message(Arguments& args) {
   return message;
 }
 
-/** Nonce, AAD and text as they lie in the scratch memory. */
+/** Nonce, AAD and text as they lie in the scratch memory: arguments 1 and 2 are the lengths of AAD and text. */
 struct Scratch {
-  uint8_t* nonce = nullptr;
-  uint8_t* aad = nullptr;
-  size_t aad_length = 0;
-  uint8_t* text = nullptr;
-  size_t text_length = 0;
+  uint8_t* nonce;
+  uint8_t* aad;
+  size_t aad_length;
+  uint8_t* text;
+  size_t text_length;
 
   Scratch(Arguments& args, size_t tail) {
-    const Bytes bytes = args.bytes(1);
-    aad_length = args.uint32(2);
-    text_length = args.uint32(3);
-    if (args.ok() && bytes.length < kNonce + aad_length + text_length + tail) args.fail("scratch is too short");
-    nonce = bytes.data;
+    const Environment& environment = args.data<Environment>();
+    aad_length = args.any_uint32(1);
+    text_length = args.any_uint32(2);
+    if (args.ok() && environment.scratch_length < kNonce + aad_length + text_length + tail) {
+      args.fail("scratch memory is too short");
+    }
+    nonce = environment.scratch;
     aad = nonce + kNonce;
     text = aad + aad_length;
   }
@@ -55,17 +58,14 @@ struct Scratch {
 
 }  // namespace
 
-NativeMessage::~NativeMessage() { wipe(&state, sizeof state); }
-
 napi_value create_key(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   const Bytes raw = args.bytes_of_length(0, 32);
-  char name[32];
-  args.text(1, name);
+  const uint64_t index = args.integer(1, gcm::kernel_count() - 1);
   if (!args.ok()) return nullptr;
-  const gcm::Kernel* kernel = gcm::find_kernel(name);
-  if (kernel == nullptr) {
-    args.fail_internally("internal error: no such kernel");
+  const gcm::Kernel* kernel = &gcm::kernel_at(index);
+  if (gcm::kernel_fitness(*kernel) != gcm::Fitness::works) {
+    args.fail_internally("internal error: kernel does not work here");
     return nullptr;
   }
   auto key = std::make_shared<NativeKey>();
@@ -110,8 +110,19 @@ napi_value open(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   const bool is_authentic = gcm::open(key->key, nonce.data, aad.data, aad.length, sealed.data, output.length,
                                       output.data, sealed.data + output.length);
-  if (!is_authentic) wipe(output.data, output.length);
   return boolean(env, is_authentic);
+}
+
+napi_value set_scratch(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const Bytes bytes = args.bytes(0);
+  Environment& environment = args.data<Environment>();
+  if (args.ok() && environment.scratch != nullptr) args.fail_internally("internal error: scratch memory is set once");
+  napi_ref reference = nullptr;  // lives as long as the environment
+  if (!args.ok() || napi_create_reference(env, args.value(0), 1, &reference) != napi_ok) return nullptr;
+  environment.scratch = bytes.data;
+  environment.scratch_length = bytes.length;
+  return nullptr;
 }
 
 napi_value seal_small(napi_env env, napi_callback_info info) {
@@ -133,7 +144,6 @@ napi_value open_small(napi_env env, napi_callback_info info) {
   const size_t length = scratch.text_length - kTag;
   const bool is_authentic = gcm::open(key->key, scratch.nonce, scratch.aad, scratch.aad_length, scratch.text, length,
                                       scratch.text, scratch.text + length);
-  if (!is_authentic) wipe(scratch.text, length);
   return boolean(env, is_authentic);
 }
 
@@ -236,7 +246,7 @@ napi_value finish_segments(napi_env env, napi_callback_info info) {
   const Bytes output = args.bytes_of_length(5, kTag);
   if (args.ok() && hashes.length % kTag != 0) args.fail("expected 16 bytes per part");
   if (!args.ok()) return nullptr;
-  gcm::State state;
+  ScopedState state;
   gcm::start(key->key, state, nonce.data, aad.data, aad.length);
   uint64_t total = 0;
   for (size_t i = 0; i < hashes.length / kTag; i++) {
@@ -254,7 +264,6 @@ napi_value finish_segments(napi_env env, napi_callback_info info) {
     gcm::append_segment(key->key, state, hashes.data + i * kTag, static_cast<uint64_t>(length));
   }
   gcm::finish(key->key, state, output.data);
-  wipe(&state, sizeof state);
   return nullptr;
 }
 

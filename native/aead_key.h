@@ -4,7 +4,7 @@
 
 namespace frameseal {
 
-/** createKey(rawKey of 32 bytes, kernel name) -> handle */
+/** createKey(rawKey of 32 bytes, index of the kernel in `kernels()`) -> handle */
 napi_value create_key(napi_env env, napi_callback_info info);
 /** disposeKey(key): the handle is void; the key is wiped as soon as no work in progress needs it. */
 napi_value dispose_key(napi_env env, napi_callback_info info);
@@ -14,12 +14,16 @@ napi_value seal(napi_env env, napi_callback_info info);
 /** open(key, nonce, aad, sealed, output of sealed.length - 16) -> is authentic; if not, output is zeroed */
 napi_value open(napi_env env, napi_callback_info info);
 /**
- * sealSmall(key, scratch, aadLength, plaintextLength): the scratch holds nonce, AAD, plaintext, one behind the other,
- * and 16 bytes for the tag; the plaintext is replaced by ciphertext ‖ tag. Copying a few bytes in JavaScript is cheaper
- * than asking Node-API for the address of four views.
+ * setScratch(scratch): memory for small messages, which the caller never detaches. Copying a few bytes in JavaScript is
+ * cheaper than asking Node-API for the addresses of four views.
+ */
+napi_value set_scratch(napi_env env, napi_callback_info info);
+/**
+ * sealSmall(key, aadLength, plaintextLength): the scratch holds nonce, AAD, plaintext, one behind the other, and has
+ * room for the tag; the plaintext is replaced by ciphertext ‖ tag.
  */
 napi_value seal_small(napi_env env, napi_callback_info info);
-/** openSmall(key, scratch, aadLength, sealedLength) -> is authentic; the plaintext stands where `sealed` began */
+/** openSmall(key, aadLength, sealedLength) -> is authentic; the plaintext stands where `sealed` began */
 napi_value open_small(napi_env env, napi_callback_info info);
 
 /** sealFrames(key, format, chunks, output, firstSequence, frameCount, finalLength) */

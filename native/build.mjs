@@ -2,7 +2,7 @@
 // cannot be built the package works all the same, on the Node engine; so only a failed compilation under CI is an
 // error.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -76,6 +76,8 @@ if (build.status !== 0 || !existsSync(addon)) {
   if (process.env.CI === "true") console.log(build.stderr);
   giveUp("compilation failed, see build/native-build.log", process.env.CI === "true" ? 1 : 0);
 }
+
+rmSync(logFile, { force: true });
 
 // In a process of its own: a broken addon must not take the build down without a word.
 const print = `console.log(require(${JSON.stringify(addon)}).kernels().filter((k) => k.works).map((k) => k.name).join(", "))`;

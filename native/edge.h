@@ -46,6 +46,14 @@ class Arguments {
     return static_cast<uint64_t>(number);
   }
   uint32_t uint32(size_t index) noexcept { return static_cast<uint32_t>(integer(index, 0xffffffffu)); }
+  /** The same without the check: what is no such number is read as some other one. For handles and checked lengths. */
+  uint32_t any_uint32(size_t index) noexcept {
+    uint32_t number = 0;
+    if (!ok_ || index >= count_ || napi_get_value_uint32(env_, values_[index], &number) != napi_ok) {
+      fail("expected a whole number");
+    }
+    return number;
+  }
   double number(size_t index) noexcept {
     double number = 0;
     if (!ok_ || index >= count_ || napi_get_value_double(env_, values_[index], &number) != napi_ok) {
@@ -81,14 +89,6 @@ class Arguments {
       return Bytes{};
     }
     return view;
-  }
-  /** Text of at most N - 1 bytes. */
-  template <size_t N>
-  void text(size_t index, char (&text)[N]) noexcept {
-    size_t length = 0;
-    if (!ok_ || index >= count_ || napi_get_value_string_utf8(env_, values_[index], text, N, &length) != napi_ok) {
-      fail("expected text");
-    }
   }
   void fail(const char* message) noexcept {
     if (ok_) napi_throw_type_error(env_, nullptr, message);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "gcm/gcm.h"
+#include "scoped_state.h"
 #include "slot_table.h"
 
 namespace frameseal {
@@ -18,9 +19,8 @@ struct NativeKey {
 /** One message in progress, sealed or opened in pieces. */
 struct NativeMessage {
   std::shared_ptr<NativeKey> key;
-  gcm::State state;
+  ScopedState state;
   uint64_t length = 0;
-  ~NativeMessage();
 };
 
 /** Jobs share it, so that the last one to end finds it alive. */
@@ -30,6 +30,9 @@ struct Environment : std::enable_shared_from_this<Environment> {
   /** Pieces of work that are on other threads now. */
   uint32_t active_works = 0;
   uint32_t core_count = 1;
+  /** Set once by `setScratch`; kept alive by a reference. */
+  uint8_t* scratch = nullptr;
+  size_t scratch_length = 0;
 };
 
 }  // namespace frameseal

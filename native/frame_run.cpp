@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "scoped_state.h"
 #include "secret.h"
 
 namespace frameseal {
@@ -139,7 +140,7 @@ void seal_run(const gcm::Key& key, const FrameFormat& format, const Run& run, Ch
       gcm::seal(key, nonce, aad.bytes, aad.length, piece.data, piece.length, out, out + frame.length);
       continue;
     }
-    gcm::State state;
+    ScopedState state;
     gcm::start(key, state, nonce, aad.bytes, aad.length);
     for (size_t rest = frame.length; rest != 0;) {
       const Chunk piece = plaintext.next(rest);
@@ -169,7 +170,7 @@ size_t open_run(const gcm::Key& key, const FrameFormat& format, const Run& run, 
       sealed.copy_to(stored.tag, kTag);
       if (!gcm::open(key, nonce, aad.bytes, aad.length, piece.data, piece.length, out, stored.tag)) break;
     } else {
-      gcm::State state;
+      ScopedState state;
       gcm::start(key, state, nonce, aad.bytes, aad.length);
       for (size_t rest = frame.length; rest != 0;) {
         const Chunk piece = sealed.next(rest);

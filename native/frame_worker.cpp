@@ -10,6 +10,7 @@
 #include "edge.h"
 #include "environment.h"
 #include "run_arguments.h"
+#include "scoped_state.h"
 #include "secret.h"
 
 namespace frameseal {
@@ -217,7 +218,7 @@ class SegmentJob final : public Job {
   ~SegmentJob() override { wipe(hashes_.data(), hashes_.size()); }
   /** The same on the calling thread, without the copy: from `chunks` to the output. */
   void run_now(ChunkCursor cursor) noexcept {
-    gcm::State state;
+    ScopedState state;
     gcm::start_segment(key_->key, state, nonce_, first_block_);
     uint8_t* out = output_.data;
     for (size_t rest = output_.length; rest != 0;) {
@@ -227,7 +228,6 @@ class SegmentJob final : public Job {
       rest -= piece.length;
     }
     gcm::export_segment(key_->key, state, ghash_);
-    wipe(&state, sizeof state);
   }
 
  private:
@@ -246,21 +246,19 @@ class SegmentJob final : public Job {
     return std::min(kUnitLength, output_.length - std::min(output_.length, unit * kUnitLength));
   }
   void run_unit(size_t unit) noexcept override {
-    gcm::State state;
+    ScopedState state;
     gcm::start_segment(key_->key, state, nonce_, first_block_ + unit * (kUnitLength / 16));
     uint8_t* const bytes = output_.data + unit * kUnitLength;
     apply(state, bytes, length_of(unit), bytes);
     gcm::export_segment(key_->key, state, hashes_.data() + unit * kTag);
-    wipe(&state, sizeof state);
   }
   napi_value result(napi_env env) noexcept override {
-    gcm::State state;
+    ScopedState state;
     gcm::start_segment(key_->key, state, nonce_, first_block_);
     for (size_t unit = 0; unit < unit_count_; unit++) {
       gcm::append_segment(key_->key, state, hashes_.data() + unit * kTag, length_of(unit));
     }
     gcm::export_segment(key_->key, state, ghash_);
-    wipe(&state, sizeof state);
     return undefined(env);
   }
 

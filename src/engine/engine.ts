@@ -42,7 +42,7 @@ export interface AeadKey {
   /** Starts opening one message in pieces of any length. */
   startOpen(nonce: Uint8Array, aad: Uint8Array): GcmOpener;
   /** Works on parts of one message in any order; absent when the engine cannot. */
-  readonly segments?: SegmentCipher;
+  readonly segments?: SegmentCipher | undefined;
   /**
    * Wipes the key. Calls that are under way finish first; calls after it throw. Must be called once by whoever called
    * `createKey`.

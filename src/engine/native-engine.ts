@@ -31,12 +31,13 @@ type Chunks = readonly Uint8Array[];
 
 /** The functions of the addon; native/*.h says what each does. */
 interface Addon {
-  createKey(rawKey: Bytes, kernel: string): number;
+  createKey(rawKey: Bytes, kernel: number): number;
   disposeKey(key: number): void;
   seal(key: number, nonce: Bytes, aad: Bytes, plaintext: Bytes, output: Bytes): void;
   open(key: number, nonce: Bytes, aad: Bytes, sealed: Bytes, output: Bytes): boolean;
-  sealSmall(key: number, scratch: Bytes, aadLength: number, plaintextLength: number): void;
-  openSmall(key: number, scratch: Bytes, aadLength: number, sealedLength: number): boolean;
+  setScratch(scratch: Bytes): void;
+  sealSmall(key: number, aadLength: number, plaintextLength: number): void;
+  openSmall(key: number, aadLength: number, sealedLength: number): boolean;
   sealFrames: RunFunction<void>;
   openFrames: RunFunction<number>;
   sealFramesAsync: RunFunction<Promise<void>>;
@@ -81,6 +82,10 @@ export interface NativeKernel {
   readonly name: string;
   /** The CPU can run it and its known answers were right. */
   readonly works: boolean;
+  /** It can work on parts of one message. */
+  readonly segments: boolean;
+  /** Why it works or not. */
+  readonly reason: string;
 }
 
 /**
@@ -90,12 +95,13 @@ export interface NativeKernel {
 export function createNativeEngine(kernel?: string): Engine {
   const addon = loadAddon();
   const kernels = addon.kernels();
-  const chosen = kernels.find(({ name, works }) => works && (kernel === undefined || name === kernel));
+  const index = kernels.findIndex(({ name, works }) => works && (kernel === undefined || name === kernel));
+  const chosen = kernels[index];
   if (chosen === undefined) {
-    const names = kernels.filter(({ works }) => works).map(({ name }) => name);
+    const list = kernels.map(({ name, reason }) => `${name}: ${reason}`).join("; ");
     throw new FramesealError(
       "ENGINE_UNAVAILABLE",
-      `native engine has no kernel ${JSON.stringify(kernel ?? "")} that works here; it has ${names.join(", ") || "none"}`,
+      `native engine has no kernel ${kernel ?? ""} for this CPU (${list})`,
     );
   }
   return {
@@ -104,7 +110,9 @@ export function createNativeEngine(kernel?: string): Engine {
     createKey(rawKey) {
       checkBytes("key", rawKey);
       // The kernels know AES-256 alone; the old suites with shorter keys are too rare to be worth more.
-      return rawKey.length === 32 ? new NativeKey(addon, rawKey, chosen.name) : nodeEngine.createKey(rawKey);
+      return rawKey.length === 32
+        ? new NativeKey(addon, rawKey, index, chosen)
+        : nodeEngine.createKey(rawKey);
     },
   };
 }
@@ -131,8 +139,10 @@ function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
   try {
     const load: (directory: string) => Addon = createRequire(import.meta.url)("node-gyp-build");
-    loaded = load(packageRoot);
-    return loaded;
+    const addon = load(packageRoot);
+    addon.setScratch(scratch);
+    loaded = addon;
+    return addon;
   } catch (cause) {
     throw new FramesealError("ENGINE_UNAVAILABLE", "native addon did not load", { cause });
   }
@@ -147,16 +157,28 @@ function allocate(addon: Addon, length: number): Uint8Array {
   return output;
 }
 
-/** Nonce, AAD and text of one small message, and its tag. One call at a time uses it, start to end. */
+/**
+ * Nonce, AAD and text of one small message, and its tag. The addon knows its address, so it must never leave this
+ * file. One call at a time uses it, start to end.
+ */
 const SCRATCH_LENGTH = 1_024;
 const scratch = new Uint8Array(new ArrayBuffer(SCRATCH_LENGTH));
 
 function fillScratch(nonce: Bytes, aad: Bytes, text: Bytes): number {
-  scratch.set(nonce);
-  scratch.set(aad, NONCE_LENGTH);
+  copyToScratch(nonce, 0);
+  copyToScratch(aad, NONCE_LENGTH);
   const at = NONCE_LENGTH + aad.length;
-  scratch.set(text, at);
+  copyToScratch(text, at);
   return at;
+}
+
+function copyToScratch(bytes: Bytes, at: number): void {
+  const { length } = bytes;
+  if (length > 40) {
+    scratch.set(bytes, at);
+    return;
+  }
+  for (let i = 0; i < length; i++) scratch[at + i] = bytes[i] ?? 0; // a call of set() costs more
 }
 
 /** Wipes keys that their users have forgotten to dispose of. */
@@ -165,14 +187,20 @@ const abandonedKeys = new FinalizationRegistry<() => void>((dispose) => dispose(
 class NativeKey implements AeadKey {
   readonly #addon: Addon;
   #handle: number;
-  readonly segments: SegmentCipher;
+  /** Does what the kernel cannot. */
+  readonly #substitute: AeadKey | undefined;
+  #segments: SegmentCipher | undefined;
 
-  constructor(addon: Addon, rawKey: Uint8Array, kernel: string) {
+  constructor(addon: Addon, rawKey: Uint8Array, kernelIndex: number, kernel: NativeKernel) {
     this.#addon = addon;
-    const handle = addon.createKey(unshared(rawKey), kernel);
+    const handle = addon.createKey(unshared(rawKey), kernelIndex);
     this.#handle = handle;
-    this.segments = new NativeSegments(addon, this);
+    this.#substitute = kernel.segments ? undefined : nodeEngine.createKey(rawKey);
     abandonedKeys.register(this, () => addon.disposeKey(handle), this);
+  }
+  get segments(): SegmentCipher | undefined {
+    this.#segments ??= this.#substitute ? this.#substitute.segments : new NativeSegments(this.#addon, this);
+    return this.#segments;
   }
   /** The number of the key. @throws Error after `dispose`. */
   get handle(): number {
@@ -186,7 +214,7 @@ class NativeKey implements AeadKey {
     const sealedLength = plaintext.length + TAG_LENGTH;
     if (NONCE_LENGTH + aad.length + sealedLength <= SCRATCH_LENGTH) {
       const at = fillScratch(nonce, aad, plaintext);
-      this.#addon.sealSmall(this.handle, scratch, aad.length, plaintext.length);
+      this.#addon.sealSmall(this.handle, aad.length, plaintext.length);
       return scratch.slice(at, at + sealedLength);
     }
     const sealed = allocate(this.#addon, sealedLength);
@@ -201,7 +229,7 @@ class NativeKey implements AeadKey {
     if (length < 0) return null;
     if (NONCE_LENGTH + aad.length + sealed.length <= SCRATCH_LENGTH) {
       const at = fillScratch(nonce, aad, sealed);
-      if (!this.#addon.openSmall(this.handle, scratch, aad.length, sealed.length)) return null;
+      if (!this.#addon.openSmall(this.handle, aad.length, sealed.length)) return null;
       const plaintext = scratch.slice(at, at + length);
       scratch.fill(0, at, at + length);
       return plaintext;
@@ -231,6 +259,7 @@ class NativeKey implements AeadKey {
     abandonedKeys.unregister(this);
     this.#addon.disposeKey(this.#handle); // the addon keeps the key until work in progress is done
     this.#handle = 0;
+    this.#substitute?.dispose();
   }
 }
 
