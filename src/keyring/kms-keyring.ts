@@ -1,0 +1,453 @@
+// Data keys from AWS KMS: GenerateDataKey when writing, Decrypt when reading. The wrapping keys never leave KMS. The
+// only file that makes KMS commands; the client is the caller's.
+import {
+  DecryptCommand,
+  type DecryptCommandOutput,
+  EncryptCommand,
+  GenerateDataKeyCommand,
+  type KMSClient,
+} from "@aws-sdk/client-kms";
+import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
+import { aborted, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
+import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { type KmsDataKey, type KmsRequest, registerKmsAccess } from "./kms-access.ts";
+import { areRelatedKeys, formatKmsArn, isMultiRegionKey, type KmsArn, parseKmsArn } from "./kms-arn.ts";
+
+/** What of a `KMSClient` is needed. Its retries, credentials and endpoint are the caller's choice. */
+export type KmsClient = Pick<KMSClient, "send">;
+
+/** Gives the client of a region; undefined if that region must not be asked. Called once a region. */
+export type KmsClientSupplier = (region: string) => KmsClient | undefined;
+
+interface CommonOptions {
+  /** One client for all calls, or a function that gives the client of a region. */
+  readonly client: KmsClient | KmsClientSupplier;
+  /** Sent with every call. */
+  readonly grantTokens?: readonly string[] | undefined;
+  /** Milliseconds after which a call, with the retries of its client, is given up; by default 60,000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** A keyring for named keys: it asks KMS for no other key, whatever a message says. */
+export interface KmsStrictOptions extends CommonOptions {
+  /** Makes data keys. Without it the keyring only opens, and wraps keys of other keyrings. */
+  readonly generatorKeyId?: string | undefined;
+  /** Wrap the data key too. */
+  readonly keyIds?: readonly string[] | undefined;
+  /**
+   * `related`: opens with a replica of a multi-region key what another replica has wrapped. By default `exact`: the
+   * ARNs must be equal.
+   */
+  readonly multiRegionKeys?: "exact" | "related" | undefined;
+  readonly discovery?: undefined;
+}
+
+/** A keyring that only opens, with any key that its filter allows. */
+export interface KmsDiscoveryOptions extends CommonOptions {
+  readonly discovery: {
+    /** `aws`, `aws-cn`, … */
+    readonly partition: string;
+    /** Accounts of 12 digits whose keys may be asked; at least one. */
+    readonly accountIds: readonly string[];
+    /** Replicas of multi-region keys are asked in this region, other keys only if they are in it. */
+    readonly region?: string | undefined;
+  };
+  readonly generatorKeyId?: undefined;
+  readonly keyIds?: undefined;
+}
+
+/** Options of `KmsKeyring`. */
+export type KmsKeyringOptions = KmsStrictOptions | KmsDiscoveryOptions;
+
+const PROVIDER_ID = "aws-kms";
+const DEFAULT_TIMEOUT_MS = 60_000;
+const MAX_CIPHERTEXT_LENGTH = 6144; // KMS API reference, Decrypt: CiphertextBlob
+
+type DiscoveryFilter = KmsDiscoveryOptions["discovery"];
+
+/**
+ * Wraps data keys with AWS KMS. Keys are named by ARN; aliases and bare key ids can only encrypt, since messages name
+ * keys by ARN. There is no hierarchical keyring (branch keys): use `CachingKeyring` to make fewer calls.
+ */
+export class KmsKeyring implements Keyring {
+  readonly generatorKeyId: string | undefined;
+  readonly keyIds: readonly string[];
+  readonly discovery: DiscoveryFilter | undefined;
+  readonly #clientOf: (region: string | undefined) => KmsClient | undefined;
+  readonly #grantTokens: string[] | undefined;
+  readonly #timeoutMs: number;
+  readonly #multiRegionKeys: "exact" | "related";
+
+  /** @throws TypeError, RangeError */
+  constructor(options: KmsKeyringOptions) {
+    this.generatorKeyId = options.generatorKeyId;
+    this.keyIds = Object.freeze([...(options.keyIds ?? [])]);
+    this.discovery = checkDiscovery(options.discovery);
+    const named = this.#named();
+    if (this.discovery !== undefined && named.length > 0)
+      throw new TypeError('"discovery" expected no "generatorKeyId" or "keyIds" beside it');
+    if (this.discovery === undefined && named.length === 0)
+      throw new TypeError('"generatorKeyId", "keyIds" or "discovery" expected, got none');
+    for (const keyId of named) checkKeyId(keyId, typeof options.client);
+    if (new Set(named).size !== named.length) throw new RangeError('"keyIds" expected each key once');
+    this.#clientOf = clientSource(options.client);
+    this.#grantTokens = options.grantTokens === undefined ? undefined : [...options.grantTokens];
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    if (!(this.#timeoutMs > 0 && this.#timeoutMs < 2 ** 31))
+      throw new RangeError(`"timeoutMs" expected a positive number, got ${options.timeoutMs}`);
+    this.#multiRegionKeys = ("multiRegionKeys" in options ? options.multiRegionKeys : undefined) ?? "exact";
+    registerKmsAccess(this, {
+      generateDataKey: (request) => this.#generate(request),
+      decrypt: (ciphertext, request) => this.#decryptUnnamed(ciphertext, request),
+    });
+  }
+
+  async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
+    const kmsRequest = kmsRequestOf(request);
+    const { dataKey, ciphertext, keyArn } = await this.#generate(kmsRequest);
+    try {
+      const encryptedDataKeys = [encryptedDataKey(keyArn, ciphertext)];
+      for (const keyId of this.keyIds)
+        encryptedDataKeys.push(await this.#encrypt(keyId, dataKey, kmsRequest));
+      return { dataKey, encryptedDataKeys };
+    } catch (error) {
+      wipe(dataKey);
+      throw error;
+    }
+  }
+
+  async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly EncryptedDataKey[]> {
+    if (this.discovery !== undefined) throw onlyDecrypts();
+    const wrapped: EncryptedDataKey[] = [];
+    for (const keyId of this.#named())
+      wrapped.push(await this.#encrypt(keyId, dataKey, kmsRequestOf(request)));
+    return wrapped;
+  }
+
+  async unwrapDataKey(
+    encryptedDataKeys: readonly EncryptedDataKey[],
+    request: DataKeyRequest,
+  ): Promise<Uint8Array | null> {
+    const attempts: (() => Promise<Uint8Array>)[] = [];
+    for (const { providerId, providerInfo, ciphertext } of encryptedDataKeys) {
+      if (providerId !== PROVIDER_ID) continue;
+      const stored = parseKmsArn(decodeUtf8(providerInfo) ?? "");
+      const keyArn = stored?.kind === "key" ? this.#keyFor(stored) : undefined;
+      if (keyArn === undefined) continue;
+      attempts.push(() => this.#decrypt(ciphertext, keyArn, kmsRequestOf(request)));
+    }
+    return attempts.length === 0 ? null : firstSuccess(attempts);
+  }
+
+  #named(): readonly string[] {
+    return this.generatorKeyId === undefined ? this.keyIds : [this.generatorKeyId, ...this.keyIds];
+  }
+
+  // The ARN to ask KMS with for a key that a message names; undefined if this keyring must not ask for that key.
+  #keyFor(stored: KmsArn): string | undefined {
+    if (this.discovery !== undefined) {
+      if (!isAllowed(this.discovery, stored)) return undefined;
+      const { region } = this.discovery;
+      if (region === undefined || region === stored.region) return formatKmsArn(stored);
+      return isMultiRegionKey(stored) ? formatKmsArn({ ...stored, region }) : undefined;
+    }
+    for (const keyId of this.#named()) {
+      const own = parseKmsArn(keyId);
+      if (own === undefined) continue;
+      const matches =
+        this.#multiRegionKeys === "related" ? areRelatedKeys(own, stored) : keyId === formatKmsArn(stored);
+      if (matches) return keyId;
+    }
+    return undefined;
+  }
+
+  async #generate(request: KmsRequest): Promise<KmsDataKey> {
+    const KeyId = this.generatorKeyId;
+    if (KeyId === undefined) throw onlyDecrypts();
+    const command = new GenerateDataKeyCommand({
+      KeyId,
+      NumberOfBytes: request.keyLength,
+      ...this.#commonInput(request),
+    });
+    const answer = await this.#call("make a data key with", KeyId, request, (client, options) =>
+      client.send(command, options),
+    );
+    const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
+    try {
+      const keyArn = answeredArn(KeyId, answer.KeyId);
+      return { dataKey, ciphertext: checkCiphertext(answer.CiphertextBlob, KeyId), keyArn };
+    } catch (error) {
+      wipe(dataKey);
+      throw error;
+    }
+  }
+
+  async #encrypt(keyId: string, dataKey: Uint8Array, request: KmsRequest): Promise<EncryptedDataKey> {
+    // The client reads its input again for each retry: it gets memory that nobody else writes to.
+    const Plaintext = allocateSecret(dataKey.length);
+    Plaintext.set(dataKey);
+    try {
+      const command = new EncryptCommand({ KeyId: keyId, Plaintext, ...this.#commonInput(request) });
+      const answer = await this.#call("wrap a data key with", keyId, request, (client, options) =>
+        client.send(command, options),
+      );
+      return encryptedDataKey(
+        answeredArn(keyId, answer.KeyId),
+        checkCiphertext(answer.CiphertextBlob, keyId),
+      );
+    } finally {
+      wipe(Plaintext);
+    }
+  }
+
+  async #decrypt(ciphertext: Uint8Array, keyArn: string, request: KmsRequest): Promise<Uint8Array> {
+    const answer = await this.#sendDecrypt(ciphertext, keyArn, request);
+    const dataKey = takePlaintext(answer.Plaintext, keyArn, request);
+    if (answer.KeyId === keyArn) return dataKey;
+    wipe(dataKey);
+    throw wrongAnswer(keyArn, "it used another key");
+  }
+
+  async #decryptUnnamed(ciphertext: Uint8Array, request: KmsRequest): Promise<Uint8Array> {
+    if (this.discovery === undefined) {
+      const arns = this.#named().filter((keyId) => parseKmsArn(keyId)?.kind === "key");
+      if (arns.length === 0)
+        throw new FramesealError(
+          "NO_DATA_KEY",
+          "KMS keyring has no key ARN: with aliases it can only encrypt",
+        );
+      return firstSuccess(arns.map((keyArn) => () => this.#decrypt(ciphertext, keyArn, request)));
+    }
+    const answer = await this.#sendDecrypt(ciphertext, undefined, request);
+    const dataKey = takePlaintext(answer.Plaintext, "any key", request);
+    const used = parseKmsArn(answer.KeyId ?? "");
+    if (used?.kind === "key" && isAllowed(this.discovery, used)) return dataKey;
+    wipe(dataKey);
+    throw wrongAnswer("any key", "it used a key that the discovery filter does not allow");
+  }
+
+  #sendDecrypt(
+    ciphertext: Uint8Array,
+    keyArn: string | undefined,
+    request: KmsRequest,
+  ): Promise<DecryptCommandOutput> {
+    const command = new DecryptCommand({
+      CiphertextBlob: ciphertext,
+      ...(keyArn === undefined ? {} : { KeyId: keyArn }),
+      ...this.#commonInput(request),
+    });
+    return this.#call("unwrap a data key with", keyArn, request, (client, options) =>
+      client.send(command, options),
+    );
+  }
+
+  #commonInput({ encryptionContext }: KmsRequest): {
+    EncryptionContext: Record<string, string>;
+    GrantTokens?: string[];
+  } {
+    const common = { EncryptionContext: { ...encryptionContext } };
+    return this.#grantTokens === undefined ? common : { ...common, GrantTokens: this.#grantTokens };
+  }
+
+  // Retries are the client's: it knows which answers are worth it. Aborts and timeouts end them.
+  async #call<Answer>(
+    verb: string,
+    keyId: string | undefined,
+    { signal }: KmsRequest,
+    send: (client: KmsClient, options: { abortSignal: AbortSignal }) => Promise<Answer>,
+  ): Promise<Answer> {
+    throwIfAborted(signal);
+    const region = parseKmsArn(keyId ?? "")?.region ?? this.discovery?.region;
+    const client = this.#clientOf(region);
+    const name = keyId ?? "any key";
+    if (client === undefined)
+      throw new FramesealError("KEY_SERVICE", `no KMS client for the region of ${name}`);
+    const stop = new AbortController();
+    const abort = (): void => stop.abort();
+    const timer = setTimeout(abort, this.#timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await Promise.race([send(client, { abortSignal: stop.signal }), rejectedBy(stop.signal)]);
+    } catch (error) {
+      throwIfAborted(signal);
+      if (stop.signal.aborted)
+        throw new FramesealError(
+          "KEY_SERVICE",
+          `AWS KMS did not answer within ${this.#timeoutMs} ms (${name})`,
+        );
+      throw kmsFailure(verb, name, error);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+}
+
+function kmsRequestOf({ suite, encryptionContext, signal }: DataKeyRequest): KmsRequest {
+  return { keyLength: suite.keyLength, encryptionContext, signal };
+}
+
+function encryptedDataKey(keyArn: string, ciphertext: Uint8Array): EncryptedDataKey {
+  return { providerId: PROVIDER_ID, providerInfo: new Uint8Array(Buffer.from(keyArn, "utf8")), ciphertext };
+}
+
+function checkDiscovery(discovery: DiscoveryFilter | undefined): DiscoveryFilter | undefined {
+  if (discovery === undefined) return undefined;
+  const { partition, accountIds, region } = discovery;
+  if (typeof partition !== "string" || !/^aws[a-z-]*$/.test(partition))
+    throw new TypeError(`"discovery.partition" expected aws, aws-cn or the like, got ${partition}`);
+  if (!Array.isArray(accountIds) || accountIds.length === 0)
+    throw new TypeError('"discovery.accountIds" expected at least one account');
+  for (const account of accountIds)
+    if (typeof account !== "string" || !/^[0-9]{12}$/.test(account))
+      throw new TypeError(`"discovery.accountIds" expected accounts of 12 digits, got ${account}`);
+  if (region !== undefined && !/^[a-z0-9-]{1,40}$/.test(region))
+    throw new TypeError(`"discovery.region" expected a region, got ${region}`);
+  return Object.freeze({ partition, accountIds: Object.freeze([...accountIds]), region });
+}
+
+function isAllowed({ partition, accountIds }: DiscoveryFilter, key: KmsArn): boolean {
+  return key.partition === partition && accountIds.includes(key.account);
+}
+
+function checkKeyId(keyId: string, client: string): void {
+  if (typeof keyId !== "string") throw new TypeError(`"keyIds" expected strings, got ${typeof keyId}`);
+  const isArn = parseKmsArn(keyId) !== undefined;
+  if (
+    !isArn &&
+    !/^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.test(keyId)
+  )
+    throw new RangeError(`"keyIds" expected an ARN, alias or id of a KMS key, got ${keyId}`);
+  if (!isArn && client === "function")
+    throw new RangeError(`"keyIds" expected ARNs, since "client" wants a region, got ${keyId}`);
+}
+
+function clientSource(
+  client: KmsClient | KmsClientSupplier,
+): (region: string | undefined) => KmsClient | undefined {
+  if (typeof client === "function") {
+    const clients = new Map<string, KmsClient | undefined>();
+    return (region) => {
+      if (region === undefined) return undefined;
+      if (!clients.has(region)) clients.set(region, client(region));
+      return clients.get(region);
+    };
+  }
+  if (typeof client?.send !== "function")
+    throw new TypeError(
+      `"client" expected a KMSClient or a function, got ${client === null ? "null" : typeof client}`,
+    );
+  return () => client;
+}
+
+// The data key of an answer in memory of our own; the answer's is wiped. The caller wipes the result.
+function takePlaintext(plaintext: Uint8Array | undefined, keyId: string, request: KmsRequest): Uint8Array {
+  if (!(plaintext instanceof Uint8Array)) throw wrongAnswer(keyId, "it has no data key");
+  try {
+    if (plaintext.length !== request.keyLength)
+      throw wrongAnswer(keyId, `its data key has ${plaintext.length} bytes instead of ${request.keyLength}`);
+    const dataKey = allocateSecret(plaintext.length);
+    dataKey.set(plaintext);
+    return dataKey;
+  } finally {
+    wipe(plaintext);
+  }
+}
+
+function checkCiphertext(ciphertext: Uint8Array | undefined, keyId: string): Uint8Array {
+  const length = ciphertext?.length ?? 0;
+  if (ciphertext === undefined || length === 0) throw wrongAnswer(keyId, "it has no wrapped key");
+  if (length > MAX_CIPHERTEXT_LENGTH) throw wrongAnswer(keyId, `its wrapped key has ${length} bytes`);
+  return new Uint8Array(asBuffer(ciphertext));
+}
+
+// Messages name keys by ARN. An answer for another key than the one asked for must not be used.
+function answeredArn(asked: string, answered: string | undefined): string {
+  const used = parseKmsArn(answered ?? "");
+  if (answered === undefined || used?.kind !== "key") throw wrongAnswer(asked, "it names no key ARN");
+  const arn = parseKmsArn(asked);
+  if (arn === undefined) {
+    if (!asked.startsWith("alias/") && used.id !== asked) throw wrongAnswer(asked, "it used another key");
+  } else if (arn.kind === "key") {
+    if (answered !== asked) throw wrongAnswer(asked, "it used another key");
+  } else if (formatKmsArn({ ...used, kind: "alias", id: arn.id }) !== asked)
+    throw wrongAnswer(asked, "it used a key of another account or region");
+  return answered;
+}
+
+async function firstSuccess(attempts: readonly (() => Promise<Uint8Array>)[]): Promise<Uint8Array> {
+  const causes: unknown[] = [];
+  for (const attempt of attempts) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (hasCode(error, "ABORTED")) throw error;
+      causes.push(error);
+    }
+  }
+  if (causes.length === 1) throw causes[0];
+  const service = causes.some((cause) => hasCode(cause, "KEY_SERVICE"));
+  throw new FramesealError(
+    service ? "KEY_SERVICE" : "NO_DATA_KEY",
+    `AWS KMS unwrapped none of ${causes.length} data keys`,
+    { cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")) },
+  );
+}
+
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(aborted(signal)), { once: true });
+  });
+}
+
+function onlyDecrypts(): FramesealError {
+  return new FramesealError("NO_DATA_KEY", "KMS keyring has no generator key: it can only decrypt");
+}
+
+function wrongAnswer(keyId: string, why: string): FramesealError {
+  return new FramesealError("KEY_SERVICE", `answer of AWS KMS for ${keyId} must not be trusted: ${why}`);
+}
+
+// The blob is not what this key has wrapped under this context. Anything else may work another time.
+const notUnwrapped: ReadonlySet<string> = new Set(["InvalidCiphertextException", "IncorrectKeyException"]);
+
+function kmsFailure(verb: string, keyId: string, error: unknown): FramesealError {
+  const name = error instanceof Error && /^[A-Za-z]{1,64}$/.test(error.name) ? error.name : "unknown error";
+  const cause = withoutAnswer(error, name);
+  if (notUnwrapped.has(name))
+    return new FramesealError(
+      "NO_DATA_KEY",
+      `AWS KMS does not unwrap the data key with ${keyId} (${name}): ` +
+        "another key, another encryption context, or an altered message",
+      { cause },
+    );
+  const attempts =
+    cause.attempts === undefined || cause.attempts < 2 ? "" : ` after ${cause.attempts} attempts`;
+  return new FramesealError("KEY_SERVICE", `AWS KMS could not ${verb} ${keyId}: ${name}${attempts}`, {
+    cause,
+  });
+}
+
+/** What is known of a failed call. */
+interface KmsFailureCause extends Error {
+  httpStatusCode?: number;
+  requestId?: string;
+  attempts?: number;
+  code?: string;
+}
+
+// Errors of the SDK hold the raw answer, and errors of its parser quote it: a data key may be in there. Only the
+// message of an error that KMS itself reported is kept.
+function withoutAnswer(error: unknown, name: string): KmsFailureCause {
+  const { $fault, $metadata, code, message } = Object(error) as Record<string, unknown>;
+  const fromService = typeof $fault === "string" && name !== "SyntaxError" && typeof message === "string";
+  const cause: KmsFailureCause = new Error(fromService ? `${name}: ${message}` : name);
+  cause.name = name;
+  const { httpStatusCode, requestId, attempts } = Object($metadata) as Record<string, unknown>;
+  if (typeof httpStatusCode === "number") cause.httpStatusCode = httpStatusCode;
+  if (typeof requestId === "string") cause.requestId = requestId;
+  if (typeof attempts === "number") cause.attempts = attempts;
+  if (typeof code === "string" && /^[A-Z_]{1,40}$/.test(code)) cause.code = code; // ECONNREFUSED and the like
+  return cause;
+}
