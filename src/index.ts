@@ -30,6 +30,19 @@ export {
   type PreparedMessage,
   prepareMessage,
 } from "./stream/encrypt-stream.ts";
+export {
+  type DecryptFileOptions,
+  decryptFile,
+  type EncryptFileOptions,
+  encryptFile,
+  type FileOptions,
+  type FileResult,
+  type InspectedFile,
+  inspectFile,
+  type VerifyFileOptions,
+  verifyFile,
+} from "./stream/file.ts";
+export type { FileEnd } from "./stream/file-source.ts";
 export type { FrameTransform } from "./stream/frame-transform.ts";
 export {
   type MessageReader,

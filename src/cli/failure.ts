@@ -1,0 +1,114 @@
+// How a command fails: the exit code, and the one line on stderr that explains it.
+import { hideKeys, oneLine } from "./output.ts";
+
+/** Exit codes of every command; a signal adds its number to 128. */
+export const exitCodes = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  untrusted: 3,
+  interrupted: 130,
+  terminated: 143,
+  closedPipe: 141,
+} as const;
+
+/** The command line itself is wrong: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** The command cannot be done, for a reason that is neither of the library nor of the system: exit code 1. */
+export class CommandFailure extends Error {
+  override readonly name = "CommandFailure";
+}
+
+/** Codes of a FramesealError that mean: not authentic, cut, of another key, or of another context. */
+const untrusted: ReadonlySet<string> = new Set([
+  "AUTHENTICATION_FAILED",
+  "TRUNCATED",
+  "TRAILING_DATA",
+  "INVALID_HEADER",
+  "INVALID_METADATA",
+  "NO_DATA_KEY",
+  "CONTEXT_MISMATCH",
+  "NOT_ENCRYPTED",
+]);
+
+/** The exit code that `error` means. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError || isArgumentMistake(error)) return exitCodes.usage;
+  const code = codeOf(error);
+  if (code === "EPIPE") return exitCodes.closedPipe;
+  return code !== undefined && untrusted.has(code) ? exitCodes.untrusted : exitCodes.failed;
+}
+
+/** One line for stderr, without the name of the program and without secrets. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return oneLine(`internal error: ${String(error)}`);
+  const code = codeOf(error);
+  if (error instanceof UsageError || error instanceof CommandFailure || isArgumentMistake(error))
+    return oneLine(error.message);
+  if (code === undefined) return oneLine(`internal error: ${error.name}: ${error.message}`);
+  return oneLine(systemText(error, code) ?? withCauses(error, code));
+}
+
+/** `code` of an error of the library or of the system. */
+export function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+// The library's wording of a wrong argument; any other TypeError is a defect.
+function isArgumentMistake(error: unknown): boolean {
+  return (
+    (error instanceof TypeError || error instanceof RangeError) &&
+    /^"[\w.]+" (expected|or )/.test(error.message)
+  );
+}
+
+const systemTexts: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EEXIST: "already exists, and is not overwritten",
+  EISDIR: "is a folder",
+  ENOTDIR: "a part of the path is not a folder",
+  ENOSPC: "no space left on the device",
+  EDQUOT: "the disk quota is used up",
+  EROFS: "the file system is read-only",
+  EFBIG: "the file would be larger than allowed here",
+  EIO: "input or output error",
+  EMFILE: "too many open files",
+  ELOOP: "too many symbolic links, or a symbolic link where none is allowed",
+  ENAMETOOLONG: "the name is too long",
+};
+
+function systemText(error: Error, code: string): string | undefined {
+  if (!("syscall" in error)) return undefined;
+  const path = "path" in error && typeof error.path === "string" ? error.path : undefined;
+  // Errors that the library makes in the system's shape say more than the code does.
+  const own = `${code}: '${path}' `;
+  const text = error.message.startsWith(own) ? error.message.slice(own.length) : systemTexts[code];
+  if (text === undefined) return undefined;
+  const hint = text === "exists already" ? "; --force replaces it" : "";
+  return `${path === undefined ? "" : `${hideKeys(path)}: `}${text}${hint}`;
+}
+
+function withCauses(error: Error, code: string): string {
+  const said = causesOf(error).filter((text) => !error.message.includes(text));
+  const text = said.length === 0 ? error.message : `${error.message} (${said.slice(0, 3).join("; ")})`;
+  const hint = hints[code];
+  return hint === undefined ? text : `${text}; ${hint}`;
+}
+
+function causesOf(error: Error): string[] {
+  const { cause } = error;
+  if (cause instanceof AggregateError)
+    return cause.errors.flatMap((inner) => (inner instanceof Error ? [inner.message] : []));
+  return cause instanceof Error ? [cause.message] : [];
+}
+
+const hints: Readonly<Record<string, string>> = {
+  NO_DATA_KEY: "frameseal inspect shows which keys the message names",
+  ENGINE_UNAVAILABLE: "frameseal engine shows what works here",
+};

@@ -1,0 +1,85 @@
+// The header of a message as `inspect` shows it, for messages in files and in S3.
+import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import type { MessageHeader } from "../format/header.ts";
+import { formatSuiteId } from "../format/suite.ts";
+import { plaintextLength } from "../message/lengths.ts";
+
+/** A header as JSON prints it. */
+export interface HeaderDescription {
+  readonly version: number;
+  readonly suite: string;
+  readonly suiteName: string;
+  readonly commitment: string;
+  readonly signature: string;
+  readonly messageId: string;
+  readonly encryptionContext: Readonly<Record<string, string>>;
+  readonly encryptedDataKeys: readonly EncryptedDataKeyDescription[];
+  readonly contentType: string;
+  readonly frameLength: number;
+  readonly headerLength: number;
+  /** Present when the length of the input is known. */
+  readonly messageLength?: number;
+  /** What a message of that length holds; present for unsigned messages in frames. */
+  readonly plaintextLength?: number;
+}
+
+/** One wrapped data key. */
+export interface EncryptedDataKeyDescription {
+  readonly kind: "AWS KMS" | "raw AES" | "raw RSA or other";
+  readonly providerId: string;
+  readonly keyName: string;
+  readonly ciphertextLength: number;
+}
+
+/** Describes `header`; `messageLength` is the length of the whole message, if it is known. */
+export function describeHeader(
+  header: MessageHeader & { readonly headerLength: number; readonly messageLength?: number | undefined },
+): HeaderDescription {
+  const { suite, headerLength, messageLength } = header;
+  const length = messageLength === undefined ? undefined : plaintextOf(header, messageLength);
+  return {
+    version: header.version,
+    suite: formatSuiteId(suite.id),
+    suiteName: suite.name,
+    commitment: suite.commitment,
+    signature: suite.signature === "none" ? "none" : `ECDSA ${suite.signature.curve}`,
+    messageId: Buffer.from(header.messageId).toString("hex"),
+    encryptionContext: { ...header.encryptionContext },
+    encryptedDataKeys: header.encryptedDataKeys.map(describeDataKey),
+    contentType: header.contentType,
+    frameLength: header.frameLength,
+    headerLength,
+    ...(messageLength === undefined ? {} : { messageLength }),
+    ...(length === undefined ? {} : { plaintextLength: length }),
+  };
+}
+
+function plaintextOf(
+  { suite, contentType, frameLength, headerLength }: MessageHeader & { readonly headerLength: number },
+  messageLength: number,
+): number | undefined {
+  if (contentType !== "framed" || suite.signature !== "none") return undefined;
+  try {
+    return plaintextLength(messageLength, { headerLength, frameLength, suite: suite.id });
+  } catch {
+    return undefined; // cut or extended: verify tells
+  }
+}
+
+// The raw AES keyring stores: name ‖ tag length in bits, 128 (4) ‖ nonce length, 12 (4) ‖ nonce.
+const RAW_AES_TAIL = Buffer.from([0, 0, 0, 128, 0, 0, 0, 12]);
+const NONCE_LENGTH = 12;
+
+function describeDataKey({
+  providerId,
+  providerInfo,
+  ciphertext,
+}: EncryptedDataKey): EncryptedDataKeyDescription {
+  const info = Buffer.from(providerInfo);
+  const nameLength = info.length - RAW_AES_TAIL.length - NONCE_LENGTH;
+  const isAes =
+    nameLength > 0 && info.subarray(nameLength, nameLength + RAW_AES_TAIL.length).equals(RAW_AES_TAIL);
+  const kind = providerId.startsWith("aws-kms") ? "AWS KMS" : isAes ? "raw AES" : "raw RSA or other";
+  const keyName = info.toString("utf8", 0, isAes ? nameLength : info.length);
+  return { kind, providerId, keyName, ciphertextLength: ciphertext.length };
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+// argv -> one command -> exit code. Each command is a file of its own that exports `register`, and is loaded only when
+// it is asked for.
+import { createRequire } from "node:module";
+import { Command, CommanderError } from "commander";
+import { describe, exitCodeOf, exitCodes } from "./failure.ts";
+import { interruptedExitCode, listenForSignals } from "./interrupt.ts";
+import { note, oneLine } from "./output.ts";
+
+/** What the file of a command exports: `register` adds the command to the program. */
+interface CommandFile {
+  register(program: Command): void;
+}
+
+/** All commands, in the order of the help. */
+const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
+  keygen: () => import("./keygen.ts"),
+  encrypt: () => import("./encrypt.ts"),
+  decrypt: () => import("./decrypt.ts"),
+  inspect: () => import("./inspect.ts"),
+  verify: () => import("./verify.ts"),
+  engine: () => import("./engine.ts"),
+};
+
+const description = `Streaming AES-256-GCM for files, pipes and Amazon S3 data, as AWS Encryption SDK messages.
+
+Exit codes: 0 done; 1 failed; 2 usage; 3 not authentic, truncated, wrong key or wrong context;
+130 and 143 on SIGINT and SIGTERM; 141 on a closed pipe.`;
+
+async function createProgram(name: string | undefined): Promise<Command> {
+  const program = new Command("frameseal");
+  program
+    .description(description)
+    .version(version(), "-V, --version")
+    .showHelpAfterError("(frameseal --help explains)")
+    .exitOverride()
+    .configureOutput({ outputError: (text) => note(text.replace(/^error: /, "").trim()) });
+  const load = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
+  const files = load === undefined ? Object.values(commands).map((file) => file()) : [load()];
+  for (const file of await Promise.all(files)) file.register(program);
+  return program;
+}
+
+function version(): string {
+  const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+  return version;
+}
+
+async function run(): Promise<number> {
+  try {
+    const program = await createProgram(process.argv[2]);
+    if (process.argv.length < 3) {
+      process.stderr.write(program.helpInformation());
+      return exitCodes.usage;
+    }
+    await program.parseAsync();
+    return exitCodes.done;
+  } catch (error) {
+    const interrupted = interruptedExitCode();
+    if (interrupted !== undefined) return interrupted;
+    // Commander has said what is wrong already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    const code = exitCodeOf(error);
+    if (code !== exitCodes.closedPipe) note(describe(error));
+    return code;
+  }
+}
+
+listenForSignals();
+// A reader that goes away is no failure to talk about.
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error: Error & { code?: string }) => {
+    if (error.code !== "EPIPE") note(oneLine(error.message));
+    process.exit(error.code === "EPIPE" ? exitCodes.closedPipe : exitCodes.failed);
+  });
+process.exitCode = await run();

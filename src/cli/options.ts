@@ -1,0 +1,259 @@
+// Options that several commands share, and what they mean: keys -> keyring, text -> numbers, pairs and suites.
+import type { Command } from "commander";
+import type { Engine } from "../engine/engine.ts";
+import type { EncryptionContext } from "../format/encryption-context.ts";
+import type { CommitmentPolicy } from "../format/suite.ts";
+import type { Keyring } from "../keyring/keyring.ts";
+import type { DecryptOptions } from "../message/open-message.ts";
+import type { EncryptOptions } from "../message/seal-message.ts";
+import { CommandFailure, UsageError } from "./failure.ts";
+import { interruptSignal } from "./interrupt.ts";
+import { hideKeys, looksLikeKey, note } from "./output.ts";
+
+/** What `addKeyOptions` adds. */
+export interface KeyOptions {
+  readonly key?: readonly string[];
+  readonly keyNamespace?: string;
+  readonly keyName?: string;
+  readonly rsaPadding?: string;
+  readonly kms?: readonly string[];
+  readonly kmsDiscovery?: string;
+  readonly kmsEndpoint?: string;
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly profile?: string;
+}
+
+/** Adds the options that name keys. Key bytes are never taken from the command line. */
+export function addKeyOptions(command: Command): Command {
+  return command
+    .option("-k, --key <file>", "key file made by keygen: JWK or RSA PEM (repeatable)", collect)
+    .option("--key-namespace <name>", "key namespace of the --key files (default: frameseal)")
+    .option(
+      "--key-name <name>",
+      "key name of the one --key file (default: its kid, or a hash of the public key)",
+    )
+    .option("--rsa-padding <name>", "OAEP-SHA-256, OAEP-SHA-1, OAEP-SHA-384, OAEP-SHA-512 or PKCS1")
+    .option("--kms <arn>", "AWS KMS key (repeatable)", collect)
+    .option("--kms-discovery <account[:partition]>", "decrypt with any KMS key of this account")
+    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint");
+}
+
+/** Adds the options that say where AWS services are, named as the AWS command line names them. */
+export function addAwsOptions(command: Command): Command {
+  return command
+    .option("--endpoint <url>", "address of the service (--endpoint-url)")
+    .option("--region <name>", "AWS region")
+    .option("--profile <name>", "profile of the AWS configuration");
+}
+
+/** What `addContextOption`, `addReadOptions` and `addWriteOptions` add. */
+export interface MessageOptions {
+  readonly context?: readonly string[];
+  readonly requiredContext?: readonly string[];
+  readonly suite?: number;
+  readonly frameLength?: number;
+  readonly commitmentPolicy?: string;
+  readonly engine?: string;
+  readonly maxPlaintext?: number;
+  readonly maxFrameLength?: number;
+  readonly maxEncryptedDataKeys?: number;
+}
+
+/** Adds what encrypting and decrypting have in common. */
+export function addMessageOptions(command: Command): Command {
+  return command
+    .option("-c, --context <key=value>", "pair of the encryption context (repeatable)", collect)
+    .option("--commitment-policy <name>", "REQUIRE_ENCRYPT_REQUIRE_DECRYPT (default) or another policy")
+    .option("--engine <name>", "native, node, or native:KERNEL (default: the fastest that works here)")
+    .option("--max-plaintext <bytes>", "refuse more plaintext than this", parseSize)
+    .option("--max-frame-length <bytes>", "allow frames up to this length (default: 64M)", parseSize)
+    .option("--max-encrypted-data-keys <count>", "allow so many wrapped keys (default: 16)", parseCount);
+}
+
+/** Adds what only encrypting takes. */
+export function addWriteOptions(command: Command): Command {
+  return command
+    .option(
+      "--frame-length <bytes>",
+      "plaintext bytes of a frame, such as 4K or 1M (default: 64K)",
+      parseSize,
+    )
+    .option(
+      "--suite <id>",
+      "algorithm suite, such as 0x0578 for a signed message (default: 0x0478)",
+      parseSuite,
+    )
+    .option("--required-context <key>", "authenticate this pair without storing it (repeatable)", collect);
+}
+
+/** Adds what writing a file takes. */
+export function addFileOptions(command: Command): Command {
+  return command
+    .option("-o, --output <file>", "write to this file (default, or -: standard output)")
+    .option("-f, --force", "replace the output file if it exists")
+    .option("--no-sync", "do not wait until the file is on disk");
+}
+
+/** Adds what every long-running command takes. */
+export function addReportOptions(command: Command): Command {
+  return command
+    .option("--progress", "show progress even when stderr is no terminal")
+    .option("--no-progress", "show no progress")
+    .option("--json", "print a summary as JSON");
+}
+
+/** For repeatable options. */
+export function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+const multipliers: Readonly<Record<string, number>> = {
+  "": 1,
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
+  T: 2 ** 40,
+};
+
+/** `65536`, `64K`, `64KiB`, `1M`; K is 1,024. */
+export function parseSize(text: string): number {
+  const match = /^([0-9]{1,16})([KMGT]?)(?:i?B)?$/i.exec(text);
+  const size = Number(match?.[1]) * (multipliers[match?.[2]?.toUpperCase() ?? ""] ?? Number.NaN);
+  if (!Number.isSafeInteger(size))
+    throw new UsageError(`${hideKeys(text)} is no length in bytes, such as 65536, 64K or 1M`);
+  return size;
+}
+
+/** A whole number from 1 on. */
+export function parseCount(text: string): number {
+  const count = /^[0-9]{1,9}$/.test(text) ? Number(text) : 0;
+  if (count < 1) throw new UsageError(`${hideKeys(text)} is no whole number from 1 on`);
+  return count;
+}
+
+/** `0x0478` or `0478`. */
+export function parseSuite(text: string): number {
+  if (!/^(0x)?[0-9a-f]{1,4}$/i.test(text))
+    throw new UsageError(`${hideKeys(text)} is no algorithm suite, such as 0x0478 or 0x0578`);
+  return Number.parseInt(text, 16);
+}
+
+/** `key=value` pairs; a value may contain `=`. */
+export function parseContext(pairs: readonly string[] | undefined): EncryptionContext {
+  const context: Record<string, string> = Object.create(null);
+  for (const pair of pairs ?? []) {
+    const at = pair.indexOf("=");
+    if (at < 1) throw new UsageError(`--context ${hideKeys(pair)} is no pair: give key=value`);
+    const key = pair.slice(0, at);
+    if (Object.hasOwn(context, key)) throw new UsageError(`--context has ${JSON.stringify(key)} twice`);
+    context[key] = pair.slice(at + 1);
+  }
+  return context;
+}
+
+/** Options of the library for encrypting. */
+export async function encryptOptionsFrom(options: KeyOptions & MessageOptions): Promise<EncryptOptions> {
+  const common = commonOptionsFrom(options);
+  const encryptionContext = parseContext(options.context);
+  for (const key of options.requiredContext ?? [])
+    if (!Object.hasOwn(encryptionContext, key))
+      throw new UsageError(`--required-context ${hideKeys(key)} names no key of --context`);
+  return {
+    ...common,
+    encryptionContext,
+    requiredEncryptionContextKeys: options.requiredContext,
+    suite: options.suite,
+    frameLength: options.frameLength,
+    keyring: await keyringFrom(options, "encrypt"),
+  };
+}
+
+/** Options of the library for decrypting. */
+export async function decryptOptionsFrom(options: KeyOptions & MessageOptions): Promise<DecryptOptions> {
+  const common = commonOptionsFrom(options);
+  const encryptionContext = parseContext(options.context);
+  return { ...common, encryptionContext, keyring: await keyringFrom(options, "decrypt") };
+}
+
+interface CommonOptions {
+  readonly commitmentPolicy: CommitmentPolicy | undefined;
+  readonly engine: string | Engine | undefined;
+  readonly plaintextLength: number | undefined;
+  readonly maxFrameLength: number | undefined;
+  readonly maxEncryptedDataKeys: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+function commonOptionsFrom(options: MessageOptions): CommonOptions {
+  return {
+    commitmentPolicy: options.commitmentPolicy as CommitmentPolicy | undefined, // the library checks it
+    engine: options.engine,
+    plaintextLength: options.maxPlaintext,
+    maxFrameLength: options.maxFrameLength,
+    maxEncryptedDataKeys: options.maxEncryptedDataKeys,
+    signal: interruptSignal,
+  };
+}
+
+/**
+ * The keyring that `--key` and `--kms` describe. When encrypting, every key wraps the data key; when decrypting, the
+ * first that can unwraps it.
+ * @throws UsageError if there is none
+ */
+export async function keyringFrom(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring> {
+  const files = options.key ?? [];
+  if (options.keyName !== undefined && files.length !== 1)
+    throw new UsageError("--key-name needs exactly one --key: several keys have a name each");
+  const keyrings: Keyring[] = await kmsKeyrings(options, purpose);
+  for (const file of files) keyrings.push(await keyringFromFile(file, options));
+  const [first] = keyrings;
+  if (first === undefined)
+    throw new UsageError(
+      purpose === "encrypt"
+        ? "no key: give --key FILE (frameseal keygen makes one) or --kms ARN"
+        : "no key: give --key FILE, --kms ARN or --kms-discovery ACCOUNT",
+    );
+  if (keyrings.length === 1) return first;
+  const { MultiKeyring } = await import("../keyring/multi-keyring.ts");
+  return purpose === "encrypt"
+    ? new MultiKeyring({ generator: first, children: keyrings.slice(1) })
+    : new MultiKeyring({ children: keyrings });
+}
+
+async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring[]> {
+  const ids = options.kms ?? [];
+  if (ids.length === 0 && options.kmsDiscovery === undefined) return [];
+  if (purpose === "encrypt" && options.kmsDiscovery !== undefined)
+    throw new UsageError("--kms-discovery is for decrypting: to encrypt, name the key by --kms");
+  throw new CommandFailure("AWS KMS is not available in this build");
+}
+
+/** The keyring of one key file. */
+export async function keyringFromFile(
+  file: string,
+  options: Pick<KeyOptions, "keyNamespace" | "keyName" | "rsaPadding">,
+): Promise<Keyring> {
+  if (looksLikeKey(file))
+    throw new UsageError(
+      "--key takes the name of a file; a key on the command line could be read by every user",
+    );
+  const { keyringFromKeyFile } = await import("../keyring/key-file.ts");
+  try {
+    return await keyringFromKeyFile(file, {
+      keyNamespace: options.keyNamespace,
+      keyName: options.keyName,
+      padding: options.rsaPadding as never, // the keyring checks it
+      onWarning: note,
+    });
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) throw ofKeyFile(error, file);
+    throw error;
+  }
+}
+
+// What is wrong in the file is no mistake in the command line.
+function ofKeyFile(error: Error, file: string): Error {
+  const match = /^"keyFile" (expected .*) in /s.exec(error.message);
+  return match?.[1] === undefined ? error : new CommandFailure(`key file ${hideKeys(file)}: ${match[1]}`);
+}

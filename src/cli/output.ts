@@ -1,0 +1,47 @@
+// What a command says: results on stdout, everything else on stderr, one line each and free of control characters.
+
+/** Writes a line to stderr. */
+export function note(text: string): void {
+  process.stderr.write(`frameseal: ${oneLine(text)}\n`);
+}
+
+/** Writes a line of text to stdout. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Writes a value as one line of JSON to stdout. */
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** Text from outside, made safe for a terminal: control characters are written out. */
+export function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach a terminal
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (char) =>
+    char === "\n" ? " " : `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** True for text that may be key material: long hexadecimal or Base64 without a dot or a folder, JWK, PEM. */
+export function looksLikeKey(text: string): boolean {
+  return (
+    /^(0x)?[0-9a-f]{32,}$/i.test(text) ||
+    /^[A-Za-z0-9+/_-]{40,}={0,2}$/.test(text) ||
+    /-----BEGIN|"kty"/.test(text)
+  );
+}
+
+/** A file name for a message, unless it may be a key that was given in its place. */
+export function hideKeys(name: string): string {
+  return looksLikeKey(name) ? "(name not shown: it looks like a key)" : oneLine(name);
+}
+
+/** `1.5 GiB` */
+export function formatBytes(count: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = count;
+  let unit = 0;
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${units[unit]}`;
+}

@@ -1,0 +1,232 @@
+// Where a file operation reads: a file, a pipe, a terminal or a device, by path or as an open descriptor. Files are
+// read in large pieces with one piece ahead; pipes and terminals give what has arrived.
+import { type BigIntStats, close, constants, fstat, open, read } from "node:fs";
+import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";
+import { isatty, ReadStream } from "node:tty";
+import { promisify } from "node:util";
+import { aborted, throwIfAborted } from "../errors.ts";
+
+/**
+ * A path, or the number of an open descriptor, which is read or written from where it stands. Descriptors of pipes and
+ * sockets are closed afterwards, except 0, 1 and 2; others are left open.
+ */
+export type FileEnd = string | number;
+
+/** As the system's calls; descriptors that a socket may take over cannot be kept in a FileHandle. */
+export const descriptors = {
+  open: promisify(open),
+  close: promisify(close),
+  stat: promisify(fstat) as (descriptor: number, options: { bigint: true }) => Promise<BigIntStats>,
+};
+
+/** An input that is open. */
+export interface FileSource {
+  /** What it is, for comparing with the target. */
+  readonly stats: BigIntStats;
+  /** Bytes, for a regular file that was opened by path and is not empty. */
+  readonly size: number | undefined;
+  /**
+   * Fills `buffer` from its start; fewer bytes than it holds mean the end. Only where `waits` is false: reading does
+   * not wait for anybody.
+   */
+  fill(buffer: Uint8Array): Promise<number>;
+  /** True for pipes, sockets and terminals: use `arrivals`. */
+  readonly waits: boolean;
+  /** What arrives, as it arrives. Each piece may be reused when the next one is asked for. */
+  arrivals(signal: AbortSignal | undefined): AsyncIterable<Uint8Array>;
+  /** @throws Error EBUSY if a file that was opened by path has changed since */
+  checkUnchanged(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens `from`.
+ * @throws Error with the system's code; EISDIR for a folder
+ */
+export async function openFileSource(from: FileEnd): Promise<FileSource> {
+  checkFileEnd("from", from);
+  if (typeof from === "number") return describeSource(from, undefined);
+  const descriptor = await descriptors.open(from, constants.O_RDONLY);
+  try {
+    return await describeSource(descriptor, from);
+  } catch (error) {
+    await descriptors.close(descriptor);
+    throw error;
+  }
+}
+
+/** @throws TypeError unless `end` is a path or a descriptor */
+export function checkFileEnd(name: string, end: FileEnd): void {
+  if (typeof end === "string" ? end === "" : !(Number.isInteger(end) && end >= 0))
+    throw new TypeError(
+      `"${name}" expected a path or the number of a descriptor, got ${JSON.stringify(end)}`,
+    );
+}
+
+async function describeSource(descriptor: number, path: string | undefined): Promise<FileSource> {
+  const stats = await descriptors.stat(descriptor, { bigint: true });
+  if (stats.isDirectory()) throw fileError("EISDIR", "read", path, "is a folder");
+  const waits = stats.isFIFO() || stats.isSocket() || isatty(descriptor);
+  // A file without length may be one of /proc, which has contents all the same.
+  const size = path !== undefined && stats.isFile() && stats.size > 0n ? Number(stats.size) : undefined;
+  let position = 0;
+  let owned = path !== undefined;
+  return {
+    stats,
+    size,
+    waits,
+    async close() {
+      if (owned) await descriptors.close(descriptor);
+      owned = false;
+    },
+    async fill(buffer) {
+      const length = await fillBuffer(descriptor, buffer, size === undefined ? null : position);
+      position += length;
+      if (size !== undefined && position > size) throw changed(path);
+      return length;
+    },
+    arrivals(signal) {
+      owned = false; // the stream closes it
+      return isatty(descriptor) ? typed(descriptor, signal) : received(descriptor, signal);
+    },
+    async checkUnchanged() {
+      if (size === undefined) return;
+      const now = await descriptors.stat(descriptor, { bigint: true });
+      if (position !== size || now.size !== stats.size || now.mtimeNs !== stats.mtimeNs) throw changed(path);
+    },
+  };
+}
+
+function changed(path: string | undefined): Error {
+  return fileError("EBUSY", "read", path, "changed while it was read");
+}
+
+/** An error in the shape of the system's own. */
+export function fileError(code: string, syscall: string, path: string | undefined, text: string): Error {
+  const where = path === undefined ? "input" : `'${path}'`;
+  return Object.assign(new Error(`${code}: ${where} ${text}`), { code, syscall, path });
+}
+
+async function fillBuffer(descriptor: number, buffer: Uint8Array, position: number | null): Promise<number> {
+  let length = 0;
+  while (length < buffer.length) {
+    const at = position === null ? null : position + length;
+    const count = await readOnce(descriptor, buffer, length, at);
+    if (count === 0) break;
+    length += count;
+  }
+  return length;
+}
+
+function readOnce(
+  descriptor: number,
+  buffer: Uint8Array,
+  offset: number,
+  at: number | null,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const step = (): void =>
+      read(descriptor, buffer, offset, buffer.length - offset, at, (error, count) => {
+        if (error === null) resolve(count);
+        else retry(error, step, reject);
+      });
+    step();
+  });
+}
+
+/** Another process may have made a descriptor that we share non-blocking: look again this often. */
+const RETRY_MS = 5;
+
+/** Calls `again` after an interrupted call, and a little later after one that would have to wait. */
+export function retry(error: NodeJS.ErrnoException, again: () => void, fail: (error: Error) => void): void {
+  if (error.code === "EINTR") again();
+  else if (error.code === "EAGAIN") setTimeout(again, RETRY_MS);
+  else fail(error);
+}
+
+/** One read of a pipe gets no more than this; the kernel's default is 64 KiB. */
+const PIECE_LENGTH = 256 * 1024;
+/** One is being filled, one is being worked on, the others wait for either. */
+const PIECE_COUNT = 4;
+
+/** Reads a pipe or a socket without a thread that blocks in it, so that a process can stop at any time. */
+async function* received(
+  descriptor: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, void> {
+  throwIfAborted(signal);
+  const free: Buffer[] = Array.from({ length: PIECE_COUNT }, () => Buffer.allocUnsafeSlow(PIECE_LENGTH));
+  const arrived: { readonly buffer: Buffer; readonly length: number }[] = [];
+  let state = "open" as "open" | "ended" | Error;
+  let wake: (() => void) | undefined;
+  let filling: Buffer = Buffer.alloc(0);
+  const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = {
+    fd: descriptor,
+    readable: true,
+    writable: false,
+    onread: {
+      // Asked for right after each read, also when that one was the last before a pause.
+      buffer() {
+        filling = free.pop() ?? Buffer.allocUnsafeSlow(PIECE_LENGTH);
+        return filling;
+      },
+      callback(length) {
+        arrived.push({ buffer: filling, length });
+        wake?.();
+        return free.length > 1;
+      },
+    },
+  };
+  const socket = new Socket(options);
+  const stop = (reason: "ended" | Error): void => {
+    if (state === "open") state = reason;
+    wake?.();
+  };
+  const onAbort = (): void => {
+    if (signal !== undefined) stop(aborted(signal));
+  };
+  socket
+    .on("end", () => stop("ended"))
+    .on("error", stop)
+    .on("close", () => stop("ended"));
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    socket.resume();
+    for (;;) {
+      if (arrived.length === 0 && state === "open")
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      wake = undefined;
+      if (state instanceof Error) throw state;
+      const next = arrived.shift();
+      if (next !== undefined) {
+        yield next.buffer.subarray(0, next.length);
+        free.push(next.buffer);
+        socket.resume();
+      } else if (state === "ended") return;
+    }
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    socket.destroy();
+    for (const buffer of [filling, ...free, ...arrived.map(({ buffer }) => buffer)]) buffer.fill(0);
+  }
+}
+
+async function* typed(
+  descriptor: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, void> {
+  throwIfAborted(signal);
+  const terminal = new ReadStream(descriptor);
+  const onAbort = (): void => {
+    if (signal !== undefined) terminal.destroy(aborted(signal));
+  };
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    for await (const piece of terminal) yield piece as Buffer;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    terminal.destroy();
+  }
+}
