@@ -115,6 +115,7 @@ export class HeaderParser {
   #length = 0;
   #needed: number;
   #header: ParsedHeader | undefined;
+  #failed = false;
 
   constructor(limits: ReadLimits = {}) {
     this.#limits = readLimits(limits);
@@ -133,13 +134,16 @@ export class HeaderParser {
    * @throws FramesealError INVALID_HEADER, UNSUPPORTED or LIMIT_EXCEEDED
    */
   push(chunk: Uint8Array): number {
+    if (this.#failed) throw new Error("internal error: the header was refused before");
     let taken = 0;
     while (this.#header === undefined) {
       const count = Math.min(this.#needed - this.#length, chunk.length - taken);
       this.#append(chunk.subarray(taken, taken + count));
       taken += count;
       if (this.#length < this.#needed) break;
+      this.#failed = true; // unless the next line returns: a generator that has thrown gives no header any more
       const step = this.#steps.next();
+      this.#failed = false;
       if (step.done) this.#header = step.value;
       else this.#needed = step.value;
     }

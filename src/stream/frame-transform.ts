@@ -25,6 +25,7 @@ export class FrameTransform extends Transform {
   };
   #work: void | Promise<void> = undefined;
   #wake: (() => void) | undefined;
+  #failure: { readonly reason: Error } | undefined;
 
   constructor(createMachine: (emit: Emit, stream: FrameTransform) => FrameMachine, options: StreamOptions) {
     const highWaterMark = options.highWaterMark ?? DEFAULT_HIGH_WATER_MARK;
@@ -48,16 +49,22 @@ export class FrameTransform extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    // Node hands on chunks that were queued before a failure; the machine must not see them.
+    if (this.#failure !== undefined) return done(this.#failure.reason);
+    const fail = (reason: Error): void => {
+      this.#failure = { reason };
+      done(reason);
+    };
     // A throw would escape from the caller's write().
     try {
       const work = this.#machine.absorb(chunk);
       if (work === undefined) done();
       else {
         this.#work = work;
-        work.then(() => done(), done);
+        work.then(() => done(), fail);
       }
     } catch (error) {
-      done(error as Error);
+      fail(error as Error);
     }
   }
 
