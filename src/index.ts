@@ -16,6 +16,7 @@ export type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
 export type { EncryptionContext } from "./format/encryption-context.ts";
 export type { MessageHeader, ReadLimits } from "./format/header.ts";
 export type { AlgorithmSuite, CommitmentPolicy } from "./format/suite.ts";
+export { CachingKeyring, type CachingKeyringOptions } from "./keyring/caching-keyring.ts";
 export type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyring.ts";
 export { MultiKeyring, type MultiKeyringOptions } from "./keyring/multi-keyring.ts";
 export { RawAesKeyring, type RawAesKeyringOptions } from "./keyring/raw-aes-keyring.ts";
