@@ -1,6 +1,8 @@
 #include "frame_run.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "scoped_state.h"
 #include "secret.h"
@@ -65,6 +67,19 @@ const uint8_t* read_head(const Frame& frame, const uint8_t* head) noexcept {
 
 }  // namespace
 
+ChunkList::ChunkList(std::vector<Chunk> chunks) : chunks_(std::move(chunks)) {
+  size_t end = 0;
+  ends_.reserve(chunks_.size());
+  for (const Chunk& chunk : chunks_) ends_.push_back(end += chunk.length);
+}
+
+ChunkCursor ChunkList::at(size_t offset) const noexcept {
+  const auto end = std::upper_bound(ends_.begin(), ends_.end(), offset);  // of the chunk that holds `offset`
+  const size_t index = static_cast<size_t>(end - ends_.begin());
+  const size_t start = index == 0 ? 0 : ends_[index - 1];
+  return ChunkCursor(chunks_.data() + index, chunks_.size() - index, offset - start);
+}
+
 void ChunkCursor::skip_finished() noexcept {
   while (chunk_ != end_ && offset_ == chunk_->length) {
     chunk_++;
@@ -127,51 +142,45 @@ Frame Run::frame(size_t index) const noexcept {
                index * (size_t{frame_length} + kRegularHead + kTag)};
 }
 
-void seal_run(const gcm::Key& key, const FrameFormat& format, const Run& run, ChunkCursor plaintext,
-              uint8_t* sealed) noexcept {
-  for (size_t index = 0; index < run.total(); index++) {
-    const Frame frame = run.frame(index);
-    uint8_t* const head = sealed + frame.sealed_at;
-    const uint8_t* const nonce = write_head(frame, head);
-    const Aad aad(format, frame);
-    uint8_t* out = head + frame.head_length();
-    if (plaintext.is_contiguous(frame.length)) {
-      const Chunk piece = frame.length == 0 ? Chunk{nullptr, 0} : plaintext.next(frame.length);
-      gcm::seal(key, nonce, aad.bytes, aad.length, piece.data, piece.length, out, out + frame.length);
-      continue;
-    }
-    ScopedState state;
-    gcm::start(key, state, nonce, aad.bytes, aad.length);
-    for (size_t rest = frame.length; rest != 0;) {
-      const Chunk piece = plaintext.next(rest);
-      gcm::encrypt_update(key, state, piece.data, piece.length, out);
-      out += piece.length;
-      rest -= piece.length;
-    }
-    gcm::finish(key, state, out);
+void seal_frame(const gcm::Key& key, const FrameFormat& format, const Frame& frame, ChunkCursor& plaintext,
+                uint8_t* sealed) noexcept {
+  uint8_t* const head = sealed + frame.sealed_at;
+  const uint8_t* const nonce = write_head(frame, head);
+  const Aad aad(format, frame);
+  uint8_t* out = head + frame.head_length();
+  if (plaintext.is_contiguous(frame.length)) {
+    const Chunk piece = frame.length == 0 ? Chunk{nullptr, 0} : plaintext.next(frame.length);
+    gcm::seal(key, nonce, aad.bytes, aad.length, piece.data, piece.length, out, out + frame.length);
+    return;
   }
+  ScopedState state;
+  gcm::start(key, state, nonce, aad.bytes, aad.length);
+  for (size_t rest = frame.length; rest != 0;) {
+    const Chunk piece = plaintext.next(rest);
+    gcm::encrypt_update(key, state, piece.data, piece.length, out);
+    out += piece.length;
+    rest -= piece.length;
+  }
+  gcm::finish(key, state, out);
 }
 
-size_t open_run(const gcm::Key& key, const FrameFormat& format, const Run& run, ChunkCursor sealed,
+bool open_frame(const gcm::Key& key, const FrameFormat& format, const Frame& frame, ChunkCursor& sealed,
                 uint8_t* plaintext) noexcept {
-  size_t verified = 0;
-  size_t at = 0;
-  for (; verified < run.total(); verified++) {
-    const Frame frame = run.frame(verified);
-    at = frame.plaintext_at;
-    uint8_t* out = plaintext + at;
-    StoredFrame stored;
-    sealed.copy_to(stored.head, frame.head_length());
-    const uint8_t* const nonce = read_head(frame, stored.head);
-    if (nonce == nullptr) break;
+  uint8_t* const text = plaintext + frame.plaintext_at;
+  StoredFrame stored;
+  sealed.copy_to(stored.head, frame.head_length());
+  const uint8_t* const nonce = read_head(frame, stored.head);
+  bool is_authentic = false;
+  if (nonce != nullptr) {
     const Aad aad(format, frame);
     if (sealed.is_contiguous(frame.length)) {
       const Chunk piece = frame.length == 0 ? Chunk{nullptr, 0} : sealed.next(frame.length);
       sealed.copy_to(stored.tag, kTag);
-      if (!gcm::open(key, nonce, aad.bytes, aad.length, piece.data, piece.length, out, stored.tag)) break;
+      is_authentic = gcm::open(key, nonce, aad.bytes, aad.length, piece.data, piece.length, text, stored.tag);
     } else {
       ScopedState state;
       gcm::start(key, state, nonce, aad.bytes, aad.length);
+      uint8_t* out = text;
       for (size_t rest = frame.length; rest != 0;) {
         const Chunk piece = sealed.next(rest);
         gcm::decrypt_update(key, state, piece.data, piece.length, out);
@@ -179,19 +188,31 @@ size_t open_run(const gcm::Key& key, const FrameFormat& format, const Run& run, 
         rest -= piece.length;
       }
       sealed.copy_to(stored.tag, kTag);
-      if (!gcm::finish_and_compare(key, state, stored.tag)) break;
+      is_authentic = gcm::finish_and_compare(key, state, stored.tag);
     }
-    at += frame.length;
   }
-  if (verified < run.total()) wipe(plaintext + at, run.plaintext_length() - at);
-  return verified;
+  if (!is_authentic) wipe(text, frame.length);
+  return is_authentic;
 }
 
-void scatter_plaintext(const Run& run, ChunkCursor plaintext, uint8_t* sealed) noexcept {
+void seal_run(const gcm::Key& key, const FrameFormat& format, const Run& run, ChunkCursor plaintext,
+              uint8_t* sealed) noexcept {
+  for (size_t index = 0; index < run.total(); index++) seal_frame(key, format, run.frame(index), plaintext, sealed);
+}
+
+size_t open_run(const gcm::Key& key, const FrameFormat& format, const Run& run, ChunkCursor sealed,
+                uint8_t* plaintext) noexcept {
   for (size_t index = 0; index < run.total(); index++) {
     const Frame frame = run.frame(index);
-    plaintext.copy_to(sealed + frame.sealed_at + frame.head_length(), frame.length);
+    if (open_frame(key, format, frame, sealed, plaintext)) continue;
+    wipe(plaintext + frame.plaintext_at, run.plaintext_length() - frame.plaintext_at);
+    return index;
   }
+  return run.total();
+}
+
+void scatter_plaintext(const Frame& frame, ChunkCursor& plaintext, uint8_t* sealed) noexcept {
+  plaintext.copy_to(sealed + frame.sealed_at + frame.head_length(), frame.length);
 }
 
 void seal_in_place(const gcm::Key& key, const FrameFormat& format, const Frame& frame, uint8_t* sealed) noexcept {
@@ -202,13 +223,10 @@ void seal_in_place(const gcm::Key& key, const FrameFormat& format, const Frame& 
   gcm::seal(key, nonce, aad.bytes, aad.length, text, frame.length, text, text + frame.length);
 }
 
-void gather_ciphertext(const Run& run, ChunkCursor sealed, uint8_t* plaintext, StoredFrame* stored) noexcept {
-  for (size_t index = 0; index < run.total(); index++) {
-    const Frame frame = run.frame(index);
-    sealed.copy_to(stored[index].head, frame.head_length());
-    sealed.copy_to(plaintext + frame.plaintext_at, frame.length);
-    sealed.copy_to(stored[index].tag, kTag);
-  }
+void gather_ciphertext(const Frame& frame, ChunkCursor& sealed, uint8_t* plaintext, StoredFrame& stored) noexcept {
+  sealed.copy_to(stored.head, frame.head_length());
+  sealed.copy_to(plaintext + frame.plaintext_at, frame.length);
+  sealed.copy_to(stored.tag, kTag);
 }
 
 bool open_in_place(const gcm::Key& key, const FrameFormat& format, const Frame& frame, const StoredFrame& stored,

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "gcm/gcm.h"
 
@@ -17,7 +18,9 @@ struct Chunk {
 /** Walks through chunks once, from front to back. Their total length has been checked before. */
 class ChunkCursor {
  public:
-  ChunkCursor(const Chunk* chunks, size_t count) noexcept : chunk_(chunks), end_(chunks + count) {}
+  /** Starts `offset` bytes into the first of `count` chunks. */
+  ChunkCursor(const Chunk* chunks, size_t count, size_t offset = 0) noexcept
+      : chunk_(chunks), end_(chunks + count), offset_(offset) {}
   /** The next bytes that lie in one piece, at most `length` and at least one; `length` is not 0. */
   Chunk next(size_t length) noexcept;
   /** Whether the next `length` bytes lie in one piece. */
@@ -28,7 +31,19 @@ class ChunkCursor {
   void skip_finished() noexcept;
   const Chunk* chunk_;
   const Chunk* end_;
-  size_t offset_ = 0;
+  size_t offset_;
+};
+
+/** The same chunks from any offset on. */
+class ChunkList {
+ public:
+  explicit ChunkList(std::vector<Chunk> chunks);
+  ChunkCursor at(size_t offset) const noexcept;
+
+ private:
+  std::vector<Chunk> chunks_;
+  /** Where each chunk ends. */
+  std::vector<size_t> ends_;
 };
 
 constexpr size_t kMaxAadPrefix = 1000;
@@ -84,23 +99,32 @@ struct StoredFrame {
   uint8_t tag[kTag];
 };
 
-/** Seals the frames of `run` from `plaintext` to `sealed`, which do not overlap. */
+/** Seals one frame from `plaintext`, which stands where it begins, to its place in `sealed`. They do not overlap. */
+void seal_frame(const gcm::Key& key, const FrameFormat& format, const Frame& frame, ChunkCursor& plaintext,
+                uint8_t* sealed) noexcept;
+/**
+ * Opens one frame from `sealed`, which stands where it begins, to its place in `plaintext`. False if it is not
+ * authentic; its place then holds zeros. Reads each byte of `sealed` once.
+ */
+bool open_frame(const gcm::Key& key, const FrameFormat& format, const Frame& frame, ChunkCursor& sealed,
+                uint8_t* plaintext) noexcept;
+
+/** Seals all frames of `run`. */
 void seal_run(const gcm::Key& key, const FrameFormat& format, const Run& run, ChunkCursor plaintext,
               uint8_t* sealed) noexcept;
-
 /**
  * Opens the frames of `run`; returns how many were verified before the first bad one. `plaintext` holds theirs
- * alone; the rest of the run's length is zeroed. Reads each byte of `sealed` once.
+ * alone; the rest of the run's length is zeroed.
  */
 size_t open_run(const gcm::Key& key, const FrameFormat& format, const Run& run, ChunkCursor sealed,
                 uint8_t* plaintext) noexcept;
 
-/** Copies plaintext to where its ciphertext will be, for `seal_in_place`. */
-void scatter_plaintext(const Run& run, ChunkCursor plaintext, uint8_t* sealed) noexcept;
+/** Copies the plaintext of one frame to where its ciphertext will be, for `seal_in_place`. */
+void scatter_plaintext(const Frame& frame, ChunkCursor& plaintext, uint8_t* sealed) noexcept;
 void seal_in_place(const gcm::Key& key, const FrameFormat& format, const Frame& frame, uint8_t* sealed) noexcept;
 
-/** Takes frames apart: ciphertext to where its plaintext will be, and the rest to `stored`, for `open_in_place`. */
-void gather_ciphertext(const Run& run, ChunkCursor sealed, uint8_t* plaintext, StoredFrame* stored) noexcept;
+/** Takes one frame apart: ciphertext to where its plaintext will be, and the rest to `stored`, for `open_in_place`. */
+void gather_ciphertext(const Frame& frame, ChunkCursor& sealed, uint8_t* plaintext, StoredFrame& stored) noexcept;
 /** False if the frame is not authentic; its place then holds zeros. */
 bool open_in_place(const gcm::Key& key, const FrameFormat& format, const Frame& frame, const StoredFrame& stored,
                    uint8_t* plaintext) noexcept;

@@ -16,14 +16,20 @@
 namespace frameseal {
 namespace {
 
-/** Bytes that one thread takes at a time, and the least that is worth a thread of its own. */
-constexpr size_t kBatchLength = 128 * 1024;
-constexpr size_t kWorthAThread = 256 * 1024;
+/** Bytes that one thread takes at a time; less than two of these are not worth a thread. */
+constexpr size_t kUnitLength = 128 * 1024;
 constexpr uint64_t kMaxGcmLength = (uint64_t{1} << 36) - 32;
+/** So much work of ours may wait in Node's pool before the JavaScript thread does everything itself. */
+constexpr uint32_t kMaxActiveWorks = 64;
 
 /**
- * Work cut into units that threads claim one after the other. Made and destroyed on the JavaScript thread; holds what
- * it needs, so that neither disposing of the key nor tearing down the environment pulls memory from under a thread.
+ * Work cut into units. Copying a unit for another thread costs a third of sealing it, and its bytes then have to wander
+ * from core to core; so the JavaScript thread copies units only as fast as other threads take them, from the last one
+ * down, and works on the first ones itself, straight from the caller's chunks. With two cores that is about half; with
+ * many cores it does little but copy; if all others are busy it does everything.
+ *
+ * Made and destroyed on the JavaScript thread; holds what it needs, so that neither disposing of the key nor tearing
+ * down the environment pulls memory from under a thread.
  */
 class Job {
  public:
@@ -33,19 +39,22 @@ class Job {
   virtual ~Job() = default;
 
   /**
-   * Hands the job to worker threads; returns a promise. `keep_alive` are the views that the threads write to. Takes
-   * ownership of the job.
+   * Works on the job with the help of worker threads; returns a promise. `keep_alive` are the views that the threads
+   * write to. Takes ownership of the job.
    */
-  static napi_value start(std::unique_ptr<Job> job, napi_env env, size_t length,
-                          std::initializer_list<napi_value> keep_alive);
+  static napi_value start(std::unique_ptr<Job> job, napi_env env, std::initializer_list<napi_value> keep_alive);
 
  protected:
   /** Number of units, fixed before the start. */
   size_t unit_count_ = 0;
   std::shared_ptr<Environment> environment_;
 
-  /** Called once per unit on any thread, not necessarily in order. */
-  virtual void run_unit(size_t unit) noexcept = 0;
+  /** Does a unit straight from the caller's chunks. Called by the JavaScript thread during `start`. */
+  virtual void run_from_chunks(size_t unit) noexcept = 0;
+  /** Copies what a unit needs out of the caller's chunks. Called by the JavaScript thread during `start`. */
+  virtual void copy_unit(size_t unit) noexcept = 0;
+  /** Does a unit that has been copied, on any thread. */
+  virtual void run_copied(size_t unit) noexcept = 0;
   /** Called on the JavaScript thread when all units are done. */
   virtual napi_value result(napi_env env) noexcept = 0;
 
@@ -56,82 +65,121 @@ class Job {
   };
   static void execute(napi_env env, void* data);
   static void complete(napi_env env, napi_status status, void* data);
-  void run_units() noexcept;
+  void queue_works(napi_env env) noexcept;
+  void share_units() noexcept;
+  void run_copied_units() noexcept;
   void settle(napi_env env) noexcept;
 
-  std::atomic<size_t> next_{0};
+  /** In the counter of copied units: no more will come. */
+  static constexpr size_t kClosed = ~(~size_t{0} >> 1);
+  /** Units that were copied; the first one is the last of the job. */
+  std::atomic<size_t> copied_{0};
+  /** Copied units that were claimed; may be ahead, because threads claim and then wait. */
+  std::atomic<size_t> claimed_{0};
   std::atomic<size_t> done_{0};
-  uint32_t pending_ = 0;
+  uint32_t pending_works_ = 0;
   napi_deferred deferred_ = nullptr;
   std::vector<napi_ref> references_;
 };
 
-napi_value Job::start(std::unique_ptr<Job> owned, napi_env env, size_t length,
-                      std::initializer_list<napi_value> keep_alive) {
+napi_value Job::start(std::unique_ptr<Job> owned, napi_env env, std::initializer_list<napi_value> keep_alive) {
   napi_value promise = nullptr;
-  napi_value name = nullptr;
-  if (napi_create_promise(env, &owned->deferred_, &promise) != napi_ok ||
-      napi_create_string_utf8(env, "frameseal", NAPI_AUTO_LENGTH, &name) != napi_ok) {
-    return nullptr;
-  }
+  if (napi_create_promise(env, &owned->deferred_, &promise) != napi_ok) return nullptr;
   Job* const job = owned.release();
-  for (napi_value view : keep_alive) {
-    napi_ref reference = nullptr;
-    if (napi_create_reference(env, view, 1, &reference) == napi_ok) job->references_.push_back(reference);
-  }
-  Environment& environment = *job->environment_;
-  const uint32_t idle = std::max<uint32_t>(1, environment.core_count - std::min(environment.core_count, environment.active_works));
-  const size_t useful = std::max<size_t>(1, std::min(length / kWorthAThread, job->unit_count_));
-  const size_t count = std::min<size_t>(idle, useful);
-  for (size_t i = 0; i < count; i++) {
-    auto work = std::make_unique<Work>(Work{job, nullptr});
-    if (napi_create_async_work(env, nullptr, name, execute, complete, work.get(), &work->handle) != napi_ok) break;
-    if (napi_queue_async_work(env, work->handle) != napi_ok) {
-      napi_delete_async_work(env, work->handle);
-      break;
+  if (job->unit_count_ > 1 && job->environment_->core_count > 1) {
+    bool is_kept = true;
+    for (napi_value view : keep_alive) {
+      napi_ref reference = nullptr;
+      is_kept = is_kept && napi_create_reference(env, view, 1, &reference) == napi_ok;
+      if (is_kept) job->references_.push_back(reference);
     }
-    work.release();  // `complete` deletes it
-    job->pending_++;
-    environment.active_works++;
+    if (is_kept) job->queue_works(env);
   }
-  if (job->pending_ == 0) {
-    job->run_units();
-    job->settle(env);
-  }
+  job->share_units();
+  job->settle(env);
   return promise;
 }
 
-void Job::execute(napi_env, void* data) { static_cast<Work*>(data)->job->run_units(); }
+void Job::queue_works(napi_env env) noexcept {
+  napi_value name = nullptr;
+  if (napi_create_string_utf8(env, "frameseal", NAPI_AUTO_LENGTH, &name) != napi_ok) return;
+  const size_t count = std::min<size_t>(environment_->core_count - 1, unit_count_ - 1);
+  for (size_t i = 0; i < count && environment_->active_works < kMaxActiveWorks; i++) {
+    auto work = std::make_unique<Work>(Work{this, nullptr});
+    if (napi_create_async_work(env, nullptr, name, execute, complete, work.get(), &work->handle) != napi_ok) return;
+    if (napi_queue_async_work(env, work->handle) != napi_ok) {
+      napi_delete_async_work(env, work->handle);
+      return;
+    }
+    work.release();  // `complete` deletes it
+    pending_works_++;
+    environment_->active_works++;
+  }
+}
 
-void Job::run_units() noexcept {
+void Job::share_units() noexcept {
+  size_t mine = 0;
+  size_t copied = 0;
+  while (mine + copied < unit_count_) {
+    // One unit per thread waits ready, so that nobody who is quick has to wait for the copy.
+    if (copied < claimed_.load(std::memory_order_relaxed) + pending_works_) {
+      copied++;
+      copy_unit(unit_count_ - copied);
+      copied_.store(copied, std::memory_order_release);
+      copied_.notify_all();
+    } else {
+      run_from_chunks(mine++);
+      done_.fetch_add(1, std::memory_order_release);
+    }
+  }
+  copied_.store(copied | kClosed, std::memory_order_release);
+  copied_.notify_all();
+}
+
+void Job::run_copied_units() noexcept {
   for (;;) {
-    const size_t unit = next_.fetch_add(1, std::memory_order_relaxed);
-    if (unit >= unit_count_) return;
-    run_unit(unit);
+    const size_t index = claimed_.fetch_add(1, std::memory_order_relaxed);
+    for (;;) {
+      const size_t copied = copied_.load(std::memory_order_acquire);
+      if (index < (copied & ~kClosed)) break;
+      if ((copied & kClosed) != 0) return;
+      copied_.wait(copied, std::memory_order_acquire);
+    }
+    run_copied(unit_count_ - 1 - index);
     done_.fetch_add(1, std::memory_order_release);
   }
 }
+
+void Job::execute(napi_env, void* data) { static_cast<Work*>(data)->job->run_copied_units(); }
 
 void Job::complete(napi_env env, napi_status, void* data) {
   const std::unique_ptr<Work> work(static_cast<Work*>(data));
   Job* const job = work->job;
   napi_delete_async_work(env, work->handle);
   job->environment_->active_works--;
-  if (--job->pending_ == 0) job->settle(env);
+  job->pending_works_--;
+  job->settle(env);
 }
 
-/** Resolves the promise, or rejects it if the environment cancelled the work on its way down. Ends the job. */
+/**
+ * Resolves the promise as soon as all units are done, and ends the job when no thread can look at it any more. Rejects
+ * if the environment cancelled the threads on its way down; then probably nobody listens.
+ */
 void Job::settle(napi_env env) noexcept {
-  const std::unique_ptr<Job> owned(this);
-  for (napi_ref reference : references_) napi_delete_reference(env, reference);
-  if (done_.load(std::memory_order_acquire) == unit_count_) {
-    napi_resolve_deferred(env, deferred_, result(env));  // may fail while the environment goes down: nobody waits
-    return;
+  const bool is_done = done_.load(std::memory_order_acquire) == unit_count_;
+  if (deferred_ != nullptr && (is_done || pending_works_ == 0)) {
+    for (napi_ref reference : references_) napi_delete_reference(env, reference);
+    references_.clear();
+    napi_value value = nullptr;
+    if (is_done) {
+      napi_resolve_deferred(env, deferred_, result(env));
+    } else if (napi_create_string_utf8(env, "internal error: work was cancelled", NAPI_AUTO_LENGTH, &value) == napi_ok &&
+               napi_create_error(env, nullptr, value, &value) == napi_ok) {
+      napi_reject_deferred(env, deferred_, value);
+    }
+    deferred_ = nullptr;
   }
-  napi_value message = nullptr;
-  napi_value error = nullptr;
-  napi_create_string_utf8(env, "internal error: work was cancelled", NAPI_AUTO_LENGTH, &message);
-  if (napi_create_error(env, nullptr, message, &error) == napi_ok) napi_reject_deferred(env, deferred_, error);
+  if (pending_works_ == 0) delete this;
 }
 
 /** Frames of one run; a unit is some neighbouring frames. */
@@ -141,9 +189,10 @@ class FrameJob : public Job {
       : key_(std::move(run.key)),
         run_(run.run),
         format_bytes_(run.format_bytes.data, run.format_bytes.data + run.format_bytes.length),
-        output_(run.output.data) {
+        output_(run.output.data),
+        frames_per_unit_(std::max<size_t>(1, kUnitLength / run_.frame_length)),
+        chunks_(std::move(run.chunks)) {
     format_.parse(format_bytes_.data(), format_bytes_.size());
-    frames_per_unit_ = std::max<size_t>(1, kBatchLength / run_.frame_length);
     unit_count_ = (run_.total() + frames_per_unit_ - 1) / frames_per_unit_;
     environment_ = args.data<Environment>().shared_from_this();
   }
@@ -155,6 +204,10 @@ class FrameJob : public Job {
   std::vector<uint8_t> format_bytes_;
   uint8_t* output_;
   size_t frames_per_unit_;
+  /** The caller's memory: not to be touched after `start`. */
+  ChunkList chunks_;
+
+  size_t first_frame(size_t unit) const noexcept { return std::min(run_.total(), unit * frames_per_unit_); }
 };
 
 class SealFramesJob final : public FrameJob {
@@ -162,9 +215,20 @@ class SealFramesJob final : public FrameJob {
   using FrameJob::FrameJob;
 
  private:
-  void run_unit(size_t unit) noexcept override {
-    const size_t end = std::min(run_.total(), (unit + 1) * frames_per_unit_);
-    for (size_t i = unit * frames_per_unit_; i < end; i++) {
+  void run_from_chunks(size_t unit) noexcept override {
+    ChunkCursor cursor = chunks_.at(run_.frame(first_frame(unit)).plaintext_at);
+    for (size_t i = first_frame(unit); i < first_frame(unit + 1); i++) {
+      seal_frame(key_->key, format_, run_.frame(i), cursor, output_);
+    }
+  }
+  void copy_unit(size_t unit) noexcept override {
+    ChunkCursor cursor = chunks_.at(run_.frame(first_frame(unit)).plaintext_at);
+    for (size_t i = first_frame(unit); i < first_frame(unit + 1); i++) {
+      scatter_plaintext(run_.frame(i), cursor, output_);
+    }
+  }
+  void run_copied(size_t unit) noexcept override {
+    for (size_t i = first_frame(unit); i < first_frame(unit + 1); i++) {
       seal_in_place(key_->key, format_, run_.frame(i), output_);
     }
   }
@@ -173,20 +237,32 @@ class SealFramesJob final : public FrameJob {
 
 class OpenFramesJob final : public FrameJob {
  public:
-  OpenFramesJob(Arguments& args, RunArguments&& run, std::unique_ptr<StoredFrame[]> stored)
-      : FrameJob(args, std::move(run)), stored_(std::move(stored)), first_bad_(run_.total()) {}
+  OpenFramesJob(Arguments& args, RunArguments&& run)
+      : FrameJob(args, std::move(run)), stored_(run_.total()), first_bad_(run_.total()) {}
 
  private:
-  void run_unit(size_t unit) noexcept override {
-    const size_t end = std::min(run_.total(), (unit + 1) * frames_per_unit_);
-    for (size_t i = unit * frames_per_unit_; i < end; i++) {
+  void run_from_chunks(size_t unit) noexcept override {
+    ChunkCursor cursor = chunks_.at(run_.frame(first_frame(unit)).sealed_at);
+    for (size_t i = first_frame(unit); i < first_frame(unit + 1); i++) {
       if (i > first_bad_.load(std::memory_order_relaxed)) return;
-      if (!open_in_place(key_->key, format_, run_.frame(i), stored_[i], output_)) {
-        size_t bad = first_bad_.load(std::memory_order_relaxed);
-        while (i < bad && !first_bad_.compare_exchange_weak(bad, i)) {
-        }
-        return;
-      }
+      if (!open_frame(key_->key, format_, run_.frame(i), cursor, output_)) return found_bad(i);
+    }
+  }
+  void copy_unit(size_t unit) noexcept override {
+    ChunkCursor cursor = chunks_.at(run_.frame(first_frame(unit)).sealed_at);
+    for (size_t i = first_frame(unit); i < first_frame(unit + 1); i++) {
+      gather_ciphertext(run_.frame(i), cursor, output_, stored_[i]);
+    }
+  }
+  void run_copied(size_t unit) noexcept override {
+    for (size_t i = first_frame(unit); i < first_frame(unit + 1); i++) {
+      if (i > first_bad_.load(std::memory_order_relaxed)) return;
+      if (!open_in_place(key_->key, format_, run_.frame(i), stored_[i], output_)) return found_bad(i);
+    }
+  }
+  void found_bad(size_t index) noexcept {
+    size_t bad = first_bad_.load(std::memory_order_relaxed);
+    while (index < bad && !first_bad_.compare_exchange_weak(bad, index)) {
     }
   }
   napi_value result(napi_env env) noexcept override {
@@ -198,7 +274,7 @@ class OpenFramesJob final : public FrameJob {
     return number(env, static_cast<double>(verified));
   }
 
-  std::unique_ptr<StoredFrame[]> stored_;
+  std::vector<StoredFrame> stored_;
   std::atomic<size_t> first_bad_;
 };
 
@@ -208,31 +284,26 @@ class SegmentJob final : public Job {
   enum class Direction { kSeal, kOpen };
 
   SegmentJob(Environment& environment, Direction direction, std::shared_ptr<NativeKey> key, const uint8_t* nonce,
-             uint64_t first_block, Bytes output, uint8_t* ghash)
-      : direction_(direction), key_(std::move(key)), first_block_(first_block), output_(output), ghash_(ghash) {
+             uint64_t first_block, std::vector<Chunk> chunks, Bytes output, uint8_t* ghash)
+      : direction_(direction),
+        key_(std::move(key)),
+        first_block_(first_block),
+        output_(output),
+        ghash_(ghash),
+        chunks_(std::move(chunks)) {
     std::memcpy(nonce_, nonce, kNonce);
     unit_count_ = std::max<size_t>(1, (output.length + kUnitLength - 1) / kUnitLength);
     hashes_.resize(unit_count_ * kTag);
     environment_ = environment.shared_from_this();
   }
   ~SegmentJob() override { wipe(hashes_.data(), hashes_.size()); }
-  /** The same on the calling thread, without the copy: from `chunks` to the output. */
-  void run_now(ChunkCursor cursor) noexcept {
-    ScopedState state;
-    gcm::start_segment(key_->key, state, nonce_, first_block_);
-    uint8_t* out = output_.data;
-    for (size_t rest = output_.length; rest != 0;) {
-      const Chunk piece = cursor.next(rest);
-      apply(state, piece.data, piece.length, out);
-      out += piece.length;
-      rest -= piece.length;
-    }
-    gcm::export_segment(key_->key, state, ghash_);
+  /** Does everything on this thread, in one unit. */
+  void run_now() noexcept {
+    hash_from_chunks(0, output_.length, ghash_);
   }
 
  private:
-  /** A multiple of 16. */
-  static constexpr size_t kUnitLength = 256 * 1024;
+  static_assert(kUnitLength % 16 == 0);
 
   void apply(gcm::State& state, const uint8_t* in, size_t length, uint8_t* out) noexcept {
     if (length == 0) return;
@@ -245,7 +316,26 @@ class SegmentJob final : public Job {
   size_t length_of(size_t unit) const noexcept {
     return std::min(kUnitLength, output_.length - std::min(output_.length, unit * kUnitLength));
   }
-  void run_unit(size_t unit) noexcept override {
+  void hash_from_chunks(size_t at, size_t length, uint8_t* ghash) noexcept {
+    ScopedState state;
+    gcm::start_segment(key_->key, state, nonce_, first_block_ + at / 16);
+    ChunkCursor cursor = chunks_.at(at);
+    uint8_t* out = output_.data + at;
+    for (size_t rest = length; rest != 0;) {
+      const Chunk piece = cursor.next(rest);
+      apply(state, piece.data, piece.length, out);
+      out += piece.length;
+      rest -= piece.length;
+    }
+    gcm::export_segment(key_->key, state, ghash);
+  }
+  void run_from_chunks(size_t unit) noexcept override {
+    hash_from_chunks(unit * kUnitLength, length_of(unit), hashes_.data() + unit * kTag);
+  }
+  void copy_unit(size_t unit) noexcept override {
+    chunks_.at(unit * kUnitLength).copy_to(output_.data + unit * kUnitLength, length_of(unit));
+  }
+  void run_copied(size_t unit) noexcept override {
     ScopedState state;
     gcm::start_segment(key_->key, state, nonce_, first_block_ + unit * (kUnitLength / 16));
     uint8_t* const bytes = output_.data + unit * kUnitLength;
@@ -269,6 +359,8 @@ class SegmentJob final : public Job {
   Bytes output_;
   uint8_t* ghash_;
   std::vector<uint8_t> hashes_;
+  /** The caller's memory: not to be touched after `start` or `run_now`. */
+  ChunkList chunks_;
 };
 
 enum class Threads { kThis, kOther };
@@ -292,20 +384,18 @@ napi_value segment(napi_env env, napi_callback_info info, SegmentJob::Direction 
   if (args.ok() && (output.length > kMaxGcmLength || first_block * 16 + output.length > kMaxGcmLength)) {
     args.fail("part lies beyond the longest message");
   }
-  const std::vector<Chunk> chunks = elements.read(args, output.length);
+  std::vector<Chunk> chunks = elements.read(args, output.length);
   for (const Chunk& chunk : chunks) {
     if (overlaps(chunk.data, chunk.length, output.data, output.length)) args.fail("output overlaps a chunk");
   }
   if (!args.ok()) return nullptr;
-  auto job = std::make_unique<SegmentJob>(environment, direction, std::move(key), nonce.data, first_block, output,
-                                          ghash.data);
-  ChunkCursor cursor(chunks.data(), chunks.size());
+  auto job = std::make_unique<SegmentJob>(environment, direction, std::move(key), nonce.data, first_block,
+                                          std::move(chunks), output, ghash.data);
   if (threads == Threads::kThis) {
-    job->run_now(cursor);
+    job->run_now();
     return nullptr;
   }
-  cursor.copy_to(output.data, output.length);
-  return Job::start(std::move(job), env, output.length, {args.value(4), args.value(5)});
+  return Job::start(std::move(job), env, {args.value(4), args.value(5)});
 }
 
 }  // namespace
@@ -314,20 +404,14 @@ napi_value seal_frames_async(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   RunArguments run(args, RunArguments::Direction::kSeal);
   if (!args.ok()) return nullptr;
-  scatter_plaintext(run.run, ChunkCursor(run.chunks.data(), run.chunks.size()), run.output.data);
-  const size_t length = run.run.plaintext_length();
-  return Job::start(std::make_unique<SealFramesJob>(args, std::move(run)), env, length, {args.value(3)});
+  return Job::start(std::make_unique<SealFramesJob>(args, std::move(run)), env, {args.value(3)});
 }
 
 napi_value open_frames_async(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   RunArguments run(args, RunArguments::Direction::kOpen);
   if (!args.ok()) return nullptr;
-  auto stored = std::make_unique<StoredFrame[]>(run.run.total());
-  gather_ciphertext(run.run, ChunkCursor(run.chunks.data(), run.chunks.size()), run.output.data, stored.get());
-  const size_t length = run.run.plaintext_length();
-  auto job = std::make_unique<OpenFramesJob>(args, std::move(run), std::move(stored));
-  return Job::start(std::move(job), env, length, {args.value(3)});
+  return Job::start(std::make_unique<OpenFramesJob>(args, std::move(run)), env, {args.value(3)});
 }
 
 napi_value seal_segment(napi_env env, napi_callback_info info) {

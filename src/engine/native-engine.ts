@@ -54,6 +54,7 @@ interface Addon {
   openSegmentAsync: SegmentFunction<Promise<void>>;
   finishSegments(key: number, nonce: Bytes, aad: Bytes, hashes: Bytes, lengths: Bytes, tag: Bytes): void;
   adviseHugePages(output: Bytes): void;
+  recycle(result: Bytes): void;
   kernels(): NativeKernel[];
   cpuFeatures(): string[];
 }
@@ -113,6 +114,10 @@ export function createNativeEngine(kernel?: string): Engine {
       return rawKey.length === 32
         ? new NativeKey(addon, rawKey, index, chosen)
         : nodeEngine.createKey(rawKey);
+    },
+    recycle(result) {
+      checkBytes("result", result);
+      if (!(result.buffer instanceof SharedArrayBuffer)) addon.recycle(result);
     },
   };
 }

@@ -268,6 +268,18 @@ export function describeEngine(name: string, engine: Engine): void {
       });
     });
 
+    test("recycles results that nobody needs", () => {
+      if (engine.recycle === undefined) return;
+      withKey(engine, randomBytes(32), (key) => {
+        const sealed = key.seal(new Uint8Array(12), new Uint8Array(0), new Uint8Array(100_000));
+        const view = sealed.subarray(5);
+        engine.recycle?.(sealed);
+        expect([sealed.length, view.length]).toEqual([0, 0]);
+        expect(() => engine.recycle?.(sealed)).toThrow(TypeError);
+        expect(() => key.seal(new Uint8Array(12), new Uint8Array(0), view)).toThrow(TypeError);
+      });
+    });
+
     describeFrames(engine);
     describeIncremental(engine);
     if (withKey(engine, randomBytes(32), (key) => key.segments !== undefined)) describeSegments(engine);
@@ -425,7 +437,11 @@ function describeFrames(engine: Engine): void {
     });
   });
   test("does the same on other threads", async () => {
-    for (const shape of [...shapes, [65_536, 1, 40, 100] as const]) {
+    for (const shape of [
+      ...shapes,
+      [65_536, 1, 40, 100] as const,
+      [1_000, 9, 1_500, NO_FINAL_FRAME] as const,
+    ]) {
       const run = makeRun(...shape);
       const { frameLength, firstSequence, frameCount, finalLength } = run;
       const expected = referenceFrames(run);
