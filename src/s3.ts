@@ -1,0 +1,20 @@
+// "frameseal/s3": encryption of S3 objects, on this side and on the server's.
+
+export {
+  type EncryptS3ClientOptions,
+  encryptS3Client,
+  exportMultipartUpload,
+  importMultipartUpload,
+} from "./s3/encrypt-s3-client.ts";
+export type { FormatName } from "./s3/formats.ts";
+export type { KeyBinding } from "./s3/key-binding.ts";
+export type { MultipartState, MultipartStateStore } from "./s3/multipart.ts";
+export type { ObjectLocation } from "./s3/object-format.ts";
+export {
+  type ServerSideEncryption,
+  type SseKmsOptions,
+  serverSideEncryptS3Client,
+  sseC,
+  sseKms,
+  sseS3,
+} from "./s3/server-side.ts";

@@ -1,0 +1,154 @@
+// The user's S3 client as this package uses it: derived clients with middleware of their own, and the requests that
+// the plugin sends by itself. The AWS SDK is an optional peer: its commands are loaded when they are first needed, and
+// the types below say all that is asked of it.
+import type * as S3 from "@aws-sdk/client-s3";
+import { FramesealError } from "../errors.ts";
+import { payloadDigest } from "./object-metadata.ts";
+
+export type GetObjectInput = Partial<S3.GetObjectCommandInput>;
+export type GetObjectOutput = S3.GetObjectCommandOutput;
+export type HeadObjectOutput = S3.HeadObjectCommandOutput;
+
+/** What is asked of a client: an `S3Client` or `S3` of the AWS SDK for JavaScript 3. */
+export interface S3ClientLike {
+  readonly config: object;
+  readonly middlewareStack: { clone(): unknown };
+  send(...args: never[]): unknown;
+}
+
+/** One request on its way through the middleware of the SDK. */
+export interface MiddlewareArguments {
+  readonly input: Record<string, unknown>;
+  readonly request?: unknown;
+}
+export type Next = (
+  args: MiddlewareArguments,
+) => Promise<{ output: Record<string, unknown>; response: unknown }>;
+export type Middleware = (next: Next, context: { readonly commandName?: string }) => Next;
+
+/** The part of the SDK's middleware stack that is used. */
+export interface MiddlewareStack {
+  clone(): MiddlewareStack;
+  add(
+    middleware: Middleware,
+    options: { step: string; name: string; priority?: string; override?: boolean },
+  ): void;
+}
+
+/**
+ * Returns a client that shares everything with `client` but its middleware.
+ * @param extend adds middleware to the copy of the stack
+ */
+export function deriveClient<Client extends S3ClientLike>(
+  client: Client,
+  extend: (stack: MiddlewareStack) => void,
+): Client {
+  const stack = client.middlewareStack.clone() as MiddlewareStack;
+  extend(stack);
+  return Object.create(client, {
+    middlewareStack: { value: stack, enumerable: true, writable: true, configurable: true },
+    // With `cacheMiddleware` the SDK keeps resolved handlers here: those of the other client must not be found.
+    handlers: { value: undefined, enumerable: false, writable: true, configurable: true },
+  }) as Client;
+}
+
+/** Sends requests with the transport's own middleware: server-side encryption, unsigned payloads. */
+export class Transport {
+  readonly #client: S3.S3Client;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(client: S3ClientLike, signal?: AbortSignal) {
+    this.#client = client as unknown as S3.S3Client;
+    this.#signal = signal;
+  }
+  /** The same transport, whose requests end when `signal` is aborted. */
+  withSignal(signal: AbortSignal | undefined): Transport {
+    return new Transport(this.#client, signal);
+  }
+  get #options(): { abortSignal?: AbortSignal } {
+    return this.#signal === undefined ? {} : { abortSignal: this.#signal };
+  }
+  get signal(): AbortSignal | undefined {
+    return this.#signal;
+  }
+
+  /** The algorithm that the SDK puts on every part by default; Create must name the same. */
+  async defaultChecksum(): Promise<S3.ChecksumAlgorithm | undefined> {
+    const calculation = await this.#client.config.requestChecksumCalculation?.();
+    return calculation === "WHEN_SUPPORTED" ? "CRC32" : undefined;
+  }
+
+  async getObject(input: GetObjectInput): Promise<GetObjectOutput> {
+    const { GetObjectCommand } = await loadCommands();
+    return this.#client.send(new GetObjectCommand(input as S3.GetObjectCommandInput), this.#options);
+  }
+  async headObject(input: Partial<S3.HeadObjectCommandInput>): Promise<S3.HeadObjectCommandOutput> {
+    const { HeadObjectCommand } = await loadCommands();
+    return this.#client.send(new HeadObjectCommand(input as S3.HeadObjectCommandInput), this.#options);
+  }
+  async putObject(input: S3.PutObjectCommandInput): Promise<S3.PutObjectCommandOutput> {
+    const { PutObjectCommand } = await loadCommands();
+    return this.#client.send(new PutObjectCommand(input), this.#options);
+  }
+  async deleteObject(input: S3.DeleteObjectCommandInput): Promise<S3.DeleteObjectCommandOutput> {
+    const { DeleteObjectCommand } = await loadCommands();
+    return this.#client.send(new DeleteObjectCommand(input), this.#options);
+  }
+  async createMultipartUpload(
+    input: S3.CreateMultipartUploadCommandInput,
+  ): Promise<S3.CreateMultipartUploadCommandOutput> {
+    const { CreateMultipartUploadCommand } = await loadCommands();
+    return this.#client.send(new CreateMultipartUploadCommand(input), this.#options);
+  }
+  async uploadPart(input: S3.UploadPartCommandInput): Promise<S3.UploadPartCommandOutput> {
+    const { UploadPartCommand } = await loadCommands();
+    return this.#client.send(new UploadPartCommand(input), this.#options);
+  }
+  async completeMultipartUpload(
+    input: S3.CompleteMultipartUploadCommandInput,
+  ): Promise<S3.CompleteMultipartUploadCommandOutput> {
+    const { CompleteMultipartUploadCommand } = await loadCommands();
+    return this.#client.send(new CompleteMultipartUploadCommand(input), this.#options);
+  }
+  /** Never aborted itself: it cleans up. */
+  async abortMultipartUpload(input: S3.AbortMultipartUploadCommandInput): Promise<void> {
+    const { AbortMultipartUploadCommand } = await loadCommands();
+    await this.#client.send(new AbortMultipartUploadCommand(input));
+  }
+  async listParts(input: S3.ListPartsCommandInput): Promise<S3.ListPartsCommandOutput> {
+    const { ListPartsCommand } = await loadCommands();
+    return this.#client.send(new ListPartsCommand(input), this.#options);
+  }
+}
+
+let commands: Promise<typeof S3> | undefined;
+
+/** @throws FramesealError UNSUPPORTED when `@aws-sdk/client-s3` is not installed */
+export async function loadCommands(): Promise<typeof S3> {
+  commands ??= import("@aws-sdk/client-s3");
+  try {
+    return await commands;
+  } catch (cause) {
+    commands = undefined;
+    throw new FramesealError("UNSUPPORTED", 'the package "@aws-sdk/client-s3" is needed', { cause });
+  }
+}
+
+/**
+ * Sends payloads without the SHA-256 that the SDK computes on the main thread. TLS protects them on the way, and
+ * frames are authenticated; over plain http it is refused.
+ */
+export function addUnsignedPayload(stack: MiddlewareStack): void {
+  stack.add(
+    (next, context) => async (args) => {
+      const request = args.request as { protocol?: string; headers?: Record<string, string> } | undefined;
+      if (context.commandName === "PutObjectCommand" || context.commandName === "UploadPartCommand") {
+        if (request?.headers === undefined || request.protocol !== "https:")
+          throw new FramesealError("POLICY", '"unsignedPayload" needs an https endpoint');
+        request.headers[payloadDigest.name] = payloadDigest.unsigned;
+      }
+      return next(args);
+    },
+    { step: "build", name: "framesealUnsignedPayload", priority: "low", override: true },
+  );
+}
