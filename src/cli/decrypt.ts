@@ -13,6 +13,7 @@ import {
   type KeyOptions,
   type MessageOptions,
 } from "./options.ts";
+import { isTerminal } from "./output.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -40,8 +41,7 @@ async function decrypt(
   options: FileCommandOptions & KeyOptions & MessageOptions,
 ): Promise<void> {
   const from = inputOf(input);
-  if (from === 0 && process.stdin.isTTY)
-    throw new UsageError("no input: name a file or redirect standard input");
+  if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const to = outputOf(options.output);
   const messageOptions = await decryptOptionsFrom(options);
   const { decryptFile } = await import("../stream/file.ts");

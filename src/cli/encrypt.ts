@@ -13,6 +13,7 @@ import {
   type KeyOptions,
   type MessageOptions,
 } from "./options.ts";
+import { isTerminal } from "./output.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -46,7 +47,7 @@ async function encrypt(
 ): Promise<void> {
   const from = inputOf(input);
   const to = outputOf(options.output);
-  if (to === 1 && process.stdout.isTTY)
+  if (to === 1 && isTerminal(1))
     throw new UsageError("a message is no text for a terminal: give -o FILE or redirect standard output");
   const messageOptions = await encryptOptionsFrom(options);
   const { encryptFile } = await import("../stream/file.ts");

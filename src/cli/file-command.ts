@@ -4,6 +4,7 @@ import { formatSuiteId } from "../format/suite.ts";
 import type { FileResult } from "../stream/file.ts";
 import type { FileEnd } from "../stream/file-source.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { writeText } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
 
 /** Options of these commands besides keys and messages. */
@@ -68,6 +69,5 @@ function printSummary(from: FileEnd, to: FileEnd | undefined, result: FileResult
     frameLength: header.frameLength,
     encryptionContext: header.encryptionContext,
   };
-  const stream = to === 1 ? process.stderr : process.stdout;
-  stream.write(`${JSON.stringify(summary)}\n`);
+  writeText(to === 1 ? 2 : 1, `${JSON.stringify(summary)}\n`);
 }

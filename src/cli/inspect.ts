@@ -4,7 +4,7 @@ import { UsageError } from "./failure.ts";
 import { inputOf } from "./file-command.ts";
 import { describeHeader, type HeaderDescription } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { formatBytes, oneLine, print, printJson } from "./output.ts";
+import { formatBytes, isTerminal, oneLine, print, printJson } from "./output.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -18,8 +18,7 @@ export function register(program: Command): void {
 
 async function inspect(input: string | undefined, options: { readonly json?: boolean }): Promise<void> {
   const from = inputOf(input);
-  if (from === 0 && process.stdin.isTTY)
-    throw new UsageError("no input: name a file or redirect standard input");
+  if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const { inspectFile } = await import("../stream/file.ts");
   const description = describeHeader(await inspectFile(from, { signal: interruptSignal }));
   if (options.json === true) printJson(description);

@@ -1,13 +1,44 @@
 // What a command says: results on stdout, everything else on stderr, one line each and free of control characters.
 
+import { fstatSync, writeSync } from "node:fs";
+
 /** Writes a line to stderr. */
 export function note(text: string): void {
-  process.stderr.write(`frameseal: ${oneLine(text)}\n`);
+  writeText(2, `frameseal: ${oneLine(text)}\n`);
 }
 
 /** Writes a line of text to stdout. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+  writeText(1, `${text}\n`);
+}
+
+/**
+ * Writes text to descriptor 1 or 2, all of it before it returns. The streams of `process` would do the same, but take
+ * longer to make than a small file takes to encrypt.
+ * @throws Error EPIPE if nobody reads any more
+ */
+export function writeText(descriptor: 1 | 2, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let written = 0; written < bytes.length; ) {
+    try {
+      written += writeSync(descriptor, bytes, written);
+    } catch (error) {
+      if (descriptor === 2) return; // there is nobody to tell
+      if (!(error instanceof Error && "code" in error && (error.code === "EAGAIN" || error.code === "EINTR")))
+        throw error;
+    }
+  }
+}
+
+/** True if the descriptor is a terminal. */
+export function isTerminal(descriptor: 0 | 1 | 2): boolean {
+  try {
+    if (!fstatSync(descriptor).isCharacterDevice()) return false;
+  } catch {
+    return false; // closed
+  }
+  const stream = descriptor === 0 ? process.stdin : descriptor === 1 ? process.stdout : process.stderr;
+  return stream.isTTY;
 }
 
 /** Writes a value as one line of JSON to stdout. */

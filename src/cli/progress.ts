@@ -1,5 +1,5 @@
 // Progress on stderr: bytes, rate and time left on one line that is rewritten.
-import { formatBytes } from "./output.ts";
+import { formatBytes, isTerminal, writeText } from "./output.ts";
 
 /** What `--progress` and `--no-progress` ask for; by default a terminal on stderr decides. */
 export type ProgressChoice = boolean | undefined;
@@ -17,7 +17,7 @@ export class Progress {
 
   constructor(label: string, choice: ProgressChoice) {
     this.#label = label;
-    if (choice ?? process.stderr.isTTY) {
+    if (choice ?? isTerminal(2)) {
       this.#timer = setInterval(() => this.#draw(), INTERVAL_MS);
       this.#timer.unref();
     }
@@ -33,7 +33,7 @@ export class Progress {
   stop(): void {
     if (this.#timer === undefined) return;
     clearInterval(this.#timer);
-    if (this.#width > 0) process.stderr.write(`\r${" ".repeat(this.#width)}\r`);
+    if (this.#width > 0) writeText(2, `\r${" ".repeat(this.#width)}\r`);
   }
 
   #draw(): void {
@@ -45,7 +45,7 @@ export class Progress {
       if (rate > 0) parts.push(`${formatSeconds(Math.max(0, this.#total - this.#done) / rate)} left`);
     }
     const line = parts.join("  ");
-    process.stderr.write(`\r${line.padEnd(this.#width)}`);
+    writeText(2, `\r${line.padEnd(this.#width)}`);
     this.#width = Math.max(this.#width, line.length);
   }
 }

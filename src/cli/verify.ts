@@ -11,6 +11,7 @@ import {
   type KeyOptions,
   type MessageOptions,
 } from "./options.ts";
+import { isTerminal } from "./output.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -27,8 +28,7 @@ async function verify(
   options: FileCommandOptions & KeyOptions & MessageOptions,
 ): Promise<void> {
   const from = inputOf(input);
-  if (from === 0 && process.stdin.isTTY)
-    throw new UsageError("no input: name a file or redirect standard input");
+  if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const messageOptions = await decryptOptionsFrom(options);
   const { verifyFile } = await import("../stream/file.ts");
   await runFileCommand("verifying", from, undefined, options, ({ onProgress }) =>

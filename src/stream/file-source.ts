@@ -1,10 +1,7 @@
 // Where a file operation reads: a file, a pipe, a terminal or a device, by path or as an open descriptor. Files are
 // read in large pieces with one piece ahead; pipes and terminals give what has arrived.
 import { type BigIntStats, close, constants, fstat, open, read } from "node:fs";
-import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";
-import { isatty, ReadStream } from "node:tty";
 import { promisify } from "node:util";
-import { aborted, throwIfAborted } from "../errors.ts";
 
 /**
  * A path, or the number of an open descriptor, which is read or written from where it stands. Descriptors of pipes and
@@ -66,7 +63,7 @@ export function checkFileEnd(name: string, end: FileEnd): void {
 async function describeSource(descriptor: number, path: string | undefined): Promise<FileSource> {
   const stats = await descriptors.stat(descriptor, { bigint: true });
   if (stats.isDirectory()) throw fileError("EISDIR", "read", path, "is a folder");
-  const waits = stats.isFIFO() || stats.isSocket() || isatty(descriptor);
+  const kind = await kindOf(descriptor, stats);
   // A file without length may be one of /proc, which has contents all the same.
   const size = path !== undefined && stats.isFile() && stats.size > 0n ? Number(stats.size) : undefined;
   let position = 0;
@@ -74,7 +71,7 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
   return {
     stats,
     size,
-    waits,
+    waits: kind !== "file",
     async close() {
       if (owned) await descriptors.close(descriptor);
       owned = false;
@@ -85,9 +82,10 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       if (size !== undefined && position > size) throw changed(path);
       return length;
     },
-    arrivals(signal) {
+    async *arrivals(signal) {
       owned = false; // the stream closes it
-      return isatty(descriptor) ? typed(descriptor, signal) : received(descriptor, signal);
+      const { received, typed } = await import("./pipe.ts");
+      yield* kind === "terminal" ? typed(descriptor, signal) : received(descriptor, signal);
     },
     async checkUnchanged() {
       if (size === undefined) return;
@@ -95,6 +93,14 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       if (position !== size || now.size !== stats.size || now.mtimeNs !== stats.mtimeNs) throw changed(path);
     },
   };
+}
+
+/** What a descriptor leads to: pipes and terminals make their readers and writers wait, files and devices do not. */
+export async function kindOf(descriptor: number, stats: BigIntStats): Promise<"file" | "pipe" | "terminal"> {
+  if (stats.isFIFO() || stats.isSocket()) return "pipe";
+  if (!stats.isCharacterDevice()) return "file";
+  const { isatty } = await import("node:tty");
+  return isatty(descriptor) ? "terminal" : "file";
 }
 
 function changed(path: string | undefined): Error {
@@ -142,91 +148,4 @@ export function retry(error: NodeJS.ErrnoException, again: () => void, fail: (er
   if (error.code === "EINTR") again();
   else if (error.code === "EAGAIN") setTimeout(again, RETRY_MS);
   else fail(error);
-}
-
-/** One read of a pipe gets no more than this; the kernel's default is 64 KiB. */
-const PIECE_LENGTH = 256 * 1024;
-/** One is being filled, one is being worked on, the others wait for either. */
-const PIECE_COUNT = 4;
-
-/** Reads a pipe or a socket without a thread that blocks in it, so that a process can stop at any time. */
-async function* received(
-  descriptor: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, void> {
-  throwIfAborted(signal);
-  const free: Buffer[] = Array.from({ length: PIECE_COUNT }, () => Buffer.allocUnsafeSlow(PIECE_LENGTH));
-  const arrived: { readonly buffer: Buffer; readonly length: number }[] = [];
-  let state = "open" as "open" | "ended" | Error;
-  let wake: (() => void) | undefined;
-  let filling: Buffer = Buffer.alloc(0);
-  const options: SocketConstructorOpts & { readonly onread: OnReadOpts } = {
-    fd: descriptor,
-    readable: true,
-    writable: false,
-    onread: {
-      // Asked for right after each read, also when that one was the last before a pause.
-      buffer() {
-        filling = free.pop() ?? Buffer.allocUnsafeSlow(PIECE_LENGTH);
-        return filling;
-      },
-      callback(length) {
-        arrived.push({ buffer: filling, length });
-        wake?.();
-        return free.length > 1;
-      },
-    },
-  };
-  const socket = new Socket(options);
-  const stop = (reason: "ended" | Error): void => {
-    if (state === "open") state = reason;
-    wake?.();
-  };
-  const onAbort = (): void => {
-    if (signal !== undefined) stop(aborted(signal));
-  };
-  socket
-    .on("end", () => stop("ended"))
-    .on("error", stop)
-    .on("close", () => stop("ended"));
-  signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    socket.resume();
-    for (;;) {
-      if (arrived.length === 0 && state === "open")
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      wake = undefined;
-      if (state instanceof Error) throw state;
-      const next = arrived.shift();
-      if (next !== undefined) {
-        yield next.buffer.subarray(0, next.length);
-        free.push(next.buffer);
-        socket.resume();
-      } else if (state === "ended") return;
-    }
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-    socket.destroy();
-    for (const buffer of [filling, ...free, ...arrived.map(({ buffer }) => buffer)]) buffer.fill(0);
-  }
-}
-
-async function* typed(
-  descriptor: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, void> {
-  throwIfAborted(signal);
-  const terminal = new ReadStream(descriptor);
-  const onAbort = (): void => {
-    if (signal !== undefined) terminal.destroy(aborted(signal));
-  };
-  signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    for await (const piece of terminal) yield piece as Buffer;
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-    terminal.destroy();
-  }
 }

@@ -3,11 +3,9 @@
 import { randomBytes } from "node:crypto";
 import { type BigIntStats, constants, write as writeDescriptor } from "node:fs";
 import { link, lstat, open, readdir, readlink, rename, stat, unlink } from "node:fs/promises";
-import { Socket } from "node:net";
 import { basename, dirname, join } from "node:path";
-import { isatty } from "node:tty";
-import { aborted, throwIfAborted } from "../errors.ts";
-import { checkFileEnd, descriptors, type FileEnd, fileError, retry } from "./file-source.ts";
+import { throwIfAborted } from "../errors.ts";
+import { checkFileEnd, descriptors, type FileEnd, fileError, kindOf, retry } from "./file-source.ts";
 
 /** How a target is written. */
 export interface FileTargetOptions {
@@ -47,7 +45,7 @@ export async function planFileTarget(to: FileEnd, options: FileTargetOptions): P
   checkOptions(options);
   if (typeof to === "number") {
     const stats = await descriptors.stat(to, { bigint: true });
-    return { stats, open: async () => openDescriptor(to, stats, "borrowed", options.signal) };
+    return { stats, open: () => openDescriptor(to, stats, "borrowed", options.signal) };
   }
   const linkStats = await lstat(to, { bigint: true }).catch(ignore("ENOENT"));
   const stats = linkStats?.isSymbolicLink()
@@ -227,14 +225,15 @@ async function openSpecial(
   return openDescriptor(descriptor, stats, "owned", signal);
 }
 
-function openDescriptor(
+async function openDescriptor(
   descriptor: number,
   stats: BigIntStats,
   ownership: "owned" | "borrowed",
   signal: AbortSignal | undefined,
-): FileTarget {
+): Promise<FileTarget> {
   let isOpen = true;
-  if ((stats.isFIFO() || stats.isSocket()) && !isatty(descriptor)) {
+  if ((await kindOf(descriptor, stats)) === "pipe") {
+    const { PipeWriter } = await import("./pipe.ts");
     const writer = new PipeWriter(descriptor, signal);
     const end = async (): Promise<void> => writer.end();
     return { write: (bytes) => writer.write(bytes), commit: end, discard: end };
@@ -244,42 +243,6 @@ function openDescriptor(
     isOpen = false;
   };
   return { write: (bytes) => writeAll(descriptor, bytes, null), commit: end, discard: end };
-}
-
-/** Writes to a pipe without a thread that blocks in it, so that a process can stop at any time. */
-class PipeWriter {
-  readonly #socket: Socket;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = (): void => {
-    if (this.#signal !== undefined) this.#fail(aborted(this.#signal));
-  };
-  #failure: Error | undefined;
-  #reject: ((error: Error) => void) | undefined;
-
-  constructor(descriptor: number, signal: AbortSignal | undefined) {
-    this.#socket = new Socket({ fd: descriptor, readable: false, writable: true });
-    this.#signal = signal;
-    this.#socket.on("error", (error) => this.#fail(error));
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  write(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#reject = reject;
-      this.#socket.write(bytes, (error) => (error ? reject(error) : resolve()));
-    });
-  }
-
-  end(): void {
-    this.#signal?.removeEventListener("abort", this.#onAbort);
-    this.#socket.destroy();
-  }
-
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    this.#reject?.(error);
-  }
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array, position: number | null): Promise<void> {
