@@ -1,6 +1,21 @@
 // "frameseal/s3": encryption of S3 objects, on this side and on the server's.
 
 export {
+  type BucketPolicy,
+  type EncryptionPolicyOptions,
+  explainPolicy,
+  type PolicyExplanation,
+  type PolicyStatement,
+  type RequiredEncryption,
+  requireEncryptionPolicy,
+} from "./s3/bucket-policy.ts";
+export {
+  type DefaultEncryption,
+  type DefaultEncryptionOptions,
+  getDefaultEncryption,
+  setDefaultEncryption,
+} from "./s3/default-encryption.ts";
+export {
   type EncryptS3ClientOptions,
   encryptS3Client,
   exportMultipartUpload,
