@@ -5,7 +5,7 @@
     "openssl_fips": "",
     "warnings": ["-Wall", "-Wextra", "-Werror", "-Wno-ignored-optimization-argument"],
     # The order written in the source is better than gcc's scheduler: 9 % on the kernels.
-    "kernel_flags": ["-fno-schedule-insns2", "-fno-tree-ter"]
+    "kernel_flags": ["-fno-schedule-insns2", "-fno-tree-ter", "-fno-tree-reassoc"]
   },
   "target_defaults": {
     "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-std=c++17"],

@@ -5,7 +5,11 @@
 // blocks are summed before one reduction, which folds 64 bits at a time with 0xC2 << 56. Multiplications are Karatsuba:
 // three instead of four, since each takes an issue slot from AES.
 //
-// CTR: the multiplications of one batch are spread between the AES rounds of another, so that both run at once.
+// CTR: the multiplications of one batch are spread between the AES rounds of another, so that both run at once. In long
+// texts the first two rounds are not computed for each block (Bernstein and Schwabe, New AES Software Speed Records, 2008;
+// Park and Lee, FACE, TCHES 2018): the last counter byte reaches only column 0 in round 1, together with nonce bytes that
+// do not change. So round 2 is a table of its 256 values, made once a message, XOR a base made once every 256 blocks. The
+// table is read in the order of the counter, which is public, and wiped.
 //
 // Nothing branches on, or is addressed by, key or text: only lengths and the public counter decide.
 //
@@ -34,6 +38,39 @@ struct Body {
     s.lo = V::bit_xor(s.lo, V::template clmul<0x00>(x, k));
     s.hi = V::bit_xor(s.hi, V::template clmul<0x11>(x, k));
     s.mi = V::bit_xor(s.mi, V::template clmul<0x00>(V::bit_xor(x, V::swap_halves(x)), f));
+  }
+
+  // The same in three steps, one multiplication each.
+  template <int kStep>
+  static ALWAYS_INLINE void add_partial_product(Sum& s, T x, const Key& key, size_t offset) noexcept {
+    if constexpr (kStep == 0) {
+      s.lo = V::bit_xor(s.lo, V::template clmul<0x00>(x, V::load(key.powers + offset * 16)));
+    } else if constexpr (kStep == 1) {
+      s.hi = V::bit_xor(s.hi, V::template clmul<0x11>(x, V::load(key.powers + offset * 16)));
+    } else {
+      const T folded = V::bit_xor(x, V::swap_halves(x));
+      s.mi = V::bit_xor(s.mi, V::template clmul<0x00>(folded, V::load(key.folded_powers + offset * 16)));
+    }
+  }
+
+  // Multiplications of a batch that belong into AES round `round` (the first of `kRounds` is 1): spread evenly, because the multiplier is
+  // busy nearly as long as the AES units are. `load` gives the i-th vector of the batch, bytes reversed.
+  template <size_t kRounds, typename Load>
+  static ALWAYS_INLINE void add_products_of_round(size_t round, Sum& s, T& x, Load load, const Key& key,
+                                                  size_t offset) noexcept {
+    constexpr size_t kSteps = 3 * kVectors;
+    UNROLL for (size_t step = (round - 1) * kSteps / kRounds; step < round * kSteps / kRounds; step++) {
+      const size_t i = step / 3;
+      const size_t at = offset + i * V::kBlocks;
+      if (step % 3 == 0) {
+        x = load(i);
+        add_partial_product<0>(s, x, key, at);
+      } else if (step % 3 == 1) {
+        add_partial_product<1>(s, x, key, at);
+      } else {
+        add_partial_product<2>(s, x, key, at);
+      }
+    }
   }
 
   static ALWAYS_INLINE X reduce(const Sum& s) noexcept {
@@ -129,87 +166,187 @@ struct Body {
 
   enum class Direction { encrypt, decrypt };
 
-  // Whole batches and a tail. `length` is a multiple of 16, or the text ends here and `state.partial` says so.
+  // Where the keystream is: counters to come and, for long texts, the state after round 2.
+  struct Stream {
+    T counters, step;
+    const uint8_t* table;  // by last counter byte; null when rounds are not cached
+    T base;
+    uint32_t next;
+    uint8_t block[16];
+  };
+
+  static constexpr size_t kMinCachedLength = 16384;
+  static constexpr size_t kTableLength = 256 * 16;
+
+  static ALWAYS_INLINE X column0() noexcept {
+    alignas(16) static constexpr uint8_t mask[16] = {255, 255, 255, 255};
+    return x_load(mask);
+  }
+
+  // State after round 1 of the block with this counter.
+  static ALWAYS_INLINE X after_round1(const Key& key, const uint8_t block[16], uint32_t counter) noexcept {
+    uint8_t bytes[16];
+    memcpy(bytes, block, 12);
+    store_be32(bytes + 12, counter);
+    return x_aesenc(x_xor(x_load(bytes), x_load(key.round_keys)), x_load(key.round_keys + 16));
+  }
+
+  // Round 2 is linear but for SubBytes of each byte: masked bytes turn into 0x63, which stays 0x63 through the rest of the
+  // round, so that both parts and one more 0x63 add up to the whole.
+  static void make_table(const Key& key, const uint8_t block[16], uint8_t* table) noexcept {
+    alignas(64) uint8_t first[16], mask[16];
+    memcpy(first, block, 12);
+    memset(first + 12, 0, 4);
+    x_store(mask, column0());
+    T counters = V::counters(x_load(first));
+    const T step = V::counter_step();
+    const T k0 = V::broadcast(key.round_keys);
+    const T k1 = V::broadcast(key.round_keys + 16);
+    const T columns = V::broadcast(mask);
+    for (size_t at = 0; at < kTableLength; at += kVectorLength) {
+      const T round1 = V::aesenc(V::bit_xor(V::counter_bytes(counters), k0), k1);
+      V::store(table + at, V::aesenc(V::bit_and(round1, columns), V::zero()));
+      counters = V::add32(counters, step);
+    }
+  }
+
+  static ALWAYS_INLINE void set_base(const Key& key, Stream& s) noexcept {
+    alignas(16) uint8_t bytes[16], sixty_three[16];
+    memset(sixty_three, 0x63, 16);
+    const X others = x_and_not(column0(), after_round1(key, s.block, s.next & ~255u));
+    x_store(bytes, x_xor(x_aesenc(others, x_load(key.round_keys + 32)), x_load(sixty_three)));
+    s.base = V::broadcast(bytes);
+  }
+
+  // `length` is a multiple of 16, or the text ends here.
   template <Direction D>
   static void crypt_blocks(const Key& key, State& state, const uint8_t* in, size_t length, uint8_t* out) noexcept {
-    X acc = x_load(state.ghash);
-    const uint32_t counter = load_be32(state.counter + 12);
-    const uint64_t blocks = (length + 15) / 16;
-    T ctr = V::counters(x_load(state.counter));
     alignas(64) uint8_t text[kBatchLength];  // ciphertext of the batch to hash
-    const T step = V::counter_step();
-    size_t batches = length / kBatchLength;
+    Stream s;
+    memcpy(s.block, state.counter, 16);
+    s.next = load_be32(state.counter + 12);
+    s.step = V::counter_step();
+    s.counters = V::counters(x_load(s.block));
+    s.table = nullptr;
+    X acc = x_load(state.ghash);
+    if (length >= kMinCachedLength) {
+      alignas(64) uint8_t table[kTableLength];
+      const size_t head = (0 - s.next) % kBatchBlocks * 16;  // up to where no batch crosses a window
+      if (head > 0) acc = crypt_tail<D>(key, s, in, head, out, text, acc, state);
+      in += head;
+      out += head;
+      length -= head;
+      make_table(key, s.block, table);
+      s.table = table;
+      const size_t whole = length / kBatchLength * kBatchLength;
+      acc = crypt_batches<D, true>(key, s, in, whole / kBatchLength, out, text, acc);
+      in += whole;
+      out += whole;
+      length -= whole;
+      s.counters = V::counters(x_load(set_counter(s)));
+      wipe(table, sizeof table);
+    } else if (length >= kBatchLength) {
+      const size_t whole = length / kBatchLength * kBatchLength;
+      acc = crypt_batches<D, false>(key, s, in, whole / kBatchLength, out, text, acc);
+      in += whole;
+      out += whole;
+      length -= whole;
+    }
+    if (length > 0) acc = crypt_tail<D>(key, s, in, length, out, text, acc, state);
+    x_store(state.ghash, acc);
+    store_be32(state.counter + 12, s.next);
+    wipe(text, sizeof text);
+  }
+
+  static ALWAYS_INLINE const uint8_t* set_counter(Stream& s) noexcept {
+    store_be32(s.block + 12, s.next);
+    return s.block;
+  }
+
+  template <Direction D, bool kCached>
+  static ALWAYS_INLINE X crypt_batches(const Key& key, Stream& s, const uint8_t* in, size_t batches, uint8_t* out,
+                                       uint8_t* text, X acc) noexcept {
     Sum sum;
     clear(sum);
+    size_t group = batches < kGroup ? batches : kGroup;  // batches hashed before the next reduction
+    size_t in_group = 0;
     if constexpr (D == Direction::encrypt) {
       // Batch i is hashed while batch i + 1 is encrypted.
-      if (batches > 0) {
-        size_t group = batches < kGroup ? batches : kGroup;
-        size_t in_group = 0;
-        encrypt_batch<false>(key, ctr, step, in, out, text, sum, acc, 0);
+      if (kCached) set_base(key, s);
+      encrypt_batch<false, kCached>(key, s, in, out, text, sum, 0);
+      for (size_t left = batches - 1; left > 0; left--) {
         in += kBatchLength;
         out += kBatchLength;
-        for (size_t left = batches - 1; left > 0; left--) {
-          const size_t offset = kPowerCount - (group - in_group) * kBatchBlocks;
-          if (in_group == 0) xor_into_first(text, acc);
-          encrypt_batch<true>(key, ctr, step, in, out, text, sum, acc, offset);
-          in += kBatchLength;
-          out += kBatchLength;
-          if (++in_group == group) {
-            acc = reduce(sum);
-            clear(sum);
-            group = left < kGroup ? left : kGroup;
-            in_group = 0;
-          }
-        }
         const size_t offset = kPowerCount - (group - in_group) * kBatchBlocks;
         if (in_group == 0) xor_into_first(text, acc);
-        for (size_t i = 0; i < kVectors; i++)
-          add_product(sum, V::byte_swap(V::load(text + i * kVectorLength)), key, offset + i * V::kBlocks);
-        acc = reduce(sum);
-      }
-    } else {
-      size_t group = 0, in_group = 0;
-      for (size_t left = batches; left > 0; left--) {
-        if (in_group == group) {
+        if (kCached && s.next % 256 == 0) set_base(key, s);
+        encrypt_batch<true, kCached>(key, s, in, out, text, sum, offset);
+        if (++in_group == group) {
+          acc = reduce(sum);
+          clear(sum);
           group = left < kGroup ? left : kGroup;
           in_group = 0;
         }
+      }
+      const size_t offset = kPowerCount - (group - in_group) * kBatchBlocks;
+      if (in_group == 0) xor_into_first(text, acc);
+      for (size_t i = 0; i < kVectors; i++)
+        add_product(sum, V::byte_swap(V::load(text + i * kVectorLength)), key, offset + i * V::kBlocks);
+      return reduce(sum);
+    } else {
+      if (kCached) set_base(key, s);
+      for (size_t left = batches; left > 0; left--) {
         const size_t offset = kPowerCount - (group - in_group) * kBatchBlocks;
-        decrypt_batch(key, ctr, step, in, out, text, sum, in_group == 0 ? acc : x_zero(), offset);
+        if (kCached && s.next % 256 == 0) set_base(key, s);
+        decrypt_batch<kCached>(key, s, in, out, text, sum, in_group == 0 ? acc : x_zero(), offset);
         in += kBatchLength;
         out += kBatchLength;
         if (++in_group == group) {
           acc = reduce(sum);
           clear(sum);
+          group = left - 1 < kGroup ? left - 1 : kGroup;
+          in_group = 0;
         }
       }
+      return acc;
     }
-    const size_t rest = length - batches * kBatchLength;
-    if (rest > 0) acc = crypt_tail<D>(key, ctr, step, in, rest, out, text, acc, state);
-    x_store(state.ghash, acc);
-    store_be32(state.counter + 12, counter + static_cast<uint32_t>(blocks));
-    wipe(text, sizeof text);
   }
 
   static ALWAYS_INLINE void xor_into_first(uint8_t* text, X acc) noexcept {
     x_store(text, x_xor(x_load(text), x_byte_swap(acc)));
   }
 
+  // The states of a batch before round 1, or after round 2 when those are cached.
+  template <bool kCached>
+  static ALWAYS_INLINE void begin_batch(const Key& key, Stream& s, T* b) noexcept {
+    if constexpr (kCached) {
+      const uint8_t* row = s.table + s.next % 256 * 16;
+      UNROLL for (size_t i = 0; i < kVectors; i++) b[i] = V::bit_xor(s.base, V::load(row + i * kVectorLength));
+    } else {
+      const T k = V::broadcast(key.round_keys);
+      UNROLL for (size_t i = 0; i < kVectors; i++) {
+        b[i] = V::bit_xor(V::counter_bytes(s.counters), k);
+        s.counters = V::add32(s.counters, s.step);
+      }
+    }
+    s.next += kBatchBlocks;
+  }
+
   // Encrypts a batch; with kHash, hashes the one in `text` meanwhile. The new ciphertext replaces it there.
-  template <bool kHash>
-  static ALWAYS_INLINE void encrypt_batch(const Key& key, T& ctr, T step, const uint8_t* in, uint8_t* out,
-                                          uint8_t* text, Sum& sum, X, size_t offset) noexcept {
-    T b[kVectors];
-    first_round(key, ctr, step, b);
-    UNROLL for (size_t r = 1; r < 14; r++) {
+  template <bool kHash, bool kCached>
+  static ALWAYS_INLINE void encrypt_batch(const Key& key, Stream& s, const uint8_t* in, uint8_t* out, uint8_t* text,
+                                          Sum& sum, size_t offset) noexcept {
+    constexpr size_t kFirst = kCached ? 3 : 1;
+    T b[kVectors], x{};
+    begin_batch<kCached>(key, s, b);
+    UNROLL for (size_t r = kFirst; r < 14; r++) {
       const T k = V::broadcast(key.round_keys + r * 16);
       UNROLL for (size_t i = 0; i < kVectors; i++) b[i] = V::aesenc(b[i], k);
       if constexpr (kHash) {
-        if (r <= kVectors) {
-          const size_t i = r - 1;
-          add_product(sum, V::byte_swap(V::load(text + i * kVectorLength)), key, offset + i * V::kBlocks);
-        }
+        add_products_of_round<14 - kFirst>(
+            r - kFirst + 1, sum, x,
+            [text](size_t i) ALWAYS_INLINE_LAMBDA { return V::byte_swap(V::load(text + i * kVectorLength)); }, key,
+            offset);
       }
     }
     const T last = V::broadcast(key.round_keys + 14 * 16);
@@ -224,41 +361,38 @@ struct Body {
   }
 
   // Decrypts a batch and hashes it. The ciphertext is read once, into `text`.
-  static ALWAYS_INLINE void decrypt_batch(const Key& key, T& ctr, T step, const uint8_t* in, uint8_t* out,
-                                          uint8_t* text, Sum& sum, X acc, size_t offset) noexcept {
-    T b[kVectors];
-    first_round(key, ctr, step, b);
-    UNROLL for (size_t r = 1; r < 14; r++) {
+  template <bool kCached>
+  static ALWAYS_INLINE void decrypt_batch(const Key& key, Stream& s, const uint8_t* in, uint8_t* out, uint8_t* text,
+                                          Sum& sum, X acc, size_t offset) noexcept {
+    constexpr size_t kFirst = kCached ? 3 : 1;
+    T b[kVectors], x{};
+    begin_batch<kCached>(key, s, b);
+    UNROLL for (size_t r = kFirst; r < 14; r++) {
       const T k = V::broadcast(key.round_keys + r * 16);
       UNROLL for (size_t i = 0; i < kVectors; i++) b[i] = V::aesenc(b[i], k);
-      if (r <= kVectors) {
-        const size_t i = r - 1;
-        const T c = V::load(in + i * kVectorLength);
-        V::store(text + i * kVectorLength, c);
-        T x = V::byte_swap(c);
-        if (i == 0) x = V::bit_xor(x, V::from_lane(acc));
-        add_product(sum, x, key, offset + i * V::kBlocks);
-      }
+      add_products_of_round<14 - kFirst>(
+          r - kFirst + 1, sum, x,
+          [=](size_t i) ALWAYS_INLINE_LAMBDA {
+            const T c = V::load(in + i * kVectorLength);
+            V::store(text + i * kVectorLength, c);
+            return i == 0 ? V::bit_xor(V::byte_swap(c), V::from_lane(acc)) : V::byte_swap(c);
+          },
+          key, offset);
     }
     const T last = V::broadcast(key.round_keys + 14 * 16);
     UNROLL for (size_t i = 0; i < kVectors; i++)
       V::store(out + i * kVectorLength, V::aesenclast(b[i], V::bit_xor(last, V::load(text + i * kVectorLength))));
   }
 
-  static ALWAYS_INLINE void first_round(const Key& key, T& ctr, T step, T* b) noexcept {
-    const T k = V::broadcast(key.round_keys);
-    UNROLL for (size_t i = 0; i < kVectors; i++) {
-      b[i] = V::bit_xor(V::counter_bytes(ctr), k);
-      ctr = V::add32(ctr, step);
-    }
-  }
-
-  // Less than a batch. A whole batch of keystream costs hardly more than one vector of it: rounds are latency-bound.
+  // At most a batch. A whole batch of keystream costs hardly more than one vector of it: rounds are latency-bound.
   template <Direction D>
-  static X crypt_tail(const Key& key, T& ctr, T step, const uint8_t* in, size_t length, uint8_t* out, uint8_t* text,
-                      X acc, State& state) noexcept {
+  static X crypt_tail(const Key& key, Stream& s, const uint8_t* in, size_t length, uint8_t* out, uint8_t* text, X acc,
+                      State& state) noexcept {
+    if (length > kBatchLength) __builtin_unreachable();
     T b[kVectors];
-    first_round(key, ctr, step, b);
+    const uint32_t first = s.next;
+    begin_batch<false>(key, s, b);
+    s.next = first + static_cast<uint32_t>((length + 15) / 16);
     UNROLL for (size_t r = 1; r < 14; r++) {
       const T k = V::broadcast(key.round_keys + r * 16);
       UNROLL for (size_t i = 0; i < kVectors; i++) b[i] = V::aesenc(b[i], k);

@@ -22,6 +22,7 @@ struct Xmm {
   static ALWAYS_INLINE T from_lane(X x) noexcept { return x; }
   static ALWAYS_INLINE X fold_lanes(T a) noexcept { return a; }
   static ALWAYS_INLINE T bit_xor(T a, T b) noexcept { return x_xor(a, b); }
+  static ALWAYS_INLINE T bit_and(T a, T b) noexcept { return _mm_and_si128(a, b); }
   static ALWAYS_INLINE T add32(T a, T b) noexcept { return _mm_add_epi32(a, b); }
   static ALWAYS_INLINE T swap_halves(T a) noexcept { return x_swap_halves(a); }
   static ALWAYS_INLINE T byte_swap(T a) noexcept { return x_byte_swap(a); }

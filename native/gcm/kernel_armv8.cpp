@@ -16,6 +16,8 @@ ALWAYS_INLINE X x_zero() noexcept { return vdupq_n_u8(0); }
 ALWAYS_INLINE X x_load(const void* p) noexcept { return vld1q_u8(static_cast<const uint8_t*>(p)); }
 ALWAYS_INLINE void x_store(void* p, X v) noexcept { vst1q_u8(static_cast<uint8_t*>(p), v); }
 ALWAYS_INLINE X x_xor(X a, X b) noexcept { return veorq_u8(a, b); }
+// ~mask & a
+ALWAYS_INLINE X x_and_not(X mask, X a) noexcept { return vbicq_u8(a, mask); }
 ALWAYS_INLINE X x_swap_halves(X a) noexcept { return vextq_u8(a, a, 8); }
 ALWAYS_INLINE X x_byte_swap(X a) noexcept { return x_swap_halves(vrev64q_u8(a)); }
 ALWAYS_INLINE X x_poly() noexcept { return vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(0xC200000000000000), vcreate_u64(0))); }
@@ -65,6 +67,7 @@ struct Neon {
   static ALWAYS_INLINE T from_lane(X x) noexcept { return x; }
   static ALWAYS_INLINE X fold_lanes(T a) noexcept { return a; }
   static ALWAYS_INLINE T bit_xor(T a, T b) noexcept { return x_xor(a, b); }
+  static ALWAYS_INLINE T bit_and(T a, T b) noexcept { return vandq_u8(a, b); }
   static ALWAYS_INLINE T add32(T a, T b) noexcept {
     return vreinterpretq_u8_u32(vaddq_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
   }

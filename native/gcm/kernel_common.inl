@@ -2,6 +2,7 @@
 // table and nothing else, so that the linker can never pick code compiled for one CPU where another runs.
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define ALWAYS_INLINE_LAMBDA noexcept __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else

@@ -24,6 +24,7 @@ struct Ymm {
     return x_xor(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
   }
   static ALWAYS_INLINE T bit_xor(T a, T b) noexcept { return _mm256_xor_si256(a, b); }
+  static ALWAYS_INLINE T bit_and(T a, T b) noexcept { return _mm256_and_si256(a, b); }
   static ALWAYS_INLINE T add32(T a, T b) noexcept { return _mm256_add_epi32(a, b); }
   static ALWAYS_INLINE T swap_halves(T a) noexcept { return _mm256_shuffle_epi32(a, 0x4e); }
   static ALWAYS_INLINE T byte_swap(T a) noexcept {

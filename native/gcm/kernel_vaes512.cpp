@@ -25,6 +25,7 @@ struct Zmm {
     return x_xor(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
   static ALWAYS_INLINE T bit_xor(T a, T b) noexcept { return _mm512_xor_si512(a, b); }
+  static ALWAYS_INLINE T bit_and(T a, T b) noexcept { return _mm512_and_si512(a, b); }
   static ALWAYS_INLINE T add32(T a, T b) noexcept { return _mm512_add_epi32(a, b); }
   static ALWAYS_INLINE T swap_halves(T a) noexcept { return _mm512_shuffle_epi32(a, _MM_PERM_BADC); }
   static ALWAYS_INLINE T byte_swap(T a) noexcept {

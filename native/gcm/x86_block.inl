@@ -5,6 +5,8 @@ ALWAYS_INLINE X x_zero() noexcept { return _mm_setzero_si128(); }
 ALWAYS_INLINE X x_load(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 ALWAYS_INLINE void x_store(void* p, X v) noexcept { _mm_storeu_si128(static_cast<__m128i*>(p), v); }
 ALWAYS_INLINE X x_xor(X a, X b) noexcept { return _mm_xor_si128(a, b); }
+// ~mask & a
+ALWAYS_INLINE X x_and_not(X mask, X a) noexcept { return _mm_andnot_si128(mask, a); }
 ALWAYS_INLINE X x_swap_halves(X a) noexcept { return _mm_shuffle_epi32(a, 0x4e); }
 ALWAYS_INLINE X x_reverse_mask() noexcept { return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
 ALWAYS_INLINE X x_byte_swap(X a) noexcept { return _mm_shuffle_epi8(a, x_reverse_mask()); }

@@ -35,6 +35,7 @@ struct Pair {
     return x_xor(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
   static T bit_xor(T x, T y) { return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)}; }
+  static T bit_and(T x, T y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
   static T add32(T x, T y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
   static T swap_halves(T v) { return {_mm256_shuffle_epi32(v.a, 0x4e), _mm256_shuffle_epi32(v.b, 0x4e)}; }
   static T byte_swap(T v) {
