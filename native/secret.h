@@ -8,6 +8,7 @@ namespace frameseal {
 
 /** Overwrites `length` bytes with zeros in a way that no optimiser removes. */
 inline void wipe(void* bytes, size_t length) noexcept {
+  if (length == 0) return;
   std::memset(bytes, 0, length);
 #if defined(__GNUC__) || defined(__clang__)
   __asm__ __volatile__("" : : "r"(bytes) : "memory");

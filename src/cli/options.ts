@@ -1,4 +1,5 @@
 // Options that several commands share, and what they mean: keys -> keyring, text -> numbers, pairs and suites.
+import type { KMSClient } from "@aws-sdk/client-kms";
 import type { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
@@ -6,7 +7,7 @@ import type { CommitmentPolicy } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
-import { CommandFailure, UsageError } from "./failure.ts";
+import { CommandFailure, codeOf, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { hideKeys, looksLikeKey, note } from "./output.ts";
 
@@ -226,7 +227,45 @@ async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"):
   if (ids.length === 0 && options.kmsDiscovery === undefined) return [];
   if (purpose === "encrypt" && options.kmsDiscovery !== undefined)
     throw new UsageError("--kms-discovery is for decrypting: to encrypt, name the key by --kms");
-  throw new CommandFailure("AWS KMS is not available in this build");
+  const clientOf = await kmsClients(options);
+  const { KmsKeyring } = await import("../keyring/kms-keyring.ts");
+  const keyrings: Keyring[] = [];
+  const [first, ...others] = ids;
+  if (first !== undefined) {
+    const isArn = ids.every((id) => id.startsWith("arn:"));
+    const client = isArn ? clientOf : clientOf(undefined);
+    // To read, one entry that KMS opens is enough, and an alias cannot name it.
+    const named = purpose === "encrypt" ? { generatorKeyId: first, keyIds: others } : { keyIds: ids };
+    keyrings.push(new KmsKeyring({ client, ...named, multiRegionKeys: "related" }));
+  }
+  if (options.kmsDiscovery !== undefined) {
+    const [account = "", partition = "aws"] = options.kmsDiscovery.split(":");
+    const discovery = { partition, accountIds: [account], region: options.region };
+    keyrings.push(new KmsKeyring({ client: clientOf, discovery }));
+  }
+  return keyrings;
+}
+
+// Credentials come from where the AWS command line takes them.
+async function kmsClients(options: KeyOptions): Promise<(region: string | undefined) => KMSClient> {
+  let sdk: typeof import("@aws-sdk/client-kms");
+  try {
+    sdk = await import("@aws-sdk/client-kms");
+  } catch (cause) {
+    if (codeOf(cause) !== "ERR_MODULE_NOT_FOUND") throw cause;
+    throw new CommandFailure("--kms needs the package @aws-sdk/client-kms: npm install @aws-sdk/client-kms");
+  }
+  const endpoint = options.kmsEndpoint ?? options.endpoint;
+  return (region) =>
+    new sdk.KMSClient({
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(options.profile === undefined ? {} : { profile: options.profile }),
+      ...regionOf(options.region ?? region),
+    });
+}
+
+function regionOf(region: string | undefined): { region?: string } {
+  return region === undefined ? {} : { region };
 }
 
 /** The keyring of one key file. */

@@ -154,7 +154,7 @@ function loadAddon(): Addon {
 }
 
 /** From here on a result is worth asking the system for large pages. */
-const HUGE_LENGTH = 4 * 2 ** 20;
+const HUGE_LENGTH = 16 * 2 ** 20;
 
 function allocate(addon: Addon, length: number): Uint8Array {
   const output = allocateOrdinary(length);

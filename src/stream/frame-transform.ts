@@ -50,7 +50,10 @@ export class FrameTransform extends Transform {
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     // Node hands on chunks that were queued before a failure; the machine must not see them.
-    if (this.#failure !== undefined) return done(this.#failure.reason);
+    if (this.#failure !== undefined) {
+      done(this.#failure.reason);
+      return;
+    }
     const fail = (reason: Error): void => {
       this.#failure = { reason };
       done(reason);

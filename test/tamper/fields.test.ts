@@ -13,25 +13,29 @@ describe.each(families().map((family) => [family.name, family] as const))("suite
   } as const;
   const suiteAt = suite.version === 1 ? 2 : 1;
 
-  test("of all 65,536 algorithm suite ids only its own opens", { timeout: 120_000 }, async () => {
-    const [start, tally] = [performance.now(), newTally()];
-    for (let id = 0; id < 65_536; id++) {
-      if (id === suite.id) continue;
-      const altered = Buffer.from(bytes);
-      altered.writeUInt16BE(id, suiteAt);
-      // Ids of other suites and their neighbours take every way; the others are looked up and refused at once.
-      if (!FULL && id >= 0x600) {
-        tally.tried += 1;
-        tally.executions += 1;
-        if ((await codeOf(() => decrypt(altered, options))) !== "UNSUPPORTED") tally.wrong.push(String(id));
-        continue;
+  test.runIf(family.message.frames.length > 1)(
+    "of all 65,536 algorithm suite ids only its own opens",
+    { timeout: 120_000 },
+    async () => {
+      const [start, tally] = [performance.now(), newTally()];
+      for (let id = 0; id < 65_536; id++) {
+        if (id === suite.id) continue;
+        const altered = Buffer.from(bytes);
+        altered.writeUInt16BE(id, suiteAt);
+        // Ids of other suites and their neighbours take every way; the others are looked up and refused at once.
+        if (!FULL && id >= 0x600) {
+          tally.tried += 1;
+          tally.executions += 1;
+          if ((await codeOf(() => decrypt(altered, options))) !== "UNSUPPORTED") tally.wrong.push(String(id));
+          continue;
+        }
+        await tryAltered(family, altered, `suite ${id.toString(16)}`, tally, { chunkLength: 10_000 });
       }
-      await tryAltered(family, altered, `suite ${id.toString(16)}`, tally, { chunkLength: 10_000 });
-    }
-    report(`tampering ${name}, suite ids`, tally, start);
-    expect(tally.wrong).toEqual([]);
-    expect(tally.tried).toBe(65_535);
-  });
+      report(`tampering ${name}, suite ids`, tally, start);
+      expect(tally.wrong).toEqual([]);
+      expect(tally.tried).toBe(65_535);
+    },
+  );
 
   test("of all values of version, type, content type and nonce length only its own opens", async () => {
     const [start, tally] = [performance.now(), newTally()];
