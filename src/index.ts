@@ -17,6 +17,12 @@ export type { EncryptionContext } from "./format/encryption-context.ts";
 export type { MessageHeader, ReadLimits } from "./format/header.ts";
 export type { AlgorithmSuite, CommitmentPolicy } from "./format/suite.ts";
 export { CachingKeyring, type CachingKeyringOptions } from "./keyring/caching-keyring.ts";
+export {
+  type KeyFileOptions,
+  keyringFromKeyFile,
+  writeAesKeyFile,
+  writeRsaKeyFiles,
+} from "./keyring/key-file.ts";
 export type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyring.ts";
 export { MultiKeyring, type MultiKeyringOptions } from "./keyring/multi-keyring.ts";
 export { RawAesKeyring, type RawAesKeyringOptions } from "./keyring/raw-aes-keyring.ts";

@@ -48,6 +48,8 @@ export function describe(error: unknown): string {
   const code = codeOf(error);
   if (error instanceof UsageError || error instanceof CommandFailure || isArgumentMistake(error))
     return oneLine(error.message);
+  const service = serviceText(error);
+  if (service !== undefined) return oneLine(service);
   if (code === undefined) return oneLine(`internal error: ${error.name}: ${error.message}`);
   return oneLine(systemText(error, code) ?? withCauses(error, code));
 }
@@ -92,6 +94,18 @@ function systemText(error: Error, code: string): string | undefined {
   if (text === undefined) return undefined;
   const hint = text === "exists already" ? "; --force replaces it" : "";
   return `${path === undefined ? "" : `${hideKeys(path)}: `}${text}${hint}`;
+}
+
+// Errors of AWS services carry the answer's metadata; those of the SDK itself have names that explain them.
+function serviceText(error: Error): string | undefined {
+  if (error.name === "CredentialsProviderError")
+    return `no AWS credentials: ${error.message}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --profile`;
+  if (error.message === "Region is missing") return "no AWS region: give --region or set AWS_REGION";
+  if (!("$metadata" in error)) return undefined;
+  const { httpStatusCode } = error.$metadata as { readonly httpStatusCode?: number };
+  const status = httpStatusCode === undefined ? "" : ` (HTTP ${httpStatusCode})`;
+  const text = error.message === "" || error.message === error.name ? "" : `: ${error.message}`;
+  return `the service answered ${error.name}${status}${text}`;
 }
 
 function withCauses(error: Error, code: string): string {

@@ -3,6 +3,7 @@ import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { formatSuiteId } from "../format/suite.ts";
 import { plaintextLength } from "../message/lengths.ts";
+import { formatBytes, oneLine, print } from "./output.ts";
 
 /** A header as JSON prints it. */
 export interface HeaderDescription {
@@ -82,4 +83,28 @@ function describeDataKey({
   const kind = providerId.startsWith("aws-kms") ? "AWS KMS" : isAes ? "raw AES" : "raw RSA or other";
   const keyName = info.toString("utf8", 0, isAes ? nameLength : info.length);
   return { kind, providerId, keyName, ciphertextLength: ciphertext.length };
+}
+
+/** Prints a header as text. */
+export function printDescription(header: HeaderDescription): void {
+  print(`format          AWS Encryption SDK message, version ${header.version}`);
+  print(`suite           ${header.suite} ${header.suiteName}`);
+  print(`commitment      ${header.commitment}`);
+  print(`signature       ${header.signature}`);
+  print(`message id      ${header.messageId}`);
+  print(
+    `content         ${header.contentType}${header.frameLength > 0 ? `, frames of ${formatBytes(header.frameLength)}` : ""}`,
+  );
+  print(`header length   ${header.headerLength}`);
+  if (header.messageLength !== undefined) print(`message length  ${header.messageLength}`);
+  if (header.plaintextLength !== undefined) print(`plaintext       ${header.plaintextLength}`);
+  const pairs = Object.entries(header.encryptionContext);
+  print(`context         ${pairs.length === 0 ? "none" : ""}`.trimEnd());
+  for (const [key, value] of pairs) print(`  ${oneLine(key)} = ${oneLine(value)}`);
+  print("data keys");
+  for (const key of header.encryptedDataKeys)
+    print(
+      `  ${key.kind} key ${oneLine(key.keyName)} of ${oneLine(key.providerId)}, ${key.ciphertextLength} bytes`,
+    );
+  print("Nothing of this is verified: frameseal verify does that, with the key.");
 }

@@ -23,6 +23,10 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   decrypt: () => import("./decrypt.ts"),
   inspect: () => import("./inspect.ts"),
   verify: () => import("./verify.ts"),
+  put: () => import("./put.ts"),
+  get: () => import("./get.ts"),
+  cat: () => import("./cat.ts"),
+  policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
 };
 

@@ -8,25 +8,23 @@ import {
   addMessageOptions,
   addReportOptions,
   decryptOptionsFrom,
-  type KeyOptions,
-  type MessageOptions,
 } from "./options.ts";
-import { isTerminal } from "./output.ts";
+import { isTerminal, printJson } from "./output.ts";
+import { addObjectOptions, isObjectAddress, type ObjectOptions, parseObjectAddress } from "./s3-options.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
   const command = program
     .command("verify")
     .description("check that a message is whole and authentic, without writing it")
-    .argument("[input]", "message to verify (default, or -: standard input)");
-  for (const add of [addKeyOptions, addMessageOptions, addReportOptions, addAwsOptions]) add(command);
+    .argument("[input]", "message to verify, or s3://bucket/key (default, or -: standard input)");
+  for (const add of [addKeyOptions, addObjectOptions, addMessageOptions, addReportOptions, addAwsOptions])
+    add(command);
   command.action(verify);
 }
 
-async function verify(
-  input: string | undefined,
-  options: FileCommandOptions & KeyOptions & MessageOptions,
-): Promise<void> {
+async function verify(input: string | undefined, options: FileCommandOptions & ObjectOptions): Promise<void> {
+  if (isObjectAddress(input)) return verifyObject(input, options);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const messageOptions = await decryptOptionsFrom(options);
@@ -34,4 +32,11 @@ async function verify(
   await runFileCommand("verifying", from, undefined, options, ({ onProgress }) =>
     verifyFile(from, { ...messageOptions, onProgress }),
   );
+}
+
+async function verifyObject(input: string, options: FileCommandOptions & ObjectOptions): Promise<void> {
+  const address = parseObjectAddress(input);
+  const { readObject } = await import("./object-reader.ts");
+  const { length } = await readObject(address, options, "verifying", () => {});
+  if (options.json === true) printJson({ ...address, plaintextLength: length });
 }

@@ -1,0 +1,46 @@
+// frameseal cat: an object of S3, or a range of it, to standard output. Only the frames of the range are fetched.
+import type { Command } from "commander";
+import { UsageError } from "./failure.ts";
+import { interruptSignal } from "./interrupt.ts";
+import { readObject } from "./object-reader.ts";
+import { addAwsOptions, addKeyOptions, addMessageOptions } from "./options.ts";
+import { hideKeys } from "./output.ts";
+import { addObjectOptions, isObjectAddress, type ObjectOptions, parseObjectAddress } from "./s3-options.ts";
+
+/** Adds the command. */
+export function register(program: Command): void {
+  const command = program
+    .command("cat")
+    .description("decrypt an object of S3, or a range of it, to standard output")
+    .argument("<source>", "s3://bucket/key")
+    .option("-r, --range <range>", "bytes of the plaintext: first-last, first- or -count");
+  for (const add of [addKeyOptions, addObjectOptions, addMessageOptions, addAwsOptions]) add(command);
+  command.addHelpText(
+    "after",
+    `
+Example:
+  frameseal cat --key backup.key --range 0-511 s3://backups/2026/photos.tar`,
+  );
+  command.action(cat);
+}
+
+async function cat(from: string, options: ObjectOptions & { readonly range?: string }): Promise<void> {
+  if (!isObjectAddress(from)) throw new UsageError("give s3://bucket/key");
+  const { range } = options;
+  if (range !== undefined && !/^([0-9]+-[0-9]*|-[0-9]+)$/.test(range))
+    throw new UsageError(`--range ${hideKeys(range)} is no range: give first-last, first- or -count`);
+  const { planFileTarget } = await import("../stream/file-target.ts");
+  const file = await (await planFileTarget(1, { signal: interruptSignal })).open();
+  try {
+    await readObject(
+      parseObjectAddress(from),
+      { ...options, progress: false } as ObjectOptions,
+      "reading",
+      (chunk) => file.write(chunk),
+      range === undefined ? undefined : `bytes=${range}`,
+    );
+    await file.commit();
+  } finally {
+    await file.discard();
+  }
+}

@@ -1,0 +1,85 @@
+// frameseal get: one encrypted object -> file or standard output.
+import { stat } from "node:fs/promises";
+import path from "node:path";
+import type { Command } from "commander";
+import { UsageError } from "./failure.ts";
+import { outputOf } from "./file-command.ts";
+import { interruptSignal } from "./interrupt.ts";
+import { readObject } from "./object-reader.ts";
+import { addAwsOptions, addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
+import { writeText } from "./output.ts";
+import type { ProgressChoice } from "./progress.ts";
+import { addObjectOptions, isObjectAddress, type ObjectOptions, parseObjectAddress } from "./s3-options.ts";
+
+interface GetOptions extends ObjectOptions {
+  readonly force?: boolean;
+  readonly sync?: boolean;
+  readonly progress?: ProgressChoice;
+  readonly json?: boolean;
+}
+
+/** Adds the command. */
+export function register(program: Command): void {
+  const command = program
+    .command("get")
+    .description("fetch and decrypt an object of S3")
+    .argument("<source>", "s3://bucket/key")
+    .argument("[target]", "file or folder (default: the name of the object, here; -: standard output)");
+  for (const add of [addKeyOptions, addObjectOptions, addMessageOptions]) add(command);
+  command
+    .option("-f, --force", "replace the file if it exists")
+    .option("--no-sync", "do not wait until the file is on disk");
+  addReportOptions(command);
+  addAwsOptions(command);
+  command.addHelpText(
+    "after",
+    `
+The file appears under its name when every frame of the object is verified.
+
+Example:
+  frameseal get --key backup.key s3://backups/2026/photos.tar`,
+  );
+  command.action(get);
+}
+
+async function get(from: string, target: string | undefined, options: GetOptions): Promise<void> {
+  if (!isObjectAddress(from)) throw new UsageError("the first operand is s3://bucket/key");
+  const address = parseObjectAddress(from);
+  const to = outputOf(await targetOf(target, address.Key));
+  const { planFileTarget } = await import("../stream/file-target.ts");
+  const plan = await planFileTarget(to, {
+    overwrite: options.force === true ? "replace" : "refuse",
+    sync: options.sync === false ? "none" : "full",
+    signal: interruptSignal,
+  });
+  const file = await plan.open();
+  try {
+    const { length } = await readObject(address, options, "downloading", (chunk) => file.write(chunk));
+    await file.commit();
+    if (options.json === true)
+      writeText(
+        to === 1 ? 2 : 1,
+        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length })}\n`,
+      );
+  } finally {
+    await file.discard();
+  }
+}
+
+async function targetOf(target: string | undefined, key: string): Promise<string> {
+  const name = path.posix.basename(key);
+  if (target === "-") return target;
+  if (target === undefined) return checkedName(name);
+  const isFolder = await stat(target).then(
+    (stats) => stats.isDirectory(),
+    () => target.endsWith("/"),
+  );
+  return isFolder ? path.join(target, checkedName(name)) : target;
+}
+
+// The key comes from the bucket, the folder is the user's.
+function checkedName(name: string): string {
+  if (name === "" || name === "." || name === ".." || name === "-" || /[\\\0]/.test(name))
+    throw new UsageError("the name of the object is no name of a file: name the target");
+  return name;
+}

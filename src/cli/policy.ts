@@ -1,0 +1,117 @@
+// frameseal policy: a bucket policy that demands encryption, or what a given one says.
+import type { Command } from "commander";
+import type { RequiredEncryption } from "../s3/bucket-policy.ts";
+import { CommandFailure, UsageError } from "./failure.ts";
+import { addAwsOptions, type KeyOptions } from "./options.ts";
+import { hideKeys, note, print, printJson } from "./output.ts";
+import { createS3Client } from "./s3-options.ts";
+
+interface PolicyOptions extends KeyOptions {
+  readonly require: string;
+  readonly kmsKey?: string;
+  readonly forbidSseC?: boolean;
+  readonly allowHttp?: boolean;
+  readonly partition?: string;
+  readonly explain?: string;
+  readonly show?: boolean;
+  readonly apply?: boolean;
+  readonly json?: boolean;
+}
+
+const choices: Readonly<Record<string, RequiredEncryption>> = {
+  s3: "SSE-S3",
+  kms: "SSE-KMS",
+  c: "SSE-C",
+  any: "any",
+  none: "none",
+};
+
+/** Adds the command. */
+export function register(program: Command): void {
+  const command = program
+    .command("policy")
+    .description("make, apply or explain a bucket policy that demands encryption")
+    .argument("[bucket]", "name of the bucket")
+    .option("--require <s3|kms|c|any|none>", "server-side encryption that uploads must ask for", "any")
+    .option("--kms-key <arn>", "with --require kms: the only key allowed")
+    .option("--forbid-sse-c", "deny uploads with keys of the customer")
+    .option("--allow-http", "do not deny requests over plain http")
+    .option("--partition <name>", "aws, aws-cn or aws-us-gov (default: aws)")
+    .option("--apply", "put the policy on the bucket, in place of the one it has")
+    .option("--show", "explain the policy that the bucket has")
+    .option("--explain <file>", "explain the policy in this file (-: standard input)")
+    .option("--json", "print the explanation as JSON");
+  addAwsOptions(command);
+  command.addHelpText(
+    "after",
+    `
+A policy decides by the headers of a request: it cannot see whether a body was encrypted on this side.
+
+Examples:
+  frameseal policy backups --require kms --kms-key arn:aws:kms:eu-central-1:111122223333:key/1234
+  frameseal policy backups --require any --apply
+  frameseal policy --explain policy.json`,
+  );
+  command.action(policy);
+}
+
+async function policy(bucket: string | undefined, options: PolicyOptions): Promise<void> {
+  if (options.explain !== undefined) return explain(await readPolicy(options.explain), options);
+  if (bucket === undefined) throw new UsageError("name a bucket, or a file with --explain");
+  if (options.show === true) return explain(await fetchPolicy(bucket, options), options);
+  const require = Object.hasOwn(choices, options.require) ? choices[options.require] : undefined;
+  if (require === undefined)
+    throw new UsageError(`--require is s3, kms, c, any or none, not ${hideKeys(options.require)}`);
+  const { requireEncryptionPolicy } = await import("../s3/bucket-policy.ts");
+  const made = requireEncryptionPolicy({
+    bucket,
+    require,
+    kmsKeyId: options.kmsKey,
+    customerKeys: options.forbidSseC === true ? "forbid" : "allow",
+    plainHttp: options.allowHttp === true ? "allow" : "deny",
+    partition: options.partition,
+  });
+  print(JSON.stringify(made, undefined, 2));
+  if (options.apply !== true) return;
+  const client = await createS3Client(options);
+  try {
+    const { PutBucketPolicyCommand } = await import("@aws-sdk/client-s3");
+    await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) }));
+    note(`bucket ${bucket} has this policy now`);
+  } finally {
+    client.destroy();
+  }
+}
+
+async function explain(text: string, options: PolicyOptions): Promise<void> {
+  const { explainPolicy } = await import("../s3/bucket-policy.ts");
+  let explanation: ReturnType<typeof explainPolicy>;
+  try {
+    explanation = explainPolicy(text);
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof SyntaxError)
+      throw new CommandFailure("this is no bucket policy: expected a JSON object with statements");
+    throw error;
+  }
+  if (options.json === true) return printJson(explanation);
+  for (const sentence of explanation.sentences) print(sentence);
+  print(`uploads without encryption: ${explanation.demandsEncryption ? "denied" : "not denied"}`);
+  print(`plain http: ${explanation.demandsTls ? "denied" : "not denied"}`);
+  for (const warning of explanation.warnings) note(warning);
+}
+
+async function readPolicy(file: string): Promise<string> {
+  if (file === "-") return (await import("node:stream/consumers")).text(process.stdin);
+  return (await import("node:fs/promises")).readFile(file, "utf8");
+}
+
+async function fetchPolicy(bucket: string, options: PolicyOptions): Promise<string> {
+  const client = await createS3Client(options);
+  try {
+    const { GetBucketPolicyCommand } = await import("@aws-sdk/client-s3");
+    const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket: bucket }));
+    return Policy ?? "";
+  } finally {
+    client.destroy();
+  }
+}
