@@ -33,3 +33,10 @@ export {
   sseKms,
   sseS3,
 } from "./s3/server-side.ts";
+export {
+  deriveSseCKey,
+  type SseCCopySourceKey,
+  type SseCKey,
+  type SseCKeyBytes,
+  type SseCKeyOptions,
+} from "./s3/sse-c-key.ts";

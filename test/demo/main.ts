@@ -16,7 +16,7 @@ import * as tar from "tar";
 
 const PART_SIZE = 8 * 1024 * 1024;
 const RANGE_LENGTH = 100_000;
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const OBJECT = { Bucket: "backups", Key: "frameseal.tar" };
 
 interface Traffic {
@@ -48,7 +48,9 @@ async function compareArchive(body: AsyncIterable<Uint8Array>, root: string, fro
           (bytes) => createHash("sha256").update(bytes).digest("hex"),
           () => "absent",
         );
-        comparisons.push(original.then((expected) => void (expected === digest || differing.push(entry.path))));
+        comparisons.push(
+          original.then((expected) => void (expected === digest || differing.push(entry.path))),
+        );
       });
     },
   });
@@ -62,7 +64,8 @@ async function compareArchive(body: AsyncIterable<Uint8Array>, root: string, fro
         Math.max(0, position - from),
       );
     position += chunk.length;
-    if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))) await once(parser, "drain");
+    if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)))
+      await once(parser, "drain");
     if (comparisons.length > 64) await Promise.all(comparisons.splice(0));
   }
   parser.end();
@@ -132,7 +135,8 @@ async function demo(folder: string, server: ChildProcess, endpoint: string): Pro
   const Range = `bytes=${from}-${from + RANGE_LENGTH - 1}`;
   const [range, rangeSeconds] = await timed(async () => {
     const pieces: Uint8Array[] = [];
-    for await (const piece of bodyOf(await client.send(new GetObjectCommand({ ...OBJECT, Range })))) pieces.push(piece);
+    for await (const piece of bodyOf(await client.send(new GetObjectCommand({ ...OBJECT, Range }))))
+      pieces.push(piece);
     return Buffer.concat(pieces);
   });
   const traffic = await askTraffic(server);
@@ -149,8 +153,11 @@ async function demo(folder: string, server: ChildProcess, endpoint: string): Pro
     ["range", `${count(RANGE_LENGTH)} bytes at ${count(from)}: ${(rangeSeconds * 1000).toFixed(1)} ms`],
     ["range traffic", `${count(traffic.bytes)} bytes in ${traffic.requests} requests`],
     ["peak memory", `${Math.round(process.resourceUsage().maxRSS / 1024)} MiB`],
-    ["engine", `${info.name}${info.kernel === undefined ? "" : `, ${info.kernel}`} (${info.reason})`],
-    ...Object.entries(stored.Metadata ?? {}).map(([name, value]): [string, string] => [`x-amz-meta-${name}`, value]),
+    ["engine", `${info.engine}, ${info.kernel} (${info.reason})`],
+    ...Object.entries(stored.Metadata ?? {}).map(([name, value]): [string, string] => [
+      `x-amz-meta-${name}`,
+      value,
+    ]),
   ]);
 }
 
