@@ -1,0 +1,253 @@
+// The encrypting client against an independent S3 server: lengths × ways to write × ways to read, refusals, tampering,
+// and an independent reader of the stored bodies.
+import { randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import {
+  buildClient,
+  CommitmentPolicy,
+  RawAesKeyringNode,
+  RawAesWrappingSuiteIdentifier,
+} from "@aws-crypto/client-node";
+import {
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  PutObjectCommand,
+  S3Client,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
+import { Upload } from "@aws-sdk/lib-storage";
+import { startFauxqs } from "fauxqs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { RawAesKeyring } from "../../src/index.ts";
+import { encryptS3Client } from "../../src/s3.ts";
+
+const F = 65_536;
+const P = 5 * 2 ** 20;
+const wrappingKey = Buffer.alloc(32, 3);
+const data = randomBytes(3 * P + 5);
+const lengths = [0, 1, F - 1, F, F + 1, P - 1, P, P + 1, 3 * P, 3 * P + 5];
+const Bucket = "bucket";
+
+let server: Awaited<ReturnType<typeof startFauxqs>>;
+let plain: S3Client;
+let client: S3Client;
+
+beforeAll(async () => {
+  server = await startFauxqs({ port: 0, logger: false });
+  plain = new S3Client({
+    endpoint: `http://127.0.0.1:${server.port}`,
+    region: "us-east-1",
+    forcePathStyle: true,
+    credentials: { accessKeyId: "a", secretAccessKey: "b" },
+  });
+  await plain.send(new CreateBucketCommand({ Bucket }));
+  const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey });
+  client = encryptS3Client(plain, { keyring, partSize: P });
+});
+afterAll(async () => {
+  plain.destroy();
+  await server.stop();
+});
+
+const stream = (bytes: Uint8Array): Readable =>
+  Readable.from(
+    (function* () {
+      for (let at = 0; at < bytes.length; at += 100_000) yield bytes.subarray(at, at + 100_000);
+    })(),
+    { objectMode: false },
+  );
+
+async function fetchBytes(from: S3Client, Key: string, Range?: string) {
+  const output = await from.send(
+    new GetObjectCommand({ Bucket, Key, ...(Range === undefined ? {} : { Range }) }),
+  );
+  return { ...output, bytes: Buffer.from((await output.Body?.transformToByteArray()) ?? []) };
+}
+
+async function byHand(Key: string, bytes: Buffer): Promise<void> {
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
+  const count = Math.max(1, Math.ceil(bytes.length / P));
+  const parts: { ETag: string | undefined; PartNumber: number }[] = [];
+  // The first part fixes the part size; then any order, and one part again, as a retry would.
+  const order = [1, ...Array.from({ length: count - 1 }, (_, index) => count - index), 1];
+  for (const PartNumber of order) {
+    const Body = bytes.subarray((PartNumber - 1) * P, PartNumber * P);
+    const { ETag } = await client.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }));
+    parts[PartNumber - 1] = { ETag, PartNumber };
+  }
+  await client.send(
+    new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts: parts } }),
+  );
+}
+
+const ways: Readonly<Record<string, (Key: string, bytes: Buffer) => Promise<unknown>>> = {
+  buffer: (Key, Body) => client.send(new PutObjectCommand({ Bucket, Key, Body })),
+  "stream of known length": (Key, bytes) =>
+    client.send(new PutObjectCommand({ Bucket, Key, Body: stream(bytes), ContentLength: bytes.length })),
+  "stream of unknown length": (Key, bytes) =>
+    client.send(new PutObjectCommand({ Bucket, Key, Body: stream(bytes) })),
+  Upload: (Key, bytes) =>
+    new Upload({ client, partSize: P, params: { Bucket, Key, Body: stream(bytes) } }).done(),
+  "parts by hand": byHand,
+};
+
+/** Forty ranges of all kinds; the expected slice, or undefined for one that cannot be satisfied. */
+function ranges(length: number): [range: string, expected: Buffer | undefined][] {
+  const whole = data.subarray(0, length);
+  const list: [string, Buffer | undefined][] = [];
+  const add = (first: number, last: number): void => {
+    if (first <= last)
+      list.push([`bytes=${first}-${last}`, first < length ? whole.subarray(first, last + 1) : undefined]);
+  };
+  const places = [0, 1, F - 1, F, F + 1, P - 1, P, P + 1, Math.max(0, length - 1), length];
+  for (const first of places) {
+    add(first, first);
+    add(first, first + F);
+    list.push([`bytes=${first}-`, first < length ? whole.subarray(first) : undefined]);
+  }
+  for (const count of [1, 15, 16, F, F + 1, P + 1, length + 1, length || 1, 7, 100])
+    list.push([`bytes=-${count}`, length > 0 ? whole.subarray(Math.max(0, length - count)) : undefined]);
+  return list;
+}
+
+describe("objects", () => {
+  let reads = 0;
+  test.each(lengths.flatMap((length) => Object.keys(ways).map((way) => [length, way] as const)))(
+    "%i bytes by %s",
+    { timeout: 60_000 },
+    async (length, way) => {
+      const bytes = data.subarray(0, length);
+      const Key = `${way}/${length}`;
+      await ways[way]?.(Key, bytes);
+      const whole = await fetchBytes(client, Key);
+      expect(whole.bytes.equals(bytes)).toBe(true);
+      expect(whole.ContentLength).toBe(length);
+      expect((await client.send(new HeadObjectCommand({ Bucket, Key }))).ContentLength).toBe(length);
+      for (const [range, expected] of ranges(length)) {
+        reads += 1;
+        if (expected === undefined) {
+          await expect(fetchBytes(client, Key, range), range).rejects.toMatchObject({ code: "RANGE_NOT_SATISFIABLE" });
+          continue;
+        }
+        const got = await fetchBytes(client, Key, range);
+        expect(got.bytes.equals(expected), range).toBe(true);
+        expect(got.ContentLength, range).toBe(expected.length);
+      }
+      const stored = await fetchBytes(plain, Key);
+      expect(stored.Metadata).toMatchObject({ "frameseal-format": "framed", "frameseal-keys": "n/k" });
+      expect((await readByPeer(stored.bytes)).equals(bytes)).toBe(true);
+    },
+  );
+  afterAll(() => console.log(`objects: ${lengths.length * 5} written, ${reads} ranges read`));
+});
+
+async function readByPeer(message: Buffer): Promise<Buffer> {
+  const { decryptStream } = buildClient(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT);
+  const keyring = new RawAesKeyringNode({
+    keyNamespace: "n",
+    keyName: "k",
+    unencryptedMasterKey: Uint8Array.from(wrappingKey),
+    wrappingSuite: RawAesWrappingSuiteIdentifier.AES256_GCM_IV12_TAG16_NO_PADDING,
+    utf8Sorting: true,
+  } as ConstructorParameters<typeof RawAesKeyringNode>[0]);
+  return buffer(stream(message).pipe(decryptStream(keyring)));
+}
+
+describe("refusals", () => {
+  const code = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => "accepted",
+      (error) => error.code ?? error.name,
+    );
+
+  test("an object that is not encrypted", async () => {
+    await plain.send(new PutObjectCommand({ Bucket, Key: "plain", Body: "clear text" }));
+    expect(await code(fetchBytes(client, "plain"))).toBe("NOT_ENCRYPTED");
+    await plain.send(new PutObjectCommand({ Bucket, Key: "empty", Body: "" }));
+    expect(await code(fetchBytes(client, "empty"))).toBe("NOT_ENCRYPTED");
+  });
+
+  test("an object under another's key", async () => {
+    await client.send(new PutObjectCommand({ Bucket, Key: "one", Body: "of one" }));
+    await plain.send(new CopyObjectCommand({ Bucket, Key: "two", CopySource: `${Bucket}/one` }));
+    expect(await code(fetchBytes(client, "two"))).toBe("CONTEXT_MISMATCH");
+    expect(await code(fetchBytes(client, "two", "bytes=0-1"))).toBe("CONTEXT_MISMATCH");
+    const copy = new CopyObjectCommand({ Bucket, Key: "three", CopySource: `${Bucket}/one` });
+    expect(await code(client.send(copy))).toBe("POLICY");
+  });
+
+  test("a body that was altered, cut or extended, whole and in ranges", async () => {
+    await client.send(new PutObjectCommand({ Bucket, Key: "body", Body: data.subarray(0, 3 * F + 9) }));
+    const { bytes, Metadata } = await fetchBytes(plain, "body");
+    const put = (Body: Buffer) => plain.send(new PutObjectCommand({ Bucket, Key: "body", Body, Metadata }));
+    const flipped = Buffer.from(bytes);
+    flipped[F + 500] = (flipped[F + 500] ?? 0) ^ 1;
+    await put(flipped);
+    expect(await code(fetchBytes(client, "body"))).toBe("AUTHENTICATION_FAILED");
+    expect(await code(fetchBytes(client, "body", `bytes=${F}-${F + 9}`))).toBe("AUTHENTICATION_FAILED");
+    for (const changed of [
+      bytes.subarray(0, -1),
+      bytes.subarray(0, 2 * F),
+      Buffer.concat([bytes, Buffer.of(0)]),
+    ]) {
+      await put(changed);
+      for (const range of [undefined, "bytes=0-9"])
+        expect(await code(fetchBytes(client, "body", range))).toMatch(
+          /^(AUTHENTICATION_FAILED|TRUNCATED|TRAILING_DATA)$/,
+        );
+    }
+  });
+
+  test("a part that is sent again with other bytes, is too long, or is missing", async () => {
+    const Key = "parts";
+    const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
+    const part = (PartNumber: number, Body: Buffer) =>
+      client.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }));
+    const { ETag } = await part(1, data.subarray(0, P));
+    expect((await part(1, data.subarray(0, P))).ETag).toBe(ETag);
+    expect(await code(part(1, data.subarray(1, P + 1)))).toBe("POLICY");
+    expect(await code(part(2, data.subarray(0, P + F)))).not.toBe("accepted");
+    const third = await part(3, data.subarray(0, 100));
+    const complete = new CompleteMultipartUploadCommand({
+      Bucket,
+      Key,
+      UploadId,
+      MultipartUpload: {
+        Parts: [
+          { ETag, PartNumber: 1 },
+          { ETag: third.ETag, PartNumber: 3 },
+        ],
+      },
+    });
+    expect(await code(client.send(complete))).not.toBe("accepted");
+  });
+
+  test("a source that fails leaves no upload behind", async () => {
+    const before = (await plain.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads?.length ?? 0;
+    const Body = Readable.from(
+      (async function* () {
+        yield data.subarray(0, 2 * P);
+        throw new Error("source is gone");
+      })(),
+      { objectMode: false },
+    );
+    await expect(client.send(new PutObjectCommand({ Bucket, Key: "gone", Body }))).rejects.toThrow(
+      "source is gone",
+    );
+    expect((await plain.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads?.length ?? 0).toBe(before);
+    expect(await code(fetchBytes(plain, "gone"))).toBe("NoSuchKey");
+  });
+
+  test("the caller's checksums, and PartNumber on reading", async () => {
+    const put = new PutObjectCommand({ Bucket, Key: "x", Body: "x", ContentMD5: "1B2M2Y8AsgTpgAmY7PhCfg==" });
+    await expect(client.send(put)).rejects.toThrow("ContentMD5");
+    const get = new GetObjectCommand({ Bucket, Key: "one", PartNumber: 1 });
+    expect(await code(client.send(get))).toBe("UNSUPPORTED");
+  });
+});
