@@ -132,7 +132,9 @@ describe("objects", () => {
       for (const [range, expected] of ranges(length)) {
         reads += 1;
         if (expected === undefined) {
-          await expect(fetchBytes(client, Key, range), range).rejects.toMatchObject({ code: "RANGE_NOT_SATISFIABLE" });
+          await expect(fetchBytes(client, Key, range), range).rejects.toMatchObject({
+            code: "RANGE_NOT_SATISFIABLE",
+          });
           continue;
         }
         const got = await fetchBytes(client, Key, range);
