@@ -1,0 +1,114 @@
+// What an outsider gets: the files of the package, its entries, what loading it costs in packages.
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { describe, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const run = promisify(execFile);
+
+async function namesOf(entry: string): Promise<string[]> {
+  const script = `console.log(JSON.stringify(Object.keys(await import(${JSON.stringify(entry)})).sort()))`;
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+  return JSON.parse(stdout);
+}
+
+describe("package", () => {
+  test("holds what it should and nothing else", { timeout: 30_000 }, async () => {
+    const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: root,
+      maxBuffer: 2 ** 24,
+    });
+    const answer = JSON.parse(stdout);
+    const [pack] = Array.isArray(answer) ? answer : Object.values<typeof answer>(answer);
+    const files: string[] = pack.files.map((file: { path: string }) => file.path);
+    for (const file of [
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/cli/main.js",
+      "native/addon.cpp",
+      "binding.gyp",
+      "LICENSE",
+    ])
+      expect(files).toContain(file);
+    expect(files.filter((file) => /^(test|bench|src|dist\/demo|\.)/.test(file))).toEqual([]);
+  });
+
+  test("installs without scripts", async () => {
+    const { scripts, gypfile } = JSON.parse(
+      await readFile(new URL("../package.json", import.meta.url), "utf8"),
+    );
+    expect(gypfile).toBe(false);
+    expect(Object.keys(scripts).filter((name) => /^(pre|post)?install$/.test(name))).toEqual([]);
+  });
+
+  test.each<[string, string[]]>([
+    [
+      "frameseal",
+      [
+        "CachingKeyring",
+        "FramesealError",
+        "MultiKeyring",
+        "RawAesKeyring",
+        "RawRsaKeyring",
+        "ciphertextLength",
+        "createDecryptStream",
+        "createEncryptStream",
+        "createEngine",
+        "decrypt",
+        "decryptFile",
+        "decryptWebStream",
+        "encrypt",
+        "encryptFile",
+        "encryptWebStream",
+        "engineInfo",
+        "inspectFile",
+        "inspectHeader",
+        "keyringFromKeyFile",
+        "openMessage",
+        "plaintextLength",
+        "prepareMessage",
+        "verifyFile",
+        "writeAesKeyFile",
+        "writeRsaKeyFiles",
+      ],
+    ],
+    ["frameseal/kms", ["KmsKeyring"]],
+    [
+      "frameseal/s3",
+      [
+        "deriveSseCKey",
+        "encryptS3Client",
+        "explainPolicy",
+        "exportMultipartUpload",
+        "getDefaultEncryption",
+        "importMultipartUpload",
+        "requireEncryptionPolicy",
+        "serverSideEncryptS3Client",
+        "setDefaultEncryption",
+        "sseC",
+        "sseKms",
+        "sseS3",
+      ],
+    ],
+  ])("%s exports these names", async (entry, names) => {
+    expect(await namesOf(entry)).toEqual(names);
+  });
+
+  test("loading the library loads no other package, and no AWS SDK", async () => {
+    const hook = `
+      export async function resolve(name, context, next) {
+        if (!/^(node:|\\.|\\/|file:|frameseal)/.test(name)) console.log("package", name);
+        return next(name, context);
+      }`;
+    const script = `
+      import { register } from "node:module";
+      register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hook)}));
+      await import("frameseal");
+      await import("frameseal/s3");`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+    expect(stdout.match(/@aws-sdk|commander/g)).toBeNull();
+    expect(new Set(stdout.match(/^package .*$/gm)).size).toBeLessThanOrEqual(1); // node-gyp-build
+  });
+});
