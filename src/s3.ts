@@ -24,7 +24,7 @@ export {
 export type { FormatName } from "./s3/formats.ts";
 export type { KeyBinding } from "./s3/key-binding.ts";
 export type { MultipartState, MultipartStateStore } from "./s3/multipart.ts";
-export type { ObjectLocation } from "./s3/object-format.ts";
+export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
 export {
   type ServerSideEncryption,
   type SseKmsOptions,
@@ -33,6 +33,7 @@ export {
   sseKms,
   sseS3,
 } from "./s3/server-side.ts";
+export type { AuthenticationMode } from "./s3/single-message-body.ts";
 export {
   deriveSseCKey,
   type SseCCopySourceKey,
@@ -40,3 +41,11 @@ export {
   type SseCKeyBytes,
   type SseCKeyOptions,
 } from "./s3/sse-c-key.ts";
+export {
+  type DecryptedObject,
+  decryptObject,
+  type EncryptedObject,
+  encryptObject,
+  type FetchedObject,
+  type ObjectOptions,
+} from "./s3/whole-object.ts";

@@ -6,7 +6,7 @@ import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { type EncryptionContext, encodeEncryptionContext } from "../format/encryption-context.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
-import { checkKeyName, registerWrappingKeys } from "./raw-key.ts";
+import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
 
 const NONCE_LENGTH = 12;
 const TAG_LENGTH = 16;
@@ -24,6 +24,11 @@ export interface RawAesKeyringOptions {
   readonly keyName: string;
   /** 16, 24 or 32 bytes, or a secret KeyObject of them. Bytes are copied; the caller may wipe them. */
   readonly wrappingKey: Uint8Array | KeyObject;
+  /**
+   * Stored with objects of the S3 Encryption Clients, which have no key names: it tells which of several keys wraps an
+   * object. Not secret, not authenticated; by default empty. Messages do not carry it.
+   */
+  readonly materialDescription?: Readonly<Record<string, string>> | undefined;
   /**
    * `accept` also unwraps keys of messages by AWS's JavaScript SDK, which by default orders the encryption context by
    * locale before it wraps.
@@ -54,7 +59,10 @@ export class RawAesKeyring implements Keyring {
       throw new RangeError(`"wrappingKey" expected 16, 24 or 32 bytes, got ${length}`);
     this.#algorithm = algorithm;
     this.#localeSortedContext = options.localeSortedContext ?? "refuse";
-    registerWrappingKeys(this, { secretKey: this.#key });
+    registerWrappingKeys(this, {
+      secretKey: this.#key,
+      materialDescription: checkMaterialDescription(options.materialDescription),
+    });
   }
 
   generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {

@@ -1,6 +1,7 @@
 // What raw keyrings share: names of keys, and access to their wrapping keys for the modules of this package that wrap
 // in other formats. Not part of the public interface.
 import type { KeyObject } from "node:crypto";
+import type { EncryptionContext } from "../format/encryption-context.ts";
 import type { Keyring } from "./keyring.ts";
 
 /** The wrapping keys of a raw keyring. */
@@ -8,6 +9,8 @@ export interface WrappingKeys {
   readonly secretKey?: KeyObject;
   readonly publicKey?: KeyObject;
   readonly privateKey?: KeyObject;
+  /** Tells the keys of one owner apart in formats that have no key names. */
+  readonly materialDescription: EncryptionContext;
 }
 
 const wrappingKeys = new WeakMap<Keyring, WrappingKeys>();
@@ -37,4 +40,17 @@ export function checkKeyName({ keyNamespace, keyName }: { keyNamespace: string; 
   }
   if (keyNamespace.startsWith("aws-kms"))
     throw new RangeError(`"keyNamespace" expected no name that starts with aws-kms, got ${keyNamespace}`);
+}
+
+/**
+ * Copies a material description.
+ * @throws TypeError unless it is an object of strings
+ */
+export function checkMaterialDescription(
+  description: Readonly<Record<string, string>> | undefined,
+): EncryptionContext {
+  for (const [name, value] of Object.entries(description ?? {}))
+    if (typeof value !== "string")
+      throw new TypeError(`"materialDescription" expected strings, got ${typeof value} for ${name}`);
+  return Object.freeze(Object.assign(Object.create(null), description));
 }

@@ -13,7 +13,7 @@ import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
-import { checkKeyName, registerWrappingKeys } from "./raw-key.ts";
+import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
 
 /** OAEP uses the named hash for MGF1 too. PKCS1 is for old messages: the platform may refuse to unwrap it. */
 export type RsaPadding = "OAEP-SHA-1" | "OAEP-SHA-256" | "OAEP-SHA-384" | "OAEP-SHA-512" | "PKCS1";
@@ -35,6 +35,11 @@ export interface RawRsaKeyringOptions {
   /** Unwraps. PEM (PKCS#8 or PKCS#1), its bytes, or a KeyObject. */
   readonly privateKey?: string | Uint8Array | KeyObject | undefined;
   readonly padding: RsaPadding;
+  /**
+   * Stored with objects of the S3 Encryption Clients, which have no key names: it tells which of several keys wraps an
+   * object. Not secret, not authenticated; by default empty. Messages do not carry it.
+   */
+  readonly materialDescription?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Wraps data keys under an RSA public key. */
@@ -62,6 +67,7 @@ export class RawRsaKeyring implements Keyring {
     registerWrappingKeys(this, {
       ...(this.#publicKey === undefined ? {} : { publicKey: this.#publicKey }),
       ...(this.#privateKey === undefined ? {} : { privateKey: this.#privateKey }),
+      materialDescription: checkMaterialDescription(options.materialDescription),
     });
   }
 

@@ -33,7 +33,7 @@ export class CopyHandler {
     const { versionId, ...from } = parseCopySource(String(input.CopySource));
     const reading = readingInput(input, versionId);
     const head = await this.#transport.headObject({ ...reading, Bucket: from.bucket, Key: from.key });
-    const { format, object } = describe(
+    const { format, object } = await describe(
       head,
       head.ContentLength,
       from,

@@ -248,7 +248,7 @@ class EncryptionPlugin {
     const failed = new Set((result.output.Errors as { Key?: string }[] | undefined)?.map(({ Key }) => Key));
     for (const { Key, VersionId } of objects) {
       if (Key === undefined || VersionId !== undefined || failed.has(Key)) continue;
-      for (const sideKey of this.#formats.all.flatMap((format) => format.sideObjectKeys(Key)))
+      for (const sideKey of this.#formats.written.sideObjectKeys(Key))
         await transport.deleteObject({
           Bucket: String(input.Bucket),
           Key: sideKey,

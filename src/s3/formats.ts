@@ -1,13 +1,18 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
+import { FramesealError } from "../errors.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed-object.ts";
-import type { ObjectFormat, ObjectMetadata } from "./object-format.ts";
+import type { ObjectFormat, StoredObject } from "./object-format.ts";
+import { FRAMED_PREFIX } from "./object-metadata.ts";
+import { SingleMessageFormat, type SingleMessageOptions } from "./single-message-object.ts";
 
-/** Formats that can be written. */
-export type FormatName = "framed";
+/** Formats that can be written: AWS Encryption SDK messages, and objects of the Amazon S3 Encryption Clients. */
+export type FormatName = "framed" | "s3ec-v3" | "s3ec-v2";
 
 /** Options of all formats. */
-export interface FormatOptions extends FramedObjectOptions {
-  /** What is written; by default `framed`. */
+export interface FormatOptions
+  extends FramedObjectOptions,
+    Omit<SingleMessageOptions, keyof FramedObjectOptions> {
+  /** What is written; by default `framed`. Reading recognises all of them. */
   readonly format?: FormatName | undefined;
 }
 
@@ -15,23 +20,40 @@ export interface FormatOptions extends FramedObjectOptions {
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
-  /** The format of a stored object; framed when its metadata says nothing. */
-  recognise(metadata: ObjectMetadata): ObjectFormat;
+  /**
+   * The format of a stored object; framed when nothing tells.
+   * @throws FramesealError INVALID_METADATA
+   */
+  recognise(object: StoredObject): Promise<ObjectFormat>;
 }
 
 /** @throws TypeError, RangeError, FramesealError for options that are wrong */
 export function createFormats(options: FormatOptions): Formats {
   const framed = new FramedFormat(options);
-  const all: readonly ObjectFormat[] = [framed];
+  const [version3, version2] = [new SingleMessageFormat(3, options), new SingleMessageFormat(2, options)];
+  const all: readonly ObjectFormat[] = [framed, version3, version2];
   const name = options.format ?? "framed";
   const written = all.find((format) => format.name === name);
   if (written === undefined)
     throw new TypeError(
       `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${name}`,
     );
+  if (written instanceof SingleMessageFormat) {
+    if ((options.bind ?? "none") !== "none")
+      throw new FramesealError("POLICY", `objects of the format ${name} cannot be bound to their keys`);
+    written.checkWritable();
+  }
   return {
     written,
     all,
-    recognise: (metadata) => all.find((format) => format.recognises(metadata)) ?? framed,
+    async recognise(object) {
+      if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
+      if (Object.keys(object.metadata).some((entry) => version3.ownsMetadata(entry)))
+        throw new FramesealError(
+          "INVALID_METADATA",
+          `metadata beside "${FRAMED_PREFIX}…" is of another format`,
+        );
+      return framed;
+    },
   };
 }

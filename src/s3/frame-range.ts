@@ -17,7 +17,7 @@ import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
 import { MIN_ASYNC_RUN_LENGTH, RUN_LENGTH } from "../stream/frame-machine.ts";
 import type { OpenedRange, RequestedRange, StoredObject } from "./object-format.ts";
-import { bodyFailure } from "./object-source.ts";
+import { ExactReader, StoredBytes } from "./stored-bytes.ts";
 
 /** Runs of frames in work at a time. */
 const RUNS_AHEAD = 2;
@@ -75,28 +75,6 @@ export function resolveRequestedRange(range: RequestedRange, length: number): { 
       { $metadata: { httpStatusCode: 416 } },
     );
   return { start, end };
-}
-
-// Stored bytes, from the head where that suffices.
-class StoredBytes {
-  readonly #object: StoredObject;
-  readonly #head: Uint8Array;
-
-  constructor(object: StoredObject, head: Uint8Array) {
-    this.#object = object;
-    this.#head = head;
-  }
-  read(start: number, end: number): Promise<Uint8Array> {
-    if (end <= this.#head.length) return Promise.resolve(this.#head.subarray(start, end));
-    return this.#object.source.read(start, end);
-  }
-  stream(start: number, end: number): Promise<Readable> {
-    if (end <= this.#head.length)
-      return Promise.resolve(
-        Readable.from([asBuffer(this.#head.subarray(start, end))], { objectMode: false }),
-      );
-    return this.#object.source.stream(start, end);
-  }
 }
 
 async function verifyFinalFrame(
@@ -193,39 +171,5 @@ class FrameRange {
       throw notAuthentic();
     }
     return opened.plaintext;
-  }
-}
-
-// Cuts a stream into pieces of exact lengths.
-class ExactReader {
-  readonly #iterator: AsyncIterator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
-
-  constructor(source: Readable) {
-    this.#iterator = (source as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-  }
-
-  async take(length: number): Promise<Uint8Array[]> {
-    const chunks: Uint8Array[] = [];
-    let missing = length;
-    while (missing > 0) {
-      if (this.#rest.length === 0) this.#rest = await this.#next();
-      const piece = this.#rest.subarray(0, missing);
-      this.#rest = this.#rest.subarray(piece.length);
-      missing -= piece.length;
-      chunks.push(piece);
-    }
-    return chunks;
-  }
-
-  async #next(): Promise<Buffer> {
-    let result: IteratorResult<Buffer>;
-    try {
-      result = await this.#iterator.next();
-    } catch (error) {
-      throw bodyFailure(error);
-    }
-    if (result.done === true) throw bodyFailure(undefined);
-    return result.value;
   }
 }

@@ -92,7 +92,7 @@ export class FramedFormat implements ObjectFormat {
     return boundContext(this.#bind, location, this.#context);
   }
 
-  recognises(metadata: ObjectMetadata): boolean {
+  recognises({ metadata }: StoredObject): boolean {
     const format = metadata[framedNames.format];
     if (format === undefined) return false;
     if (format !== "framed")

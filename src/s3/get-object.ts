@@ -32,7 +32,14 @@ export async function getObject(
     const output = result.output as unknown as GetObjectOutput;
     const body = bodyOf(output);
     try {
-      const { format, object } = describe(output, output.ContentLength, location, input, formats, transport);
+      const { format, object } = await describe(
+        output,
+        output.ContentLength,
+        location,
+        input,
+        formats,
+        transport,
+      );
       const opened = await format.openWhole(object, body);
       const fields = {
         ContentLength: opened.plaintextLength,
@@ -60,7 +67,7 @@ export async function getObject(
     throw new FramesealError("TRUNCATED", "server answered with another range than was asked for");
   }
   const head = await collectExactly(body, got.end);
-  const { format, object } = describe(output, got.size, location, input, formats, transport);
+  const { format, object } = await describe(output, got.size, location, input, formats, transport);
   const opened = await format.openRange(object, range, head);
   const { start, end, plaintextLength } = opened;
   const fields = {
@@ -85,7 +92,14 @@ export async function headObject(
     throw new RangeError('"Range" expected undefined: HeadObject tells the whole length');
   const result = await send({});
   const output = result.output as unknown as HeadObjectOutput;
-  const { format, object } = describe(output, output.ContentLength, location, input, formats, transport);
+  const { format, object } = await describe(
+    output,
+    output.ContentLength,
+    location,
+    input,
+    formats,
+    transport,
+  );
   const fields = {
     ContentLength: await format.suggestedLength(object),
     Metadata: visibleMetadata(object.metadata, formats.all),
@@ -94,28 +108,25 @@ export async function headObject(
 }
 
 /** The object that an answer describes, and its format. */
-export function describe(
+export async function describe(
   output: Pick<GetObjectOutput, "Metadata" | "ETag" | "VersionId">,
   storedLength: number | undefined,
   location: ObjectLocation,
   input: GetObjectInput,
   formats: Formats,
   transport: Transport,
-): { format: ObjectFormat; object: StoredObject } {
+): Promise<{ format: ObjectFormat; object: StoredObject }> {
   if (storedLength === undefined)
     throw new FramesealError("UNSUPPORTED", "server did not tell the length of the object");
-  const metadata = normalizeMetadata(output.Metadata);
   const pin = { eTag: output.ETag, versionId: input.VersionId ?? output.VersionId };
-  return {
-    format: formats.recognise(metadata),
-    object: {
-      location,
-      metadata,
-      storedLength,
-      source: createObjectSource(transport, location, pin, input),
-      signal: transport.signal,
-    },
+  const object = {
+    location,
+    metadata: normalizeMetadata(output.Metadata),
+    storedLength,
+    source: createObjectSource(transport, location, pin, input),
+    signal: transport.signal,
   };
+  return { format: await formats.recognise(object), object };
 }
 
 /** The caller's own metadata. */

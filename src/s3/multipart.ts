@@ -99,9 +99,9 @@ export class EncryptedUpload {
     this.ledger.fixPartLength(number, plaintext.length, fallbackPartLength);
     const isNew = this.ledger.get(number) === undefined;
     const position = this.ledger.enter(number, plaintext);
-    if (isNew) await save();
     const part = await this.#sealer.sealPart([plaintext], position);
     this.#keep(number, part, position.place);
+    if (isNew) await save();
     return part.bytes;
   }
 

@@ -119,10 +119,10 @@ export interface ObjectFormat {
   /** Goes on with an object from `exportState`: unwraps its data key again. */
   resumeObject(state: unknown, request: SealRequest): Promise<ObjectSealer>;
   /**
-   * True if the metadata is of this format.
+   * True if the metadata of the object, or what stands next to it, is of this format.
    * @throws FramesealError INVALID_METADATA when it is partly of this format or contradicts itself
    */
-  recognises(metadata: ObjectMetadata): boolean;
+  recognises(object: StoredObject): boolean | Promise<boolean>;
   /**
    * Opens a whole object. `body` streams its stored bytes; a format that needs a second pass uses `object.source`. Must
    * destroy `body` when it fails. Resolves only after key and header were verified.

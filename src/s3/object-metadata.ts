@@ -24,6 +24,41 @@ export const framedNames = {
 /** Metadata names with this prefix belong to framed objects. */
 export const FRAMED_PREFIX = "frameseal-";
 
+/** Names of the envelope of single-message objects, as the Amazon S3 Encryption Clients write them. */
+export const envelopeNames = {
+  /** Version 1: the wrapped data key. */
+  key1: "x-amz-key",
+  /** Version 2: the wrapped data key. */
+  key2: "x-amz-key-v2",
+  iv: "x-amz-iv",
+  contentAlgorithm: "x-amz-cek-alg",
+  wrapAlgorithm: "x-amz-wrap-alg",
+  /** Material description, or encryption context of KMS. */
+  description: "x-amz-matdesc",
+  tagLength: "x-amz-tag-len",
+  /** A hint of other clients, never used. */
+  plaintextLength: "x-amz-unencrypted-content-length",
+  /** Version 3: content suite. */
+  suite3: "x-amz-c",
+  /** Version 3: the wrapped data key. */
+  key3: "x-amz-3",
+  wrap3: "x-amz-w",
+  commitment3: "x-amz-d",
+  messageId3: "x-amz-i",
+  /** Version 3 with a raw key: material description. */
+  description3: "x-amz-m",
+  /** Version 3 with KMS: encryption context. */
+  context3: "x-amz-t",
+  /** Marks an instruction file. */
+  instructionFile: "x-amz-crypto-instr-file",
+} as const;
+
+/** The pair of a KMS encryption context that binds the content algorithm, and one of old clients. */
+export const reservedContextNames = { contentAlgorithm: "aws:x-amz-cek-alg", keyId: "kms_cmk_id" } as const;
+
+/** What stands behind the key of an object in the key of its instruction file. */
+export const INSTRUCTION_FILE_SUFFIX = ".instruction";
+
 /** Headers of server-side encryption, as requests and bucket policies name them. */
 export const serverSideNames = {
   encryption: "x-amz-server-side-encryption",

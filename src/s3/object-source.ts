@@ -47,7 +47,13 @@ export function createObjectSource(
     async fetchSideObject(key, maxLength) {
       let output: GetObjectOutput;
       try {
-        output = await transport.getObject({ ...common, Key: key });
+        // Not with the SSE-C key of the object: what is stored next to it was stored without.
+        output = await transport.getObject({
+          Bucket: location.bucket,
+          Key: key,
+          RequestPayer: request.RequestPayer,
+          ExpectedBucketOwner: request.ExpectedBucketOwner,
+        });
       } catch (error) {
         if (isNotFound(error)) return undefined;
         throw error;

@@ -1,0 +1,159 @@
+// One object without any client: body and metadata in, body and metadata out, for presigned URLs, fetch and other
+// clients.
+import { Readable } from "node:stream";
+import { asBuffer, totalLength } from "../bytes.ts";
+import { FramesealError } from "../errors.ts";
+import { checkKeyring } from "../message/seal-message.ts";
+import { createFormats, type FormatOptions } from "./formats.ts";
+import { cutParts } from "./object-body.ts";
+import type {
+  ObjectLocation,
+  ObjectSealer,
+  ObjectSource,
+  SideObject,
+  StoredObject,
+} from "./object-format.ts";
+import { joinMetadata, normalizeMetadata, USER_METADATA_PREFIX } from "./object-metadata.ts";
+import { collectExactly } from "./object-source.ts";
+
+/** Options of `encryptObject` and `decryptObject`. */
+export interface ObjectOptions extends FormatOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An encrypted object, ready to be stored. */
+export interface EncryptedObject<Body> {
+  readonly body: Body;
+  /** User metadata to store, without `x-amz-meta-`. Without it nobody can open an `s3ec` object. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Bytes of `body`, if they are known. */
+  readonly contentLength: number | undefined;
+  /** Must be stored first, when there is one. */
+  readonly instructionFile: SideObject | undefined;
+}
+
+/** An object as it was fetched. */
+export interface FetchedObject<Body> {
+  readonly body: Body;
+  /** User metadata, with or without `x-amz-meta-`. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Bytes of `body`; needed for a stream. */
+  readonly contentLength?: number | undefined;
+  /** The content of the instruction file, when the metadata holds no envelope. */
+  readonly instructionFile?: Uint8Array | undefined;
+}
+
+/** Plaintext of an object. A stream fails instead of ending when anything is not authentic. */
+export interface DecryptedObject<Body> {
+  readonly body: Body;
+  readonly contentLength: number;
+}
+
+/** Plaintext is sealed in parts of this many bytes. */
+const PART_LENGTH = 8 * 1024 * 1024;
+
+/**
+ * Encrypts one object for `location`: bytes to bytes, a stream to a stream. A body of an object must be sent as it is;
+ * encrypting again makes another object.
+ * @throws TypeError, RangeError, FramesealError POLICY, LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, ABORTED
+ */
+export async function encryptObject<Body extends Uint8Array | Readable>(
+  location: ObjectLocation,
+  plaintext: Body,
+  options: ObjectOptions,
+): Promise<EncryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
+  checkKeyring(options?.keyring);
+  checkBody("plaintext", plaintext);
+  const { written } = createFormats(options);
+  const plaintextLength = plaintext instanceof Uint8Array ? plaintext.length : undefined;
+  const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });
+  const described = { metadata: joinMetadata({}, sealer.metadata), instructionFile: sealer.sideObject };
+  const stream = Readable.from(sealParts(sealer, plaintext), { objectMode: false });
+  stream.once("close", () => sealer.dispose());
+  if (!(plaintext instanceof Uint8Array))
+    return { ...described, body: stream as never, contentLength: undefined };
+  const contentLength = sealer.storedLength(plaintext.length);
+  const body = await collectExactly(stream, contentLength);
+  return { ...described, body: body as never, contentLength };
+}
+
+async function* sealParts(
+  sealer: ObjectSealer,
+  plaintext: Uint8Array | Readable,
+): AsyncGenerator<Uint8Array> {
+  const length = Math.ceil(PART_LENGTH / sealer.alignment) * sealer.alignment;
+  let offset = 0;
+  for await (const { bytes, place } of cutParts(plaintext, () => length, undefined)) {
+    const part = await sealer.sealPart([bytes], { offset, length: bytes.length, place });
+    offset += bytes.length;
+    yield part.bytes;
+  }
+}
+
+/**
+ * Decrypts one object that was stored at `location`; its format is recognised. A stream can be read once only, so the
+ * mode `two-pass` needs bytes.
+ * @throws TypeError, RangeError
+ * @throws FramesealError INVALID_METADATA, NOT_ENCRYPTED, AUTHENTICATION_FAILED and the others that reading gives
+ */
+export async function decryptObject<Body extends Uint8Array | Readable>(
+  location: ObjectLocation,
+  object: FetchedObject<Body>,
+  options: ObjectOptions,
+): Promise<DecryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
+  checkKeyring(options?.keyring);
+  const { body, instructionFile } = object;
+  checkBody("body", body);
+  const bytes = body instanceof Uint8Array ? body : undefined;
+  const storedLength = bytes?.length ?? object.contentLength;
+  if (storedLength === undefined || !Number.isSafeInteger(storedLength) || storedLength < 0)
+    throw new TypeError('"contentLength" expected the length of the stream in bytes');
+  const stored: StoredObject = {
+    location,
+    metadata: withoutPrefix(object.metadata),
+    storedLength,
+    source: sourceOf(bytes, instructionFile),
+    signal: options.signal,
+  };
+  const format = await createFormats(options).recognise(stored);
+  const stream = bytes === undefined ? (body as Readable) : streamOf([bytes]);
+  const opened = await format.openWhole(stored, stream);
+  if (bytes === undefined) return { body: opened.body as never, contentLength: opened.plaintextLength };
+  const plaintext = await collectExactly(opened.body, opened.plaintextLength);
+  return { body: plaintext as never, contentLength: plaintext.length };
+}
+
+function sourceOf(bytes: Uint8Array | undefined, instructionFile: Uint8Array | undefined): ObjectSource {
+  const part = (start: number, end: number): Uint8Array => {
+    if (bytes === undefined)
+      throw new FramesealError(
+        "UNSUPPORTED",
+        'the body is a stream and can be read only once: give bytes, raise "bufferSize", or choose the mode delayed',
+      );
+    return bytes.subarray(start, end);
+  };
+  return {
+    read: async (start, end) => part(start, end),
+    stream: async (start, end) => streamOf([part(start, end)]),
+    fetchSideObject: async () =>
+      instructionFile === undefined ? undefined : { metadata: {}, body: instructionFile },
+  };
+}
+
+function streamOf(chunks: readonly Uint8Array[]): Readable {
+  return Readable.from(totalLength(chunks) === 0 ? [] : chunks.map(asBuffer), { objectMode: false });
+}
+
+function withoutPrefix(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  const names: Record<string, string> = {};
+  for (const [name, value] of Object.entries(normalizeMetadata(metadata)))
+    names[name.startsWith(USER_METADATA_PREFIX) ? name.slice(USER_METADATA_PREFIX.length) : name] = value;
+  return names;
+}
+
+function checkBody(name: string, body: unknown): void {
+  if (!(body instanceof Uint8Array) && !(body instanceof Readable))
+    throw new TypeError(
+      `"${name}" expected a Uint8Array or a Readable, got ${body === null ? "null" : typeof body}`,
+    );
+}
