@@ -25,6 +25,7 @@ export type { FormatName } from "./s3/formats.ts";
 export type { KeyBinding } from "./s3/key-binding.ts";
 export type { MultipartState, MultipartStateStore } from "./s3/multipart.ts";
 export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
+export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap.ts";
 export {
   type ServerSideEncryption,
   type SseKmsOptions,

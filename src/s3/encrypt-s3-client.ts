@@ -54,7 +54,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
 ): Client {
   if (typeof client?.send !== "function" || typeof client.middlewareStack?.clone !== "function")
     throw new TypeError(`"client" expected an S3Client, got ${client === null ? "null" : typeof client}`);
-  if (plugins.has(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
+  if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
   const plugin = new EncryptionPlugin(client, options);
   const add = (stack: MiddlewareStack, middleware: Middleware): void =>
     stack.add(middleware, { step: "initialize", name: MIDDLEWARE_NAME, priority: "high", override: true });
@@ -76,6 +76,11 @@ export function encryptS3Client<Client extends S3ClientLike>(
 }
 
 const plugins = new WeakMap<object, EncryptionPlugin>();
+
+/** True for a client that `encryptS3Client` has made. */
+export function encrypts(client: S3ClientLike): boolean {
+  return plugins.has(client);
+}
 
 /**
  * Hands a multipart upload of `client` over: returns its state, after which the upload goes on only where the state is

@@ -130,7 +130,10 @@ export async function describe(
 }
 
 /** The caller's own metadata. */
-function visibleMetadata(metadata: ObjectMetadata, formats: readonly ObjectFormat[]): Record<string, string> {
+export function visibleMetadata(
+  metadata: ObjectMetadata,
+  formats: readonly ObjectFormat[],
+): Record<string, string> {
   const visible: Record<string, string> = {};
   for (const [name, value] of Object.entries(metadata))
     if (!formats.some((format) => format.ownsMetadata(name))) visible[name] = value;

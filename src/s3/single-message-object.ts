@@ -206,7 +206,7 @@ export class SingleMessageFormat implements ObjectFormat {
 
   async openWhole(object: StoredObject, body: Readable): Promise<OpenedObject> {
     try {
-      const envelope = await this.#readEnvelope(object);
+      const envelope = await this.readEnvelope(object);
       const { authentication, bufferSize, engine } = this.#settings;
       const plaintextLength = gcmLength(object, envelope);
       const mode = resolveMode(authentication, plaintextLength ?? 0, bufferSize);
@@ -225,7 +225,7 @@ export class SingleMessageFormat implements ObjectFormat {
   }
 
   async openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange> {
-    const envelope = await this.#readEnvelope(object);
+    const envelope = await this.readEnvelope(object);
     if (!this.#settings.enableLegacyUnauthenticatedModes)
       throw new FramesealError(
         "POLICY",
@@ -248,7 +248,7 @@ export class SingleMessageFormat implements ObjectFormat {
   }
 
   async suggestedLength(object: StoredObject): Promise<number> {
-    const envelope = await this.#readEnvelope(object);
+    const envelope = await this.readEnvelope(object);
     const known = gcmLength(object, envelope);
     if (known !== undefined) return known;
     const hint = Number(object.metadata[envelopeNames.plaintextLength] ?? Number.NaN);
@@ -274,7 +274,7 @@ export class SingleMessageFormat implements ObjectFormat {
   }
 
   /** The envelope of an object, checked against policy and gates before any key is touched. */
-  async #readEnvelope(object: StoredObject): Promise<Envelope> {
+  async readEnvelope(object: StoredObject): Promise<Envelope> {
     const { metadata } = object;
     const file = envelopePlace(metadata) === "metadata" ? undefined : await this.#fetchFile(object);
     const envelope = parseEnvelope(metadata, file);
@@ -305,6 +305,18 @@ export class SingleMessageFormat implements ObjectFormat {
     const key = `${object.location.key}${instructionFileSuffix}`;
     const file = await object.source.fetchSideObject(key, MAX_INSTRUCTION_FILE_LENGTH);
     return file === undefined ? undefined : decodeInstructionFile(file.body);
+  }
+
+  /** Unwraps the data key and checks what it is committed to. The caller wipes it. */
+  async unwrapChecked(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const dataKey = await this.#unwrap(envelope, signal);
+    try {
+      wipe(contentKeyOf(envelope, dataKey));
+      return dataKey;
+    } catch (error) {
+      wipe(dataKey);
+      throw error;
+    }
   }
 
   #unwrap(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {

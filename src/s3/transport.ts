@@ -115,6 +115,18 @@ export class Transport {
     const { AbortMultipartUploadCommand } = await loadCommands();
     await this.#client.send(new AbortMultipartUploadCommand(input));
   }
+  async copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
+    const { CopyObjectCommand } = await loadCommands();
+    return this.#client.send(new CopyObjectCommand(input), this.#options);
+  }
+  async uploadPartCopy(input: S3.UploadPartCopyCommandInput): Promise<S3.UploadPartCopyCommandOutput> {
+    const { UploadPartCopyCommand } = await loadCommands();
+    return this.#client.send(new UploadPartCopyCommand(input), this.#options);
+  }
+  async getObjectTagging(input: S3.GetObjectTaggingCommandInput): Promise<S3.GetObjectTaggingCommandOutput> {
+    const { GetObjectTaggingCommand } = await loadCommands();
+    return this.#client.send(new GetObjectTaggingCommand(input), this.#options);
+  }
   async listParts(input: S3.ListPartsCommandInput): Promise<S3.ListPartsCommandOutput> {
     const { ListPartsCommand } = await loadCommands();
     return this.#client.send(new ListPartsCommand(input), this.#options);
