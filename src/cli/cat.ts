@@ -5,7 +5,13 @@ import { interruptSignal } from "./interrupt.ts";
 import { readObject } from "./object-reader.ts";
 import { addAwsOptions, addKeyOptions, addMessageOptions } from "./options.ts";
 import { hideKeys } from "./output.ts";
-import { addObjectOptions, isObjectAddress, type ObjectOptions, parseObjectAddress } from "./s3-options.ts";
+import {
+  addLegacyOptions,
+  addObjectOptions,
+  isObjectAddress,
+  type ObjectOptions,
+  parseObjectAddress,
+} from "./s3-options.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -14,7 +20,8 @@ export function register(program: Command): void {
     .description("decrypt an object of S3, or a range of it, to standard output")
     .argument("<source>", "s3://bucket/key")
     .option("-r, --range <range>", "bytes of the plaintext: first-last, first- or -count");
-  for (const add of [addKeyOptions, addObjectOptions, addMessageOptions, addAwsOptions]) add(command);
+  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions, addAwsOptions])
+    add(command);
   command.addHelpText(
     "after",
     `
@@ -37,7 +44,7 @@ async function cat(from: string, options: ObjectOptions & { readonly range?: str
       { ...options, progress: false } as ObjectOptions,
       "reading",
       (chunk) => file.write(chunk),
-      range === undefined ? undefined : `bytes=${range}`,
+      range === undefined ? {} : { range: `bytes=${range}` },
     );
     await file.commit();
   } finally {

@@ -9,7 +9,13 @@ import { readObject } from "./object-reader.ts";
 import { addAwsOptions, addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
 import { writeText } from "./output.ts";
 import type { ProgressChoice } from "./progress.ts";
-import { addObjectOptions, isObjectAddress, type ObjectOptions, parseObjectAddress } from "./s3-options.ts";
+import {
+  addLegacyOptions,
+  addObjectOptions,
+  isObjectAddress,
+  type ObjectOptions,
+  parseObjectAddress,
+} from "./s3-options.ts";
 
 interface GetOptions extends ObjectOptions {
   readonly force?: boolean;
@@ -25,7 +31,7 @@ export function register(program: Command): void {
     .description("fetch and decrypt an object of S3")
     .argument("<source>", "s3://bucket/key")
     .argument("[target]", "file or folder (default: the name of the object, here; -: standard output)");
-  for (const add of [addKeyOptions, addObjectOptions, addMessageOptions]) add(command);
+  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions]) add(command);
   command
     .option("-f, --force", "replace the file if it exists")
     .option("--no-sync", "do not wait until the file is on disk");
@@ -34,7 +40,7 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-The file appears under its name when every frame of the object is verified.
+The file appears under its name when all of the object is verified.
 
 Example:
   frameseal get --key backup.key s3://backups/2026/photos.tar`,
@@ -54,7 +60,10 @@ async function get(from: string, target: string | undefined, options: GetOptions
   });
   const file = await plan.open();
   try {
-    const { length } = await readObject(address, options, "downloading", (chunk) => file.write(chunk));
+    const { length } = await readObject(address, options, "downloading", (chunk) => file.write(chunk), {
+      // A file appears only when everything is verified; what reads a pipe cannot take anything back.
+      authentication: to === 1 ? "verified" : "delayed",
+    });
     await file.commit();
     if (options.json === true)
       writeText(

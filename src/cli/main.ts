@@ -26,6 +26,7 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   put: () => import("./put.ts"),
   get: () => import("./get.ts"),
   cat: () => import("./cat.ts"),
+  rewrap: () => import("./rewrap.ts"),
   policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
 };

@@ -17,6 +17,7 @@ export interface KeyOptions {
   readonly keyNamespace?: string;
   readonly keyName?: string;
   readonly rsaPadding?: string;
+  readonly materialDescription?: readonly string[];
   readonly kms?: readonly string[];
   readonly kmsDiscovery?: string;
   readonly kmsEndpoint?: string;
@@ -140,23 +141,23 @@ export function parseSuite(text: string): number {
   return Number.parseInt(text, 16);
 }
 
-/** `key=value` pairs; a value may contain `=`. */
-export function parseContext(pairs: readonly string[] | undefined): EncryptionContext {
-  const context: Record<string, string> = Object.create(null);
+/** `key=value` pairs; a value may contain `=`. @param option its name, for errors */
+export function parsePairs(option: string, pairs: readonly string[] | undefined): EncryptionContext {
+  const parsed: Record<string, string> = Object.create(null);
   for (const pair of pairs ?? []) {
     const at = pair.indexOf("=");
-    if (at < 1) throw new UsageError(`--context ${hideKeys(pair)} is no pair: give key=value`);
+    if (at < 1) throw new UsageError(`--${option} ${hideKeys(pair)} is no pair: give key=value`);
     const key = pair.slice(0, at);
-    if (Object.hasOwn(context, key)) throw new UsageError(`--context has ${JSON.stringify(key)} twice`);
-    context[key] = pair.slice(at + 1);
+    if (Object.hasOwn(parsed, key)) throw new UsageError(`--${option} has ${JSON.stringify(key)} twice`);
+    parsed[key] = pair.slice(at + 1);
   }
-  return context;
+  return parsed;
 }
 
 /** Options of the library for encrypting. */
 export async function encryptOptionsFrom(options: KeyOptions & MessageOptions): Promise<EncryptOptions> {
   const common = commonOptionsFrom(options);
-  const encryptionContext = parseContext(options.context);
+  const encryptionContext = parsePairs("context", options.context);
   for (const key of options.requiredContext ?? [])
     if (!Object.hasOwn(encryptionContext, key))
       throw new UsageError(`--required-context ${hideKeys(key)} names no key of --context`);
@@ -173,7 +174,7 @@ export async function encryptOptionsFrom(options: KeyOptions & MessageOptions): 
 /** Options of the library for decrypting. */
 export async function decryptOptionsFrom(options: KeyOptions & MessageOptions): Promise<DecryptOptions> {
   const common = commonOptionsFrom(options);
-  const encryptionContext = parseContext(options.context);
+  const encryptionContext = parsePairs("context", options.context);
   return { ...common, encryptionContext, keyring: await keyringFrom(options, "decrypt") };
 }
 
@@ -271,7 +272,7 @@ function regionOf(region: string | undefined): { region?: string } {
 /** The keyring of one key file. */
 export async function keyringFromFile(
   file: string,
-  options: Pick<KeyOptions, "keyNamespace" | "keyName" | "rsaPadding">,
+  options: Pick<KeyOptions, "keyNamespace" | "keyName" | "rsaPadding" | "materialDescription">,
 ): Promise<Keyring> {
   if (looksLikeKey(file))
     throw new UsageError(
@@ -283,6 +284,7 @@ export async function keyringFromFile(
       keyNamespace: options.keyNamespace,
       keyName: options.keyName,
       padding: options.rsaPadding as never, // the keyring checks it
+      materialDescription: parsePairs("material-description", options.materialDescription),
       onWarning: note,
     });
   } catch (error) {

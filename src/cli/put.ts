@@ -13,6 +13,7 @@ import {
   addReportOptions,
   addWriteOptions,
   collect,
+  parsePairs,
 } from "./options.ts";
 import { hideKeys, isTerminal, printJson } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
@@ -44,6 +45,11 @@ export function register(program: Command): void {
   command
     .option("--no-overwrite", "fail if the object exists")
     .option("--metadata <name=value>", "user metadata, stored in clear text (repeatable)", collect)
+    .option(
+      "--material-description <name=value>",
+      "tells raw keys of s3ec objects apart (repeatable)",
+      collect,
+    )
     .option("--content-type <type>", "media type of the plaintext, stored in clear text");
   addReportOptions(command);
   addAwsOptions(command);
@@ -54,7 +60,8 @@ The object appears when all of it has arrived: what fails before leaves nothing 
 
 Examples:
   pg_dump shop | frameseal put --key backup.key s3://backups/shop.sql
-  frameseal put --key backup.key --sse s3 photos.tar s3://backups/2026/`,
+  frameseal put --key backup.key --sse s3 photos.tar s3://backups/2026/
+  frameseal put --kms arn:aws:kms:eu-west-1:111122223333:key/… --format s3ec-v3 report.pdf s3://shared/`,
   );
   command.action(put);
 }
@@ -67,7 +74,12 @@ async function put(operands: readonly string[], options: PutOptions): Promise<vo
   if (from === "-" && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const address = parseObjectAddress(to, from === "-" ? undefined : path.basename(from));
   const length = from === "-" ? undefined : await lengthOf(from);
-  const Metadata = parseMetadata(options.metadata);
+  if (
+    options.format?.startsWith("s3ec") === true &&
+    (options.key ?? []).length + (options.kms ?? []).length > 1
+  )
+    throw new UsageError("an s3ec object holds one wrapped key: give one --key or --kms");
+  const Metadata = parsePairs("metadata", options.metadata);
   const client = await createEncryptingClient(options, "encrypt");
   const { PutObjectCommand } = await import("@aws-sdk/client-s3");
   const source = from === "-" ? process.stdin : createReadStream(from, { highWaterMark: 2 ** 20 });
@@ -111,14 +123,4 @@ async function lengthOf(file: string): Promise<number | undefined> {
   const stats = await stat(file);
   if (stats.isDirectory()) throw new CommandFailure(`${hideKeys(file)}: is a folder`);
   return stats.isFile() ? stats.size : undefined;
-}
-
-function parseMetadata(pairs: readonly string[] | undefined): Record<string, string> {
-  const metadata: Record<string, string> = {};
-  for (const pair of pairs ?? []) {
-    const at = pair.indexOf("=");
-    if (at < 1) throw new UsageError(`--metadata ${hideKeys(pair)} is no pair: give name=value`);
-    metadata[pair.slice(0, at)] = pair.slice(at + 1);
-  }
-  return metadata;
 }

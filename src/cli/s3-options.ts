@@ -1,8 +1,10 @@
 // What the commands for S3 objects share: addresses, clients, server-side encryption.
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { Command } from "commander";
+import type { FormatName, FormatOptions } from "../s3/formats.ts";
 import type { KeyBinding } from "../s3/key-binding.ts";
 import type { ServerSideEncryption } from "../s3/server-side.ts";
+import type { AuthenticationMode } from "../s3/single-message-body.ts";
 import { CommandFailure, codeOf, UsageError } from "./failure.ts";
 import { type KeyOptions, type MessageOptions, parseCount, parseSize } from "./options.ts";
 import { hideKeys, looksLikeKey } from "./output.ts";
@@ -16,6 +18,12 @@ export interface ObjectAddress {
 /** What `addObjectOptions` and `addUploadOptions` add. */
 export interface ObjectOptions extends KeyOptions, MessageOptions {
   readonly bind?: string;
+  readonly format?: string;
+  readonly instructionFile?: boolean;
+  readonly instructionFileSuffix?: string;
+  readonly bufferSize?: number;
+  readonly enableLegacyWrappingAlgorithms?: boolean;
+  readonly enableLegacyUnauthenticatedModes?: boolean;
   readonly sse?: string;
   readonly sseKmsKey?: string;
   readonly sseCKey?: string;
@@ -30,9 +38,23 @@ export function addObjectOptions(command: Command): Command {
     .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes");
 }
 
+/** Adds what reading objects of the S3 Encryption Clients takes. */
+export function addLegacyOptions(command: Command): Command {
+  return command
+    .option("--instruction-file-suffix <text>", "what names an instruction file (default: .instruction)")
+    .option("--buffer-size <bytes>", "plaintext held until it is verified (default: 64M)", parseSize)
+    .option("--enable-legacy-wrapping-algorithms", "read data keys as old S3 Encryption Clients wrapped them")
+    .option(
+      "--enable-legacy-unauthenticated-modes",
+      "read what nothing authenticates: AES/CBC, their ranges",
+    );
+}
+
 /** Adds what only uploads take. */
 export function addUploadOptions(command: Command): Command {
   return command
+    .option("--format <framed|s3ec-v3|s3ec-v2>", "what is written; reading recognises it (default: framed)")
+    .option("--instruction-file", "put the envelope of an s3ec object next to it, not in its metadata")
     .option("--sse <s3|kms|c>", "server-side encryption to ask for in addition")
     .option("--sse-kms-key <id>", "KMS key of --sse kms (default: the AWS managed key)")
     .option("--part-size <bytes>", "plaintext bytes of an upload part (default: 8M)", parseSize)
@@ -84,6 +106,7 @@ export async function createS3Client(options: KeyOptions): Promise<S3Client> {
 export async function createEncryptingClient(
   options: ObjectOptions,
   purpose: "encrypt" | "decrypt",
+  authentication?: AuthenticationMode,
 ): Promise<S3Client> {
   const { decryptOptionsFrom, encryptOptionsFrom } = await import("./options.ts");
   const { encryptS3Client } = await import("../s3/encrypt-s3-client.ts");
@@ -102,12 +125,33 @@ export async function createEncryptingClient(
     suite: options.suite,
     frameLength: options.frameLength,
     maxFrameLength: options.maxFrameLength,
-    bind: options.bind as KeyBinding | undefined, // the library checks it
+    ...objectFormatFrom(options),
+    authentication,
     partSize: options.partSize,
     uploadConcurrency: options.concurrency,
     serverSideEncryption,
     unsignedPayload: isPlain ? "never" : "https-only",
   });
+}
+
+/** How objects are stored, and what of old ones is read. The library checks the names. */
+export function objectFormatFrom(options: ObjectOptions): Omit<FormatOptions, "keyring"> {
+  const { format, instructionFile } = options;
+  const isSingle = format !== undefined && format !== "framed";
+  for (const [name, value] of Object.entries({ "frame-length": options.frameLength, suite: options.suite }))
+    if (isSingle && value !== undefined)
+      throw new UsageError(`--${name} does not go with --format ${hideKeys(format)}`);
+  if (!isSingle && instructionFile === true)
+    throw new UsageError("--instruction-file goes with --format s3ec-v3");
+  return {
+    format: format as FormatName | undefined,
+    bind: options.bind as KeyBinding | undefined,
+    instructionFiles: instructionFile === true ? "write" : undefined,
+    instructionFileSuffix: options.instructionFileSuffix,
+    bufferSize: options.bufferSize,
+    enableLegacyWrappingAlgorithms: options.enableLegacyWrappingAlgorithms,
+    enableLegacyUnauthenticatedModes: options.enableLegacyUnauthenticatedModes,
+  };
 }
 
 /** What `--sse` and its companions ask for. */

@@ -10,7 +10,13 @@ import {
   decryptOptionsFrom,
 } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
-import { addObjectOptions, isObjectAddress, type ObjectOptions, parseObjectAddress } from "./s3-options.ts";
+import {
+  addLegacyOptions,
+  addObjectOptions,
+  isObjectAddress,
+  type ObjectOptions,
+  parseObjectAddress,
+} from "./s3-options.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -18,7 +24,14 @@ export function register(program: Command): void {
     .command("verify")
     .description("check that a message is whole and authentic, without writing it")
     .argument("[input]", "message to verify, or s3://bucket/key (default, or -: standard input)");
-  for (const add of [addKeyOptions, addObjectOptions, addMessageOptions, addReportOptions, addAwsOptions])
+  for (const add of [
+    addKeyOptions,
+    addObjectOptions,
+    addLegacyOptions,
+    addMessageOptions,
+    addReportOptions,
+    addAwsOptions,
+  ])
     add(command);
   command.action(verify);
 }
@@ -37,6 +50,6 @@ async function verify(input: string | undefined, options: FileCommandOptions & O
 async function verifyObject(input: string, options: FileCommandOptions & ObjectOptions): Promise<void> {
   const address = parseObjectAddress(input);
   const { readObject } = await import("./object-reader.ts");
-  const { length } = await readObject(address, options, "verifying", () => {});
+  const { length } = await readObject(address, options, "verifying", () => {}, { authentication: "delayed" });
   if (options.json === true) printJson({ ...address, plaintextLength: length });
 }

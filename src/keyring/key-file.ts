@@ -32,6 +32,8 @@ export interface KeyFileOptions {
   readonly keyName?: string | undefined;
   /** Padding of RSA keys, by default `OAEP-SHA-256`. */
   readonly padding?: RsaPadding | undefined;
+  /** For objects of the S3 Encryption Clients. */
+  readonly materialDescription?: Readonly<Record<string, string>> | undefined;
   /** Told in one line if others than the owner may read a secret key. */
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
@@ -128,12 +130,13 @@ function keyringOf(key: ParsedKey, path: string, options: KeyFileOptions): RawAe
   const keyName = options.keyName ?? key.keyName;
   if (keyName === undefined)
     throw new TypeError(`"keyName" expected a name, since ${path} has no "kid", got none`);
-  if (key.kind === "aes") return new RawAesKeyring({ keyNamespace, keyName, wrappingKey: key.key });
+  const names = { keyNamespace, keyName, materialDescription: options.materialDescription };
+  if (key.kind === "aes") return new RawAesKeyring({ ...names, wrappingKey: key.key });
   const padding = options.padding ?? "OAEP-SHA-256";
   // The public key is never derived from the private one: a private key file decrypts only.
   return key.kind === "rsa-private"
-    ? new RawRsaKeyring({ keyNamespace, keyName, padding, privateKey: key.key })
-    : new RawRsaKeyring({ keyNamespace, keyName, padding, publicKey: key.key });
+    ? new RawRsaKeyring({ ...names, padding, privateKey: key.key })
+    : new RawRsaKeyring({ ...names, padding, publicKey: key.key });
 }
 
 // Everything is asked of the open file, so that nobody can exchange it between check and use.

@@ -1,0 +1,124 @@
+// frameseal rewrap: a stored object under another master key.
+import type { Command } from "commander";
+import type { CommitmentPolicy } from "../format/suite.ts";
+import type { Keyring } from "../keyring/keyring.ts";
+import { UsageError } from "./failure.ts";
+import { interruptSignal } from "./interrupt.ts";
+import { addAwsOptions, addMessageOptions, collect, keyringFrom, parsePairs } from "./options.ts";
+import { oneLine, print, printJson } from "./output.ts";
+import {
+  addLegacyOptions,
+  addObjectOptions,
+  createS3Client,
+  isObjectAddress,
+  type ObjectOptions,
+  objectFormatFrom,
+  parseObjectAddress,
+  serverSideFrom,
+} from "./s3-options.ts";
+
+interface RewrapCommandOptions extends ObjectOptions {
+  readonly from: readonly string[];
+  readonly to: string;
+  readonly newContext?: readonly string[];
+  readonly newInstructionFileSuffix?: string;
+  readonly enforceRotation?: boolean;
+  readonly versionId?: string;
+  readonly json?: boolean;
+}
+
+/** Adds the command. */
+export function register(program: Command): void {
+  const command = program
+    .command("rewrap")
+    .description("put an object of S3 under another master key")
+    .argument("<object>", "s3://bucket/key")
+    .requiredOption("--from <key>", "key that opens it now: key file or ARN of AWS KMS (repeatable)", collect)
+    .requiredOption("--to <key>", "key that shall open it: key file or ARN of AWS KMS")
+    .option("--enforce-rotation", "fail if the old key would still open the result")
+    .option(
+      "--new-context <key=value>",
+      "encryption context of --to, if it is KMS (default: --context)",
+      collect,
+    )
+    .option("--material-description <name=value>", "of --to, for s3ec objects (repeatable)", collect)
+    .option("--new-instruction-file-suffix <text>", "write another instruction file next to the old one")
+    .option("--version-id <id>", "version of the object (default: the current one)")
+    .option("--key-namespace <name>", "key namespace of key files (default: frameseal)")
+    .option(
+      "--rsa-padding <name>",
+      "of framed objects: OAEP-SHA-256, OAEP-SHA-1, OAEP-SHA-384 or OAEP-SHA-512",
+    )
+    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint")
+    .option("--json", "print what was done as JSON");
+  for (const add of [addObjectOptions, addLegacyOptions, addMessageOptions, addAwsOptions]) add(command);
+  command.addHelpText(
+    "after",
+    `
+Of an s3ec object only the wrapped key is replaced; its body stays in S3. A framed object is fetched, encrypted again
+and stored. Nothing changes if the object is replaced meanwhile.
+
+Example:
+  frameseal rewrap --from 2025.key --to 2026.key --enforce-rotation s3://shared/report.pdf`,
+  );
+  command.action(rewrap);
+}
+
+async function rewrap(text: string, options: RewrapCommandOptions): Promise<void> {
+  if (!isObjectAddress(text)) throw new UsageError("give s3://bucket/key");
+  const { Bucket, Key } = parseObjectAddress(text);
+  const { rewrapObject } = await import("../s3/rewrap.ts");
+  const { serverSideEncryptS3Client } = await import("../s3/server-side.ts");
+  const from = await keyringOf(options.from, { ...options, materialDescription: [] }, "decrypt");
+  const to = await keyringOf([options.to], options, "encrypt");
+  const serverSide = await serverSideFrom(options);
+  const plain = await createS3Client(options);
+  const client = serverSide === undefined ? plain : serverSideEncryptS3Client(plain, serverSide);
+  try {
+    const { format: __, ...storage } = objectFormatFrom(options);
+    const result = await rewrapObject(
+      client,
+      { bucket: Bucket, key: Key },
+      {
+        ...storage,
+        encryptionContext: parsePairs("context", options.context),
+        commitmentPolicy: options.commitmentPolicy as CommitmentPolicy | undefined, // the library checks it
+        engine: options.engine,
+        maxEncryptedDataKeys: options.maxEncryptedDataKeys,
+        from,
+        to,
+        ...(options.newContext === undefined
+          ? {}
+          : { newEncryptionContext: parsePairs("new-context", options.newContext) }),
+        newInstructionFileSuffix: options.newInstructionFileSuffix,
+        enforceRotation: options.enforceRotation,
+        versionId: options.versionId,
+        signal: interruptSignal,
+      },
+    );
+    if (options.json === true) printJson({ Bucket, Key, ...result });
+    else print(`${oneLine(text)}: ${changes[result.change]}`);
+  } finally {
+    client.destroy();
+  }
+}
+
+const changes = {
+  metadata: "data key wrapped again in its metadata",
+  "instruction-file": "data key wrapped again in an instruction file",
+  "re-encrypted": "encrypted again",
+} as const;
+
+// Key files and ARNs, as the options of the other commands name them.
+function namesOf(keys: readonly string[]): { key: readonly string[]; kms: readonly string[] } {
+  const isArn = (key: string): boolean => key.startsWith("arn:");
+  return { key: keys.filter((key) => !isArn(key)), kms: keys.filter(isArn) };
+}
+
+function keyringOf(
+  keys: readonly string[],
+  options: ObjectOptions,
+  purpose: "encrypt" | "decrypt",
+): Promise<Keyring> {
+  return keyringFrom({ ...options, ...namesOf(keys) }, purpose);
+}
