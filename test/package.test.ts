@@ -78,13 +78,16 @@ describe("package", () => {
     [
       "frameseal/s3",
       [
+        "decryptObject",
         "deriveSseCKey",
+        "encryptObject",
         "encryptS3Client",
         "explainPolicy",
         "exportMultipartUpload",
         "getDefaultEncryption",
         "importMultipartUpload",
         "requireEncryptionPolicy",
+        "rewrapObject",
         "serverSideEncryptS3Client",
         "setDefaultEncryption",
         "sseC",

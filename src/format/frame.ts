@@ -59,7 +59,10 @@ export function footerLength(suite: AlgorithmSuite): number {
   return suite.signature.curve === "P-256" ? 2 + 71 : 2 + 103;
 }
 
-/** Where the frames of a message lie. Exact multiples end in a full final frame. */
+/**
+ * Where the frames of a message lie. A plaintext of whole frames is written with an empty final frame: AWS's Python SDK
+ * refuses a full one, and JavaScript, C and Java write it so. Both are read.
+ */
 export interface FrameLayout {
   readonly plaintextLength: number;
   readonly frameLength: number;
@@ -74,7 +77,7 @@ export interface FrameLayout {
  */
 export function layoutFromPlaintext(plaintextLength: number, frameLength: number): FrameLayout {
   checkLength(plaintextLength, "plaintextLength");
-  const regularCount = plaintextLength === 0 ? 0 : Math.ceil(plaintextLength / frameLength) - 1;
+  const regularCount = Math.floor(plaintextLength / frameLength);
   if (regularCount + 1 > MAX_FRAME_COUNT_WRITTEN) throw tooManyFrames(frameLength);
   return {
     plaintextLength,

@@ -288,7 +288,7 @@ class FramedSealer implements ObjectSealer {
     let frameCount = length / frameLength;
     let finalLength = NO_FINAL_FRAME;
     if (place === "last") {
-      frameCount = length === 0 ? 0 : Math.ceil(length / frameLength) - 1;
+      frameCount = Math.floor(length / frameLength);
       finalLength = length - frameCount * frameLength;
     } else if (!Number.isInteger(frameCount)) throw new Error("internal error: part is not whole frames");
     const { headerBytes, cipher } = this.#frames;

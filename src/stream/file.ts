@@ -363,7 +363,7 @@ async function sealRuns(sealer: MessageSealer, input: Input, output: Output): Pr
     reading = undefined;
     if (nextLength > 0 && nextLength === ahead.length) readAhead();
     const isFinal = nextLength === 0;
-    const frameCount = isFinal ? Math.max(0, Math.ceil(run.length / frameLength) - 1) : framesPerRun;
+    const frameCount = isFinal ? Math.floor(run.length / frameLength) : framesPerRun;
     const finalLength = isFinal ? run.length - frameCount * frameLength : NO_FINAL_FRAME;
     const memory = await output.buffer(run.length + sealer.sealedOverhead(frameCount + 1));
     output.add(sealer.sealInto(memory, [run], frameCount, finalLength));

@@ -65,7 +65,7 @@ export class MessageEncryptor implements FrameMachine {
     const { frameLength } = sealer.header;
     sealer.checkBound(this.#window.length + chunk.length);
     this.#window.push(chunk);
-    const certain = (Math.ceil(this.#window.length / frameLength) - 1) * frameLength;
+    const certain = Math.floor(this.#window.length / frameLength) * frameLength;
     if (certain >= GATHER_LENGTH) {
       this.#stopTimer();
       return this.#sealRuns(sealer);
@@ -90,8 +90,8 @@ export class MessageEncryptor implements FrameMachine {
   #sealRuns(sealer: MessageSealer): void | Promise<void> {
     const { frameLength } = sealer.header;
     const framesPerRun = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
-    while (this.#window.length > frameLength) {
-      const certain = Math.ceil(this.#window.length / frameLength) - 1;
+    while (this.#window.length >= frameLength) {
+      const certain = Math.floor(this.#window.length / frameLength);
       const wait = this.#sealRun(sealer, Math.min(certain, framesPerRun), NO_FINAL_FRAME);
       if (wait !== undefined)
         return wait.then(() => {
@@ -119,7 +119,7 @@ export class MessageEncryptor implements FrameMachine {
     if (this.#disposed) return;
     const sealer = this.#started();
     const { frameLength } = sealer.header;
-    const frameCount = Math.max(0, Math.ceil(this.#window.length / frameLength) - 1);
+    const frameCount = Math.floor(this.#window.length / frameLength);
     await this.#sealRun(sealer, frameCount, this.#window.length - frameCount * frameLength);
     await this.#queue.drain();
   }

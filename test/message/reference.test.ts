@@ -35,7 +35,7 @@ describe.each(engineNames)("against an independent implementation, engine %s", (
             const result = readMessage(message, key, required);
             expect(result.plaintext.equals(plaintext)).toBe(true);
             expect(result.frameLength).toBe(frameLength);
-            expect(result.frameLengths.length).toBe(Math.max(1, Math.ceil(n / frameLength)));
+            expect(result.frameLengths.length).toBe(Math.floor(n / frameLength) + 1);
             expect(result.pairs.map(([key]) => key).filter((key) => !key.startsWith("aws-"))).toEqual([
               "A",
               "b",
