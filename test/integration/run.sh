@@ -1,33 +1,67 @@
 #!/usr/bin/env bash
-# Tests against AWS's Python SDK, its command line and moto's AWS KMS. Python packages go to a virtual environment that
-# is kept in node_modules/.cache; the service listens on a free loopback port and ends with this script.
+# Tests against programs of AWS: the Python Encryption SDK and its command line, the S3 Encryption Clients for Java, Go
+# and Python, and moto's AWS KMS. What they need is built once and kept in node_modules/.cache; the service listens on
+# a free loopback port and ends with this script. A toolchain that is missing leaves its rows "not run"; in CI it fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-here=test/integration
-cache=${FRAMESEAL_INTEGRATION_CACHE:-node_modules/.cache/frameseal-integration}
+here=$PWD/test/integration
+peers=$PWD/test/interop/peers
+cache=${FRAMESEAL_INTEGRATION_CACHE:-$PWD/node_modules/.cache/frameseal-integration}
+mkdir -p "$cache"
 
-unavailable() {
+# prepare NAME INPUT... : runs make_NAME in $cache/NAME unless that was done for these inputs.
+prepare() {
+  local name=$1 wanted
+  shift
+  wanted=$(cat "$@" "$here/run.sh" | sha256sum | cut -d ' ' -f 1)
+  if [ "$(cat "$cache/$name/made" 2>/dev/null)" = "$wanted" ]; then return 0; fi
+  rm -rf "${cache:?}/$name"
+  mkdir -p "$cache/$name"
+  if (cd "$cache/$name" && "make_$name") > "$cache/$name.log" 2>&1; then
+    printf %s "$wanted" > "$cache/$name/made"
+    return 0
+  fi
+  echo "integration tests: $name could not be prepared, see $cache/$name.log" >&2
   if [ "${CI:-}" = true ]; then
-    echo "integration tests: $1" >&2
+    tail -n 40 "$cache/$name.log" >&2
     exit 1
   fi
-  echo "integration tests: skipped, $1"
-  exit 0
+  return 1
+}
+make_python() {
+  set -e
+  python3 -m venv venv
+  venv/bin/pip install --quiet --requirement "$here/requirements.txt"
+}
+make_s3ec_python() {
+  set -e
+  python3 -m venv venv
+  venv/bin/pip install --quiet --requirement "$peers/python/requirements.txt"
+}
+make_s3ec_go() {
+  set -e
+  cp "$peers"/go/* .
+  # go.sum pins what is fetched.
+  GOSUMDB=off GOFLAGS=-mod=readonly go build -o peer .
+}
+make_s3ec_java() {
+  set -e
+  cp -r "$peers"/java/* .
+  mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=classpath
 }
 
-wanted=$(sha256sum "$here/requirements.txt" | cut -d ' ' -f 1)
-if [ "$(cat "$cache/made" 2>/dev/null)" != "$wanted" ]; then
-  rm -rf "$cache"
-  mkdir -p "$cache"
-  python3 -m venv "$cache/venv" > "$cache/install.log" 2>&1 || unavailable "python3 with venv is missing"
-  "$cache/venv/bin/pip" install --quiet --requirement "$here/requirements.txt" >> "$cache/install.log" 2>&1 ||
-    unavailable "Python packages could not be installed, see $cache/install.log"
-  printf %s "$wanted" > "$cache/made"
+if ! prepare python "$here/requirements.txt"; then
+  echo "integration tests: skipped"
+  exit 0
 fi
+FRAMESEAL_S3EC_PEERS=
+prepare s3ec_python "$peers"/python/* && FRAMESEAL_S3EC_PEERS+=" python"
+prepare s3ec_go "$peers"/go/* && FRAMESEAL_S3EC_PEERS+=" go"
+prepare s3ec_java "$peers/java/pom.xml" "$peers/java/src/main/java/Peer.java" && FRAMESEAL_S3EC_PEERS+=" java"
 [ -f dist/cli/main.js ] || npm run build:ts
 
 log=$(mktemp)
-"$cache/venv/bin/moto_server" -H 127.0.0.1 -p 0 > "$log" 2>&1 &
+"$cache/python/venv/bin/moto_server" -H 127.0.0.1 -p 0 > "$log" 2>&1 &
 moto=$!
 trap 'kill "$moto" 2>/dev/null; wait "$moto" 2>/dev/null; rm -f "$log"' EXIT
 endpoint=
@@ -42,6 +76,6 @@ if [ -z "$endpoint" ]; then
   exit 1
 fi
 
-export FRAMESEAL_PYTHON="$PWD/$cache/venv/bin" FRAMESEAL_KMS_ENDPOINT="$endpoint"
-case $cache in /*) FRAMESEAL_PYTHON="$cache/venv/bin" ;; esac
+export FRAMESEAL_S3EC_PEERS FRAMESEAL_PEER_CACHE="$cache" FRAMESEAL_PEER_SOURCES="$peers"
+export FRAMESEAL_PYTHON="$cache/python/venv/bin" FRAMESEAL_KMS_ENDPOINT="$endpoint"
 npx vitest run --config "$here/vitest.config.ts" "$@"

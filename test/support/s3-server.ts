@@ -109,7 +109,6 @@ export class S3Server implements AsyncDisposable {
     this.calls.push(call);
     const fault = this.fault(call, this.calls.length);
     const isError = fault?.kind === "error" || fault?.kind === "reset";
-    if (request.headers.expect === "100-continue") response.writeContinue();
     let answer: Answer;
     try {
       if (fault?.kind === "reset" && fault.after !== true) return void request.socket.destroy();

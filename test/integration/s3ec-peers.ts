@@ -1,0 +1,83 @@
+// Amazon's S3 Encryption Clients as processes that answer questions, one line of JSON each.
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { environment } from "./programs.ts";
+
+const cache = process.env.FRAMESEAL_PEER_CACHE ?? "";
+const sources = process.env.FRAMESEAL_PEER_SOURCES ?? "";
+
+/** The clients that could be built here. */
+export const presentPeers: ReadonlySet<string> = new Set(
+  (process.env.FRAMESEAL_S3EC_PEERS ?? "").trim().split(/\s+/),
+);
+
+/** A key as a peer is told of it. */
+export type Material =
+  | { readonly kind: "kms"; readonly keyId: string }
+  | { readonly kind: "aes"; readonly key: string; readonly description?: Readonly<Record<string, string>> }
+  | { readonly kind: "rsa"; readonly pkcs8: string; readonly description?: Readonly<Record<string, string>> };
+
+/** What a peer is asked; see the programs. */
+export interface Question {
+  readonly bucket: string;
+  readonly key: string;
+  readonly file: string;
+  readonly suite: "v2" | "v3";
+  readonly policy: string;
+  readonly material: Material;
+  readonly context?: Readonly<Record<string, string>>;
+  readonly [more: string]: unknown;
+}
+
+function commandOf(name: string): [string, string[]] {
+  if (name === "python")
+    return [path.join(cache, "s3ec_python/venv/bin/python"), [path.join(sources, "python/peer.py")]];
+  if (name === "go") return [path.join(cache, "s3ec_go/peer"), []];
+  const classpath = readFileSync(path.join(cache, "s3ec_java/classpath"), "utf8").trim();
+  return ["java", ["-cp", `${path.join(cache, "s3ec_java/target/classes")}:${classpath}`, "Peer"]];
+}
+
+/** One client. */
+export class S3ecPeer implements AsyncDisposable {
+  readonly name: string;
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #answers: AsyncIterator<string>;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(name: string, s3Endpoint: string) {
+    this.name = name;
+    const [command, args] = commandOf(name);
+    this.#process = spawn(command, args, {
+      env: {
+        ...environment,
+        AWS_ENDPOINT_URL_S3: s3Endpoint,
+        AWS_JAVA_V1_DISABLE_DEPRECATION_ANNOUNCEMENT: "true",
+      },
+      stdio: ["pipe", "pipe", process.env.FRAMESEAL_PEER_LOG === "1" ? "inherit" : "ignore"],
+    }) as ChildProcessByStdio<Writable, Readable, null>;
+    this.#answers = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
+  }
+
+  /** Questions are answered in order. @throws Error with what the peer said */
+  ask(op: string, question: Partial<Question> = {}): Promise<Record<string, unknown>> {
+    const asked = this.#last.then(async () => {
+      this.#process.stdin.write(`${JSON.stringify({ op, ...question })}\n`);
+      const { value, done } = await this.#answers.next();
+      if (done) throw new Error(`${this.name}: the process has ended`);
+      const answer = JSON.parse(value) as Record<string, unknown>;
+      if (answer.error !== undefined) throw new Error(`${this.name}: ${answer.error}`);
+      return answer;
+    });
+    this.#last = asked.catch(() => {});
+    return asked;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = new Promise((resolve) => this.#process.once("close", resolve));
+    this.#process.stdin.end();
+    await ended;
+  }
+}
