@@ -9,7 +9,7 @@ import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
-import { type EncryptS3ClientOptions, encryptS3Client } from "../../src/s3.ts";
+import { type EncryptS3ClientOptions, encryptS3Client, rewrapObject } from "../../src/s3.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { kmsClient } from "./programs.ts";
 import { type Material, presentPeers, type Question, S3ecPeer } from "./s3ec-peers.ts";
@@ -190,4 +190,152 @@ describe.each(["v2", "v3"] as const)("format %s", (suite) => {
       },
     );
   });
+});
+
+describe.runIf(presentPeers.has("java"))("what only Java and this package do", () => {
+  const java = (): S3ecPeer => peers.get("java") as S3ecPeer;
+  const body = data.subarray(0, 70_001);
+
+  test.each((["v2", "v3"] as const).flatMap((suite) => kinds.map((kind) => [suite, kind] as const)))(
+    "instruction files of %s with %s",
+    async (suite, kind) => {
+      for (const [writer, reader] of [
+        ["frameseal", "java"],
+        ["java", "frameseal"],
+        ["frameseal", "frameseal"],
+      ] as const) {
+        const objectKey = `file/${suite}/${kind}/${writer}`;
+        await write(writer, suite, kind, objectKey, body, true);
+        expect(server.object(bucket, `${objectKey}.instruction`).headers).toHaveProperty(
+          "x-amz-meta-x-amz-crypto-instr-file",
+          "",
+        );
+        expect((await read(reader, suite, kind, objectKey)).equals(body)).toBe(true);
+      }
+    },
+  );
+
+  test.each([
+    ["v2", "aes", "aes2"],
+    ["v3", "aes", "rsa"],
+    ["v2", "rsa", "rsa2"],
+    ["v3", "rsa", "aes"],
+  ] as const)("keys changed in instruction files of %s from %s to %s", async (suite, from, to) => {
+    const objectKey = `rewrap/${suite}/${from}`;
+    await write("frameseal", suite, from, objectKey, body, true);
+    const location = { bucket, key: objectKey };
+    const commitmentPolicy = policies[suite];
+    await rewrapObject(plain, location, { from: key(from).keyring, to: key(to).keyring, commitmentPolicy });
+    expect((await read("java", suite, to, objectKey)).equals(body)).toBe(true);
+    await expect(read("java", suite, from, objectKey)).rejects.toThrow();
+    // Back again, by Java: it wants another description of the new key.
+    const newMaterial = { ...key(from).material, description: { name: "second" } };
+    await java().ask("reEncrypt", {
+      ...question(suite, to, objectKey, ""),
+      instructionFile: true,
+      newMaterial,
+    });
+    expect((await read("frameseal", suite, from, objectKey)).equals(body)).toBe(true);
+    await expect(read("frameseal", suite, to, objectKey)).rejects.toMatchObject({
+      code: expect.stringMatching(/^(AUTHENTICATION_FAILED|NO_DATA_KEY)$/),
+    });
+  });
+
+  test.each(["v2", "v3"] as const)("keys changed in the metadata of %s, then read by Java", async (suite) => {
+    const objectKey = `rewrap/metadata/${suite}`;
+    await write("java", suite, "aes", objectKey, body);
+    const location = { bucket, key: objectKey };
+    const commitmentPolicy = policies[suite];
+    const keyrings = { from: key("aes").keyring, to: key("rsa").keyring };
+    await rewrapObject(plain, location, { ...keyrings, commitmentPolicy, enforceRotation: true });
+    expect((await read("java", suite, "rsa", objectKey)).equals(body)).toBe(true);
+  });
+
+  test.each(["v2", "v3"] as const)("ranges of %s are those that Java reads", async (suite) => {
+    const objectKey = `ranges/${suite}`;
+    await write("frameseal", suite, "aes", objectKey, body);
+    const client = ours(suite, "aes", { enableLegacyUnauthenticatedModes: true });
+    for (const [first, last] of [
+      [0, 9],
+      [10, 99],
+      [16, 31],
+      [69_990, 70_000],
+      [69_990, 80_000],
+      [0, 70_000],
+    ] as const) {
+      const range = `bytes=${first}-${last}`;
+      const file = fileOf("range");
+      await java().ask("get", { ...question(suite, "aes", objectKey, file), legacy: true, range });
+      const output = await client.send(
+        new GetObjectCommand({ Bucket: bucket, Key: objectKey, Range: range }),
+      );
+      const bytes = Buffer.from((await output.Body?.transformToByteArray()) ?? []);
+      expect(bytes.equals(body.subarray(first, last + 1)), range).toBe(true);
+      expect(bytes.equals(readFileSync(file)), range).toBe(true);
+    }
+  });
+
+  // mode, generation of the client, key -> the wrap and content algorithm it writes
+  const old = [
+    ["EncryptionOnly", 1, "aes", "s3ec-v1"],
+    ["EncryptionOnly", 1, "rsa", "s3ec-v1"],
+    ["EncryptionOnly", 1, "kms", "kms, AES/CBC"],
+    ["AuthenticatedEncryption", 1, "aes", "AESWrap"],
+    ["AuthenticatedEncryption", 1, "rsa", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"],
+    ["AuthenticatedEncryption", 1, "kms", "kms, AES/GCM"],
+    ["StrictAuthenticatedEncryption", 2, "aes", "AES/GCM"],
+    ["StrictAuthenticatedEncryption", 2, "rsa", "RSA-OAEP-SHA1"],
+    ["StrictAuthenticatedEncryption", 2, "kms", "kms+context"],
+  ] as const;
+  test.each(old.flatMap((row) => [[...row, false] as const, [...row, true] as const]))(
+    "objects of SDK 1: %s, generation %i, %s (%s), instruction file: %s",
+    async (mode, generation, kind, what, instructionFile) => {
+      for (const length of [0, 1, 15, 16, 17, 5000]) {
+        const objectKey = `sdk1/${mode}/${kind}/${instructionFile}/${length}`;
+        const plaintext = data.subarray(0, length);
+        const file = fileOf("sdk1");
+        writeFileSync(file, plaintext);
+        const { material } = key(kind);
+        await java().ask("legacyPut", {
+          bucket,
+          key: objectKey,
+          file,
+          material,
+          mode,
+          generation,
+          instructionFile,
+        });
+        const gates = {
+          commitmentPolicy: "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
+          enableLegacyWrappingAlgorithms: generation === 1,
+          enableLegacyUnauthenticatedModes: mode === "EncryptionOnly",
+          encryptionContext: {},
+        } as const;
+        const open = async (more: Partial<EncryptS3ClientOptions>, Range?: string): Promise<Buffer> => {
+          const client = ours("v3", kind, { ...gates, ...more });
+          const output = await client.send(new GetObjectCommand({ Bucket: bucket, Key: objectKey, Range }));
+          expect(output.ContentLength).toBe(Range === undefined ? length : 9);
+          return Buffer.from((await output.Body?.transformToByteArray()) ?? []);
+        };
+        done.tried += 1;
+        expect((await open({})).equals(plaintext), `${what}, ${length}`).toBe(true);
+        if (length === 5000) {
+          const ranged = { enableLegacyUnauthenticatedModes: true };
+          for (const first of [0, 1, 16, 100, 4991])
+            expect(
+              (await open(ranged, `bytes=${first}-${first + 8}`)).equals(
+                plaintext.subarray(first, first + 9),
+              ),
+            ).toBe(true);
+        }
+        for (const [name, value] of [
+          ["commitmentPolicy", "REQUIRE_ENCRYPT_REQUIRE_DECRYPT"],
+          ["enableLegacyWrappingAlgorithms", false],
+          ["enableLegacyUnauthenticatedModes", false],
+        ] as const)
+          if (gates[name] !== value)
+            await expect(open({ [name]: value })).rejects.toMatchObject({ code: "POLICY" });
+      }
+    },
+  );
 });
