@@ -225,6 +225,9 @@ export class FakeKms implements AsyncDisposable {
   }
   #unwrap(key: FakeKey, blob: Buffer, context: KmsCall["context"]): Buffer {
     const at = 1 + key.id.length + 64;
+    // Every bit of a blob of the real service is authenticated.
+    if (blob.subarray(at - 64, at).some((byte) => byte !== 0))
+      throw new KmsError("InvalidCiphertextException");
     const decipher = createDecipheriv("aes-256-gcm", key.secret, blob.subarray(at, at + 12), {
       authTagLength: 16,
     });
