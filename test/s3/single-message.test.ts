@@ -16,8 +16,8 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type Keyring, MultiKeyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import {
   type EncryptS3ClientOptions,
@@ -243,4 +243,149 @@ describe.each(kinds)("%s, %s", (format, key) => {
     await other.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload }));
     expect((await get(one, Key)).bytes.equals(data)).toBe(true);
   });
+});
+
+describe("what a server cannot do", () => {
+  const Key = "two-pass";
+  const bytes = data.subarray(0, 3 * 2 ** 20 + 100);
+  const reader = () => clientFor("s3ec-v3", "aes", { authentication: "two-pass" });
+  /** Reads until the stream ends or fails: what was released, and the code of the failure. */
+  async function drain(client: S3Client): Promise<{ released: Buffer; code: string }> {
+    const chunks: Buffer[] = [];
+    try {
+      const output = await client.send(new GetObjectCommand({ Bucket, Key }));
+      for await (const chunk of output.Body as AsyncIterable<Buffer>) chunks.push(chunk);
+      return { released: Buffer.concat(chunks), code: "" };
+    } catch (error) {
+      const { code: ours, name } = error as { code?: string; name: string };
+      return { released: Buffer.concat(chunks), code: ours ?? name };
+    }
+  }
+  beforeAll(async () => {
+    await clientFor("s3ec-v3", "aes").send(new PutObjectCommand({ Bucket, Key, Body: bytes }));
+  });
+  afterEach(() => {
+    server.fault = () => undefined;
+  });
+  const readings = (call: { method: string; key: string }): boolean =>
+    call.method === "GET" && call.key === Key;
+
+  test.each([0, 2 ** 20 + 5, 3 * 2 ** 20 + 99])("change byte %i between the passes", async (at) => {
+    let reading = 0;
+    server.fault = (call) => (readings(call) && ++reading === 2 ? { kind: "flip", at } : undefined);
+    const { released, code } = await drain(reader());
+    expect(code).toBe("AUTHENTICATION_FAILED");
+    expect(released.length).toBe(Math.floor(at / 2 ** 20) * 2 ** 20);
+    expect(released.equals(bytes.subarray(0, released.length))).toBe(true);
+  });
+
+  test.each(["two-pass", "buffered", "delayed"] as const)(
+    "change a byte before the tag is known (%s)",
+    async (authentication) => {
+      server.fault = (call) => (readings(call) ? { kind: "flip", at: 100 } : undefined);
+      const { released, code } = await drain(clientFor("s3ec-v3", "aes", { authentication }));
+      expect(code).toBe("AUTHENTICATION_FAILED");
+      if (authentication !== "delayed") expect(released.length).toBe(0);
+    },
+  );
+
+  test("replace the object between the passes", async () => {
+    let reading = 0;
+    const before = server.object(Bucket, Key);
+    server.fault = (call) => {
+      if (readings(call) && ++reading === 2)
+        server.buckets.get(Bucket)?.set(Key, { ...before, eTag: '"other"' });
+      return undefined;
+    };
+    const { released, code } = await drain(reader());
+    server.buckets.get(Bucket)?.set(Key, before);
+    expect(code).toBe("PreconditionFailed");
+    expect(released.length).toBe(0);
+  });
+
+  test.each([1, 2])("break off pass %i", async (number) => {
+    let reading = 0;
+    server.fault = (call) =>
+      readings(call) && ++reading === number ? { kind: "cut", at: 2 ** 20 + 7 } : undefined;
+    const { released, code } = await drain(reader());
+    expect(code).toBe("TRUNCATED");
+    expect(released.equals(bytes.subarray(0, released.length))).toBe(true);
+    if (number === 1) expect(released.length).toBe(0);
+  });
+});
+
+test("more than one GCM message can hold is refused before the first byte", async () => {
+  const calls = [server.calls.length, kms.calls.length];
+  const put = new PutObjectCommand({ Bucket, Key: "x", Body: stream(data), ContentLength: 2 ** 36 - 31 });
+  expect(await code(clientFor("s3ec-v3", "kms").send(put))).toBe("LIMIT_EXCEEDED");
+  expect([server.calls.length, kms.calls.length]).toEqual(calls);
+});
+
+test("several raw keys: the description chooses, and none of them opens what another has wrapped", async () => {
+  const make = (n: string, description = { n }) =>
+    new RawAesKeyring({ ...names, wrappingKey: randomBytes(32), materialDescription: description });
+  const [one, two, three] = [make("1"), make("2"), make("3")] as const;
+  for (const keyring of [one, two, three])
+    await clientFor("s3ec-v3", "aes", { keyring }).send(
+      new PutObjectCommand({ Bucket, Key: "several", Body: "x" }),
+    );
+  const both = new MultiKeyring({ children: [one, three] });
+  expect(
+    (
+      await get(
+        clientFor("s3ec-v3", "aes", { keyring: new MultiKeyring({ generator: one, children: [three] }) }),
+        "several",
+      )
+    ).bytes.toString(),
+  ).toBe("x");
+  await expect(async () => clientFor("s3ec-v3", "aes", { keyring: both })).rejects.toMatchObject({
+    code: "NO_DATA_KEY",
+  });
+  const without = new MultiKeyring({ generator: one, children: [two] });
+  expect(await code(get(clientFor("s3ec-v3", "aes", { keyring: without }), "several"))).toBe(
+    "AUTHENTICATION_FAILED",
+  );
+  // The same description on another key does not help.
+  const pretender = make("x", { n: "3" });
+  expect(await code(get(clientFor("s3ec-v3", "aes", { keyring: pretender }), "several"))).toBe(
+    "AUTHENTICATION_FAILED",
+  );
+});
+
+test.each([
+  [
+    "a reserved pair of the context",
+    { keyring: "kms", encryptionContext: { "aws:x-amz-cek-alg": "115" } },
+    TypeError,
+  ],
+  ["a context with a raw key", { keyring: "aes", encryptionContext: { a: "b" } }, "POLICY"],
+  [
+    "version 2 under the default policy",
+    { keyring: "aes", format: "s3ec-v2", commitmentPolicy: undefined },
+    "POLICY",
+  ],
+  [
+    "version 3 under the policy that forbids it",
+    { keyring: "aes", commitmentPolicy: policies["s3ec-v2"] },
+    "POLICY",
+  ],
+  ["a binding to the key", { keyring: "aes", bind: "key" }, "POLICY"],
+  ["an unknown mode", { keyring: "aes", authentication: "none" }, TypeError],
+  ["an unknown format", { keyring: "aes", format: "s3ec-v4" }, TypeError],
+  ["a buffer of less than nothing", { keyring: "aes", bufferSize: -1 }, RangeError],
+] as const)("%s is refused when the client is made", (_, { keyring, ...wrong }, expected) => {
+  const make = () => clientFor("s3ec-v3", keyring, wrong as never);
+  if (typeof expected === "string") expect(make).toThrow(expect.objectContaining({ code: expected }));
+  else expect(make).toThrow(expected);
+});
+
+test("metadata of the formats cannot be set by the caller, and V3 holds no name of older versions", async () => {
+  const client = clientFor("s3ec-v3", "aes");
+  const put = new PutObjectCommand({ Bucket, Key: "x", Body: "x", Metadata: { "X-Amz-Key-V2": "x" } });
+  await expect(client.send(put)).rejects.toThrow(TypeError);
+  await client.send(new PutObjectCommand({ Bucket, Key: "names", Body: "x" }));
+  const metadata = Object.keys(server.object(Bucket, "names").headers).filter((name) =>
+    name.startsWith("x-amz-meta-"),
+  );
+  expect(metadata.sort()).toEqual(["3", "c", "d", "i", "m", "w"].map((name) => `x-amz-meta-x-amz-${name}`));
 });
