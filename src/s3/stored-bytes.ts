@@ -27,51 +27,82 @@ export class StoredBytes {
   }
 }
 
-/** Cuts a stream into pieces of exact lengths. */
+/** Bytes that wait to be taken before the source is paused. */
+const WAITING_LENGTH = 4 * 1024 * 1024;
+
+/**
+ * Cuts a stream into pieces of exact lengths. It lets the stream flow: reading it step by step halves the speed of a
+ * socket.
+ */
 export class ExactReader {
-  readonly #iterator: AsyncIterator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #source: Readable;
+  readonly #chunks: Buffer[] = [];
+  #waiting = 0;
+  #ended = false;
+  #failure: FramesealError | undefined;
+  #wake: (() => void) | undefined;
 
   constructor(source: Readable) {
-    this.#iterator = (source as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+    this.#source = source;
+    const wake = (): void => this.#wake?.();
+    source.on("data", (chunk: Buffer) => {
+      this.#chunks.push(chunk);
+      this.#waiting += chunk.length;
+      if (this.#waiting >= WAITING_LENGTH) source.pause();
+      wake();
+    });
+    source.once("end", () => {
+      this.#ended = true;
+      wake();
+    });
+    source.once("error", (error) => {
+      this.#failure = bodyFailure(error);
+      wake();
+    });
+    source.once("close", () => {
+      if (!this.#ended) this.#failure ??= bodyFailure(undefined);
+      wake();
+    });
   }
 
-  /** @throws FramesealError TRUNCATED when the stream ends before */
+  /**
+   * Takes the next `length` bytes.
+   * @throws FramesealError TRUNCATED when the stream ends before
+   */
   async take(length: number): Promise<Uint8Array[]> {
-    const chunks: Uint8Array[] = [];
+    while (this.#waiting < length) {
+      if (this.#ended) throw bodyFailure(undefined);
+      await this.#more();
+    }
+    const taken: Uint8Array[] = [];
     let missing = length;
     while (missing > 0) {
-      if (this.#rest.length === 0) this.#rest = await this.#next();
-      const piece = this.#rest.subarray(0, missing);
-      this.#rest = this.#rest.subarray(piece.length);
+      const chunk = this.#chunks[0];
+      if (chunk === undefined) throw new Error("internal error: bytes were counted wrong");
+      const piece = chunk.subarray(0, missing);
+      if (piece.length < chunk.length) this.#chunks[0] = chunk.subarray(piece.length);
+      else this.#chunks.shift();
       missing -= piece.length;
-      chunks.push(piece);
+      taken.push(piece);
     }
-    return chunks;
+    this.#waiting -= length;
+    if (this.#waiting < WAITING_LENGTH && !this.#ended) this.#source.resume();
+    return taken;
   }
 
   /** @throws FramesealError TRAILING_DATA unless the stream ends here */
   async end(): Promise<void> {
-    while (this.#rest.length === 0) {
-      const next = await this.#read();
-      if (next === undefined) return;
-      this.#rest = next;
-    }
-    throw new FramesealError("TRAILING_DATA", "server sent more bytes than it announced");
+    while (this.#waiting === 0 && !this.#ended) await this.#more();
+    if (this.#waiting > 0)
+      throw new FramesealError("TRAILING_DATA", "server sent more bytes than it announced");
   }
 
-  async #next(): Promise<Buffer> {
-    const next = await this.#read();
-    if (next === undefined) throw bodyFailure(undefined);
-    return next;
-  }
-
-  async #read(): Promise<Buffer | undefined> {
-    try {
-      const result = await this.#iterator.next();
-      return result.done === true ? undefined : result.value;
-    } catch (error) {
-      throw bodyFailure(error);
-    }
+  async #more(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      this.#source.resume();
+    });
+    this.#wake = undefined;
   }
 }

@@ -275,7 +275,7 @@ describe("what a server cannot do", () => {
     server.fault = (call) => (readings(call) && ++reading === 2 ? { kind: "flip", at } : undefined);
     const { released, code } = await drain(reader());
     expect(code).toBe("AUTHENTICATION_FAILED");
-    expect(released.length).toBe(Math.floor(at / 2 ** 20) * 2 ** 20);
+    expect(released.length).toBe(Math.floor(at / 2 ** 18) * 2 ** 18);
     expect(released.equals(bytes.subarray(0, released.length))).toBe(true);
   });
 
