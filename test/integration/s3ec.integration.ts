@@ -4,7 +4,7 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CreateKeyCommand } from "@aws-sdk/client-kms";
+import { CreateKeyCommand, DecryptCommand } from "@aws-sdk/client-kms";
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
@@ -82,6 +82,8 @@ afterAll(async () => {
   for (const peer of peers.values()) await peer[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
   kmsClient.destroy();
+  const out = process.env.FRAMESEAL_WRITE_VECTORS;
+  if (out !== undefined) writeFileSync(out, `${JSON.stringify(vectors, null, 2)}\n`);
   rmSync(folder, { recursive: true });
   const missing = ["java", "go", "python"].filter((name) => !presentPeers.has(name));
   for (const name of missing) console.log(`S3 Encryption Client for ${name}: not run`);
@@ -90,6 +92,46 @@ afterAll(async () => {
       `(${done.cells} combinations of writer, reader, format and key), ${done.failed} failures`,
   );
 });
+
+/** Objects as each client writes them, for test/vectors/s3ec-objects.json when FRAMESEAL_WRITE_VECTORS names it. */
+const vectors: object[] = [];
+async function record(name: string, kind: string, objectKey: string, plaintext: Buffer): Promise<void> {
+  const stored = server.object(bucket, objectKey);
+  const metadata = Object.fromEntries(
+    Object.entries(stored.headers)
+      .filter(([header]) => header.startsWith("x-amz-meta-"))
+      .map(([header, value]) => [header.slice("x-amz-meta-".length), value]),
+  );
+  const file = server.buckets.get(bucket)?.get(`${objectKey}.instruction`)?.body.toString();
+  const entries: Readonly<Record<string, string>> = {
+    ...metadata,
+    ...(file === undefined ? {} : JSON.parse(file)),
+  };
+  const { material } = key(kind);
+  let keyOf: Record<string, string>;
+  if (material.kind === "aes") keyOf = { aesKey: material.key };
+  else if (material.kind === "rsa") keyOf = { rsaPrivateKey: material.pkcs8 };
+  else {
+    const { Plaintext } = await kmsClient.send(
+      new DecryptCommand({
+        CiphertextBlob: Buffer.from(entries["x-amz-3"] ?? entries["x-amz-key-v2"] ?? "", "base64"),
+        EncryptionContext: JSON.parse(entries["x-amz-t"] ?? entries["x-amz-matdesc"] ?? "{}") as Record<
+          string,
+          string
+        >,
+      }),
+    );
+    keyOf = { kmsDataKey: Buffer.from(Plaintext ?? []).toString("base64") };
+  }
+  vectors.push({
+    name,
+    ...keyOf,
+    metadata,
+    ...(file === undefined ? {} : { instructionFile: file }),
+    body: stored.body.toString("base64"),
+    plaintext: plaintext.toString("base64"),
+  });
+}
 
 const key = (name: string) => keys[name] as { readonly material: Material; readonly keyring: Keyring };
 
@@ -162,6 +204,8 @@ describe.each(["v2", "v3"] as const)("format %s", (suite) => {
           failures.push(`${objectKey}: not written: ${error}`);
           continue;
         }
+        if (length === 0 || length === 17)
+          await record(`${writer}, ${suite}, ${kind}, ${length} bytes`, kind, objectKey, body);
         for (const reader of readers) {
           done.tried += 1;
           try {
@@ -211,6 +255,10 @@ describe.runIf(presentPeers.has("java"))("what only Java and this package do", (
           "",
         );
         expect((await read(reader, suite, kind, objectKey)).equals(body)).toBe(true);
+        const short = data.subarray(0, 17);
+        await write(writer, suite, kind, objectKey, short, true);
+        if (reader !== writer)
+          await record(`${writer}, ${suite}, ${kind}, instruction file, 17 bytes`, kind, objectKey, short);
       }
     },
   );
@@ -305,6 +353,10 @@ describe.runIf(presentPeers.has("java"))("what only Java and this package do", (
           generation,
           instructionFile,
         });
+        if (length === 0 || length === 17) {
+          const place = instructionFile ? ", instruction file" : "";
+          await record(`Java SDK 1, ${what}, ${kind}${place}, ${length} bytes`, kind, objectKey, plaintext);
+        }
         const gates = {
           commitmentPolicy: "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
           enableLegacyWrappingAlgorithms: generation === 1,
