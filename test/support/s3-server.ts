@@ -35,10 +35,15 @@ export interface S3Call {
   readonly headers: IncomingMessage["headers"];
 }
 
-/** What goes wrong with one call: an error before or after it took effect, a broken connection, or a cut body. */
+/**
+ * What goes wrong with one call: an error or a broken connection before or after it took effect, silence, an error
+ * under status 200, or a body that is cut or altered.
+ */
 export type S3Fault =
   | { readonly kind: "error"; readonly status: number; readonly code: string; readonly after?: boolean }
   | { readonly kind: "reset"; readonly after?: boolean }
+  | { readonly kind: "stall" }
+  | { readonly kind: "error200" }
   | { readonly kind: "cut"; readonly at: number }
   | { readonly kind: "flip"; readonly at: number };
 
@@ -113,6 +118,7 @@ export class S3Server implements AsyncDisposable {
     try {
       if (fault?.kind === "reset" && fault.after !== true) return void request.socket.destroy();
       const body = await readBody(request);
+      if (fault?.kind === "stall") return;
       if (fault?.kind === "error" && fault.after !== true) throw new S3Error(fault.status, fault.code);
       answer = this.#answer(call, body);
       if (fault?.kind === "error") throw new S3Error(fault.status, fault.code);
@@ -126,6 +132,8 @@ export class S3Server implements AsyncDisposable {
       };
     }
     if (fault?.kind === "reset") return void request.socket.destroy();
+    if (fault?.kind === "error200")
+      answer = xml("<Error><Code>InternalError</Code><Message>after all</Message></Error>");
     let body = Buffer.from(answer.body ?? "");
     const headers: Record<string, string> = { "x-amz-request-id": "1", ...answer.headers };
     headers["content-length"] ??= String(body.length);
