@@ -68,7 +68,7 @@ export class PythonSdk implements AsyncDisposable {
   constructor() {
     this.#process = spawn(path.join(python, "python"), [path.join(here, "peer.py")], {
       env: environment,
-      stdio: ["pipe", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", process.env.FRAMESEAL_PEER_LOG === "1" ? "inherit" : "ignore"],
     });
     const lines: Interface = createInterface(this.#process.stdout);
     this.#answers = lines[Symbol.asyncIterator]();
