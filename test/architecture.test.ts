@@ -16,15 +16,16 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   keyring: ["errors", "bytes", "format", "engine"],
   message: ["errors", "bytes", "format", "engine", "keyring"],
   stream: ["errors", "bytes", "format", "engine", "keyring", "message"],
+  compat: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   s3: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   cli: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3"],
 };
-const entries = new Set(["index.ts", "kms.ts", "s3.ts", "testing.ts"]);
+const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testing.ts"]);
 /** Packages, and the only files that may name them. */
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
   "node-gyp-build": /^engine\/native-engine\.ts$/,
-  "@aws-sdk/client-kms": /^(cli\/options|keyring\/kms-(keyring|access))\.ts$/,
+  "@aws-sdk/client-kms": /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$/,
   "@aws-sdk/client-s3": /^(cli|s3)\//,
 };
 

@@ -74,6 +74,49 @@ describe("package", () => {
         "writeRsaKeyFiles",
       ],
     ],
+    [
+      "frameseal/client-node",
+      [
+        "AlgorithmSuiteIdentifier",
+        "AwsKmsMrkAwareSymmetricDiscoveryKeyringNode",
+        "AwsKmsMrkAwareSymmetricKeyringNode",
+        "CommitmentPolicy",
+        "EncryptedDataKey",
+        "KeyringNode",
+        "KeyringTraceFlag",
+        "KmsKeyringNode",
+        "MessageFormat",
+        "MultiKeyringNode",
+        "NodeAlgorithmSuite",
+        "NodeCachingMaterialsManager",
+        "NodeDecryptionMaterial",
+        "NodeDefaultCryptographicMaterialsManager",
+        "NodeEncryptionMaterial",
+        "NotSupported",
+        "RawAesKeyringNode",
+        "RawAesWrappingSuiteIdentifier",
+        "RawRsaKeyringNode",
+        "SignaturePolicy",
+        "buildAwsKmsMrkAwareDiscoveryMultiKeyringNode",
+        "buildAwsKmsMrkAwareStrictMultiKeyringNode",
+        "buildClient",
+        "buildDecrypt",
+        "buildEncrypt",
+        "cacheClients",
+        "cacheKmsClients",
+        "excludeRegions",
+        "getClient",
+        "getCompatibleCommitmentPolicy",
+        "getKmsClient",
+        "getLocalCryptographicMaterialsCache",
+        "immutableClass",
+        "limitRegions",
+        "needs",
+        "oaepHashSupported",
+        "readOnlyProperty",
+        "unwrapDataKey",
+      ],
+    ],
     ["frameseal/kms", ["KmsKeyring"]],
     [
       "frameseal/s3",
@@ -109,6 +152,7 @@ describe("package", () => {
       import { register } from "node:module";
       register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hook)}));
       await import("frameseal");
+      await import("frameseal/client-node");
       await import("frameseal/s3");`;
     const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
     expect(stdout.match(/@aws-sdk|commander/g)).toBeNull();

@@ -1,0 +1,258 @@
+// The peer's way of writing keyrings: a class that fills in "materials". Both directions: classes of users who extend
+// KeyringNode work here, and our keyrings can be called in the peer's way.
+import { createSecretKey, type KeyObject } from "node:crypto";
+import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
+import type { EncryptionContext } from "../format/encryption-context.ts";
+import { suiteById } from "../format/suite.ts";
+import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
+import { needs } from "./helpers.ts";
+import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
+
+/** A wrapped data key as the peer shows it. */
+export class EncryptedDataKey {
+  readonly providerId: string;
+  /** Text of the provider info; `rawInfo` has its bytes. */
+  readonly providerInfo: string;
+  readonly encryptedDataKey: Uint8Array;
+  readonly rawInfo: Uint8Array;
+
+  constructor(input: {
+    readonly providerId: string;
+    readonly providerInfo: string;
+    readonly encryptedDataKey: Uint8Array;
+    readonly rawInfo?: Uint8Array | undefined;
+  }) {
+    this.providerId = input.providerId;
+    this.providerInfo = input.providerInfo;
+    this.encryptedDataKey = input.encryptedDataKey;
+    this.rawInfo = input.rawInfo ?? Buffer.from(input.providerInfo, "utf8");
+    Object.freeze(this);
+  }
+}
+
+/** One of our entries in the peer's shape. */
+export function toPeerKey({ providerId, providerInfo, ciphertext }: Edk): EncryptedDataKey {
+  return new EncryptedDataKey({
+    providerId,
+    providerInfo: asBuffer(providerInfo).toString("utf8"),
+    encryptedDataKey: new Uint8Array(ciphertext),
+    rawInfo: new Uint8Array(providerInfo),
+  });
+}
+function fromPeerKey({ providerId, rawInfo, encryptedDataKey }: EncryptedDataKey): Edk {
+  return { providerId, providerInfo: rawInfo, ciphertext: encryptedDataKey };
+}
+
+/** What a keyring is told of the suite. */
+export class NodeAlgorithmSuite {
+  readonly id: number;
+  readonly name: string;
+  /** Bits. */
+  readonly keyLength: number;
+  readonly keyLengthBytes: number;
+
+  /** @throws FramesealError UNSUPPORTED for an id that is no suite */
+  constructor(id: number) {
+    this.id = id;
+    this.keyLengthBytes = suiteById(id).keyLength;
+    this.keyLength = this.keyLengthBytes * 8;
+    this.name = AlgorithmSuiteIdentifier[id] ?? "";
+    Object.freeze(this);
+  }
+}
+
+/** A note of what a keyring did. */
+export interface KeyringTrace {
+  readonly keyNamespace: string;
+  readonly keyName: string;
+  readonly flags: number;
+}
+
+class Material {
+  readonly suite: NodeAlgorithmSuite;
+  readonly encryptionContext: EncryptionContext;
+  readonly keyringTrace: KeyringTrace[] = [];
+  #dataKey: Uint8Array | undefined;
+  #wasSet = false;
+
+  constructor(suite: Pick<NodeAlgorithmSuite, "id">, encryptionContext: EncryptionContext) {
+    this.suite = new NodeAlgorithmSuite(suite.id);
+    this.encryptionContext = Object.freeze({ ...encryptionContext });
+  }
+  get hasUnencryptedDataKey(): boolean {
+    return this.#dataKey !== undefined;
+  }
+  hasValidKey(): boolean {
+    return this.hasUnencryptedDataKey;
+  }
+  /** Copies the key. It can be set once. */
+  setUnencryptedDataKey(dataKey: Uint8Array | KeyObject, trace?: KeyringTrace): this {
+    needs(!this.#wasSet, "unencryptedDataKey has already been set");
+    const bytes = unwrapDataKey(dataKey);
+    needs(
+      bytes.length === this.suite.keyLengthBytes,
+      `"dataKey" expected ${this.suite.keyLengthBytes} bytes, got ${bytes.length}`,
+      RangeError,
+    );
+    this.#wasSet = true;
+    this.#dataKey = allocateSecret(bytes.length);
+    this.#dataKey.set(bytes);
+    if (trace !== undefined) this.keyringTrace.push(trace);
+    return this;
+  }
+  /** As KeyObject, like the peer; `unwrapDataKey` gives its bytes. */
+  getUnencryptedDataKey(): KeyObject {
+    needs(this.#dataKey !== undefined, "unencryptedDataKey has not been set");
+    return createSecretKey(this.#dataKey);
+  }
+  zeroUnencryptedDataKey(): this {
+    wipe(this.takeDataKey());
+    return this;
+  }
+  /** Takes the key out; the receiver wipes it. Not a method of the peer. */
+  takeDataKey(): Uint8Array | undefined {
+    const dataKey = this.#dataKey;
+    this.#dataKey = undefined;
+    return dataKey;
+  }
+}
+
+/** What `_onEncrypt` fills in. */
+export class NodeEncryptionMaterial extends Material {
+  readonly encryptedDataKeys: EncryptedDataKey[] = [];
+  addEncryptedDataKey(key: EncryptedDataKey, _flags?: number): this {
+    this.encryptedDataKeys.push(key);
+    return this;
+  }
+}
+/** What `_onDecrypt` fills in. */
+export class NodeDecryptionMaterial extends Material {}
+
+/** The bytes of a data key. */
+export function unwrapDataKey(dataKey: Uint8Array | KeyObject): Uint8Array {
+  return dataKey instanceof Uint8Array ? dataKey : dataKey.export();
+}
+
+/** Extend it and write `_onEncrypt` and `_onDecrypt`, as with the peer. */
+export abstract class KeyringNode implements Keyring {
+  abstract _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial>;
+  abstract _onDecrypt(
+    material: NodeDecryptionMaterial,
+    encryptedDataKeys: EncryptedDataKey[],
+  ): Promise<NodeDecryptionMaterial>;
+
+  async onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
+    needs((await this._onEncrypt(material)) === material, "_onEncrypt must return the material it was given");
+    return material;
+  }
+  /** Materials that hold a key already are returned as they are. */
+  async onDecrypt(
+    material: NodeDecryptionMaterial,
+    encryptedDataKeys: EncryptedDataKey[],
+  ): Promise<NodeDecryptionMaterial> {
+    if (material.hasUnencryptedDataKey) return material;
+    const returned = await this._onDecrypt(material, encryptedDataKeys);
+    needs(returned === material, "_onDecrypt must return the material it was given");
+    return material;
+  }
+
+  async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
+    const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    try {
+      await this.onEncrypt(material);
+      const dataKey = material.takeDataKey();
+      needs(dataKey !== undefined, "keyring has set no data key");
+      return { dataKey, encryptedDataKeys: material.encryptedDataKeys.map(fromPeerKey) };
+    } finally {
+      material.zeroUnencryptedDataKey();
+    }
+  }
+  async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
+    const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    try {
+      await this.onEncrypt(material.setUnencryptedDataKey(dataKey));
+      return material.encryptedDataKeys.map(fromPeerKey);
+    } finally {
+      material.zeroUnencryptedDataKey();
+    }
+  }
+  async unwrapDataKey(
+    encryptedDataKeys: readonly Edk[],
+    request: DataKeyRequest,
+  ): Promise<Uint8Array | null> {
+    const material = new NodeDecryptionMaterial(request.suite, request.encryptionContext);
+    try {
+      await this.onDecrypt(material, encryptedDataKeys.map(toPeerKey));
+      return material.takeDataKey() ?? null;
+    } finally {
+      material.zeroUnencryptedDataKey();
+    }
+  }
+}
+
+/** One of our keyrings in the peer's shape. */
+export class WrappedKeyring extends KeyringNode {
+  readonly #keyring: Keyring;
+
+  constructor(keyring: Keyring) {
+    super();
+    this.#keyring = keyring;
+  }
+
+  async _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
+    const request = requestFor(material);
+    if (material.hasUnencryptedDataKey) {
+      const dataKey = unwrapDataKey(material.getUnencryptedDataKey());
+      try {
+        for (const key of await this.wrapDataKey(dataKey, request))
+          material.addEncryptedDataKey(toPeerKey(key));
+      } finally {
+        wipe(dataKey);
+      }
+      return material;
+    }
+    const { dataKey, encryptedDataKeys } = await this.generateDataKey(request);
+    try {
+      material.setUnencryptedDataKey(dataKey);
+    } finally {
+      wipe(dataKey);
+    }
+    for (const key of encryptedDataKeys) material.addEncryptedDataKey(toPeerKey(key));
+    return material;
+  }
+  async _onDecrypt(
+    material: NodeDecryptionMaterial,
+    encryptedDataKeys: EncryptedDataKey[],
+  ): Promise<NodeDecryptionMaterial> {
+    const dataKey = await this.unwrapDataKey(encryptedDataKeys.map(fromPeerKey), requestFor(material));
+    if (dataKey === null) return material;
+    try {
+      return material.setUnencryptedDataKey(dataKey);
+    } finally {
+      wipe(dataKey);
+    }
+  }
+
+  // Called by our own messages: no detour through materials.
+  override generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
+    return this.#keyring.generateDataKey(request);
+  }
+  override wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
+    return this.#keyring.wrapDataKey(dataKey, request);
+  }
+  override unwrapDataKey(
+    encryptedDataKeys: readonly Edk[],
+    request: DataKeyRequest,
+  ): Promise<Uint8Array | null> {
+    return this.#keyring.unwrapDataKey(encryptedDataKeys, request);
+  }
+  recordUse(request: DataKeyRequest, plaintextLength: number): void {
+    this.#keyring.recordUse?.(request, plaintextLength);
+  }
+}
+
+function requestFor({ suite, encryptionContext }: Material): DataKeyRequest {
+  const commitmentPolicy = getCompatibleCommitmentPolicy(suite.id);
+  return { suite: suiteById(suite.id), commitmentPolicy, encryptionContext };
+}

@@ -1,0 +1,258 @@
+// The peer's KMS keyrings, with its option names. `@aws-sdk/client-kms` is a peer of this package that not everyone
+// installs, so the code that names it is loaded when a keyring is first used.
+import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
+import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
+import { isMultiRegionKey, parseKmsArn } from "../keyring/kms-arn.ts";
+import type { KmsClient, KmsKeyringOptions } from "../keyring/kms-keyring.ts";
+import { needs } from "./helpers.ts";
+import { WrappedKeyring } from "./keyring-node.ts";
+import { cacheClients, cacheKmsClients, type KmsClientSupplier } from "./kms-clients.ts";
+import { MultiKeyringNode } from "./raw-keyrings.ts";
+
+/** Which keys a discovery keyring may ask. The peer does without; here it is needed. */
+export interface DiscoveryFilter {
+  readonly accountIDs: readonly string[];
+  readonly partition: string;
+}
+
+/** Options of `KmsKeyringNode`. */
+export interface KmsKeyringNodeInput {
+  /** By default clients of `@aws-sdk/client-kms`, one a region. */
+  readonly clientProvider?: KmsClientSupplier | undefined;
+  readonly generatorKeyId?: string | undefined;
+  readonly keyIds?: readonly string[] | undefined;
+  readonly grantTokens?: readonly string[] | undefined;
+  readonly discovery?: boolean | undefined;
+  readonly discoveryFilter?: DiscoveryFilter | undefined;
+}
+
+/** A KMS keyring in the peer's shape: for named keys, or with `discovery` for opening alone. */
+export class KmsKeyringNode extends WrappedKeyring {
+  readonly clientProvider: KmsClientSupplier;
+  readonly generatorKeyId: string | undefined;
+  readonly keyIds: readonly string[];
+  readonly isDiscovery: boolean;
+  readonly discoveryFilter: DiscoveryFilter | undefined;
+
+  /** @throws TypeError, RangeError; what only `@aws-sdk/client-kms` can tell comes with the first use */
+  constructor(input: KmsKeyringNodeInput) {
+    const {
+      clientProvider = cacheKmsClients,
+      generatorKeyId,
+      keyIds = [],
+      discovery,
+      discoveryFilter,
+    } = input;
+    const named = generatorKeyId === undefined ? keyIds : [generatorKeyId, ...keyIds];
+    needs(typeof clientProvider === "function", '"clientProvider" expected a function', TypeError);
+    needs(
+      discovery || named.length > 0,
+      '"keyIds", "generatorKeyId" or "discovery" expected, got none',
+      TypeError,
+    );
+    needs(
+      !discovery || named.length === 0,
+      '"discovery" expected no "generatorKeyId" or "keyIds" beside it',
+      TypeError,
+    );
+    needs(discovery || !discoveryFilter, '"discoveryFilter" expected "discovery" beside it', TypeError);
+    for (const keyId of named) checkKeyId(keyId);
+    const common = { client: regionalClient(clientProvider), grantTokens: input.grantTokens };
+    if (discovery) {
+      const filter = ourFilter(discoveryFilter);
+      super(new DiscoveryKeyring(async () => ({ ...common, discovery: filter })));
+    } else super(new LazyKmsKeyring(async () => ({ ...common, generatorKeyId, keyIds })));
+    this.clientProvider = clientProvider;
+    this.generatorKeyId = generatorKeyId;
+    this.keyIds = Object.freeze([...keyIds]);
+    this.isDiscovery = discovery ?? false;
+    this.discoveryFilter = discoveryFilter;
+  }
+}
+
+/** Options of `AwsKmsMrkAwareSymmetricKeyringNode`. */
+export interface AwsKmsMrkAwareSymmetricKeyringNodeInput {
+  readonly keyId: string;
+  readonly client: KmsClient;
+  readonly grantTokens?: readonly string[] | undefined;
+}
+
+/** A KMS keyring for one key that also opens what replicas of it have wrapped. */
+export class AwsKmsMrkAwareSymmetricKeyringNode extends WrappedKeyring {
+  readonly keyId: string;
+
+  constructor({ keyId, client, grantTokens }: AwsKmsMrkAwareSymmetricKeyringNodeInput) {
+    checkKeyId(keyId);
+    needs(typeof client?.send === "function", '"client" expected a KMS client', TypeError);
+    super(
+      new LazyKmsKeyring(async () => ({
+        client,
+        generatorKeyId: keyId,
+        grantTokens,
+        multiRegionKeys: "related",
+      })),
+    );
+    this.keyId = keyId;
+  }
+}
+
+/** Options of `AwsKmsMrkAwareSymmetricDiscoveryKeyringNode`. */
+export interface AwsKmsMrkAwareSymmetricDiscoveryKeyringNodeInput {
+  /** Its region is the one whose replicas are asked. */
+  readonly client: KmsClient & { readonly config: { readonly region: string | (() => Promise<string>) } };
+  readonly discoveryFilter: DiscoveryFilter;
+  readonly grantTokens?: readonly string[] | undefined;
+}
+
+/** A KMS keyring that opens with the keys of one region, replicas of keys of other regions included. */
+export class AwsKmsMrkAwareSymmetricDiscoveryKeyringNode extends WrappedKeyring {
+  readonly discoveryFilter: DiscoveryFilter;
+
+  constructor({ client, discoveryFilter, grantTokens }: AwsKmsMrkAwareSymmetricDiscoveryKeyringNodeInput) {
+    needs(typeof client?.send === "function", '"client" expected a KMS client', TypeError);
+    const filter = ourFilter(discoveryFilter);
+    super(
+      new LazyKmsKeyring(async () => {
+        const { region } = client.config;
+        return {
+          client,
+          grantTokens,
+          discovery: { ...filter, region: typeof region === "string" ? region : await region() },
+        };
+      }),
+    );
+    this.discoveryFilter = discoveryFilter;
+  }
+}
+
+/** A multi-keyring of one multi-region aware keyring for each key. */
+export function buildAwsKmsMrkAwareStrictMultiKeyringNode(input: {
+  readonly generatorKeyId?: string | undefined;
+  readonly keyIds?: readonly string[] | undefined;
+  readonly clientProvider?: KmsClientSupplier | undefined;
+  readonly grantTokens?: readonly string[] | undefined;
+}): MultiKeyringNode {
+  const { generatorKeyId, keyIds = [], clientProvider = cacheKmsClients, grantTokens } = input;
+  const named = generatorKeyId === undefined ? keyIds : [generatorKeyId, ...keyIds];
+  const multiRegion = named.map(parseKmsArn).filter((arn) => arn !== undefined && isMultiRegionKey(arn));
+  needs(
+    new Set(multiRegion.map((arn) => arn?.id)).size === multiRegion.length,
+    '"keyIds" expected one replica of each multi-region key',
+    RangeError,
+  );
+  const create = (keyId: string): AwsKmsMrkAwareSymmetricKeyringNode => {
+    const client = clientProvider(regionOf(keyId));
+    needs(client, `"clientProvider" expected a client for ${keyId}, got none`, TypeError);
+    return new AwsKmsMrkAwareSymmetricKeyringNode({ keyId, client, grantTokens });
+  };
+  return new MultiKeyringNode({
+    generator: generatorKeyId === undefined ? undefined : create(generatorKeyId),
+    children: keyIds.map(create),
+  });
+}
+
+/** A multi-keyring of one discovery keyring for each region. */
+export function buildAwsKmsMrkAwareDiscoveryMultiKeyringNode(input: {
+  readonly regions: readonly string[];
+  readonly discoveryFilter: DiscoveryFilter;
+  readonly clientProvider?: KmsClientSupplier | undefined;
+  readonly grantTokens?: readonly string[] | undefined;
+}): MultiKeyringNode {
+  const { regions, discoveryFilter, clientProvider = cacheKmsClients, grantTokens } = input;
+  needs(
+    regions.length > 0 && regions.every((region) => typeof region === "string" && region !== ""),
+    '"regions" expected at least one region',
+    TypeError,
+  );
+  const children = regions.map((region) => {
+    const client = clientProvider(region);
+    needs(client, `"clientProvider" expected a client for ${region}, got none`, TypeError);
+    // The region that was asked for, whatever the client would say.
+    const regional = { send: client.send.bind(client) as KmsClient["send"], config: { region } };
+    return new AwsKmsMrkAwareSymmetricDiscoveryKeyringNode({
+      client: regional,
+      discoveryFilter,
+      grantTokens,
+    });
+  });
+  return new MultiKeyringNode({ children });
+}
+
+/** Our KMS keyring, made when it is first used. */
+class LazyKmsKeyring implements Keyring {
+  readonly #options: () => Promise<KmsKeyringOptions>;
+  #made: Promise<Keyring> | undefined;
+
+  constructor(options: () => Promise<KmsKeyringOptions>) {
+    this.#options = options;
+  }
+  async #create(): Promise<Keyring> {
+    const { KmsKeyring } = await import("../keyring/kms-keyring.ts");
+    return new KmsKeyring(await this.#options());
+  }
+  #keyring(): Promise<Keyring> {
+    this.#made ??= this.#create();
+    return this.#made;
+  }
+  async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
+    return (await this.#keyring()).generateDataKey(request);
+  }
+  async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
+    return (await this.#keyring()).wrapDataKey(dataKey, request);
+  }
+  async unwrapDataKey(
+    encryptedDataKeys: readonly Edk[],
+    request: DataKeyRequest,
+  ): Promise<Uint8Array | null> {
+    return (await this.#keyring()).unwrapDataKey(encryptedDataKeys, request);
+  }
+}
+
+/** As a child of a multi-keyring, a discovery keyring of the peer adds nothing when writing, and that is no error. */
+class DiscoveryKeyring extends LazyKmsKeyring {
+  override async wrapDataKey(): Promise<readonly Edk[]> {
+    return [];
+  }
+}
+
+// One client that sends each call to the region of its key, so that keys without a region can be named too.
+function regionalClient(supplier: KmsClientSupplier): KmsClient {
+  const clients = cacheClients(supplier);
+  const send = async (...[command, options]: [{ input: { KeyId?: string } }, unknown]): Promise<unknown> => {
+    const keyId = command.input.KeyId ?? "";
+    const client = clients(regionOf(keyId));
+    needs(client, `"clientProvider" has no client for ${keyId}`);
+    return client.send(command as never, options as never);
+  };
+  return { send: send as unknown as KmsClient["send"] };
+}
+
+function regionOf(keyId: string): string {
+  return parseKmsArn(keyId)?.region ?? "";
+}
+
+function checkKeyId(keyId: string): void {
+  needs(typeof keyId === "string" && keyId !== "", '"keyIds" expected names of KMS keys', TypeError);
+  needs(
+    !keyId.startsWith("arn:") || parseKmsArn(keyId),
+    `"keyIds" expected an ARN of KMS, got ${keyId}`,
+    RangeError,
+  );
+}
+
+// Without a filter, whoever writes a message chooses the key that is asked.
+function ourFilter(filter: DiscoveryFilter | undefined): {
+  partition: string;
+  accountIds: readonly string[];
+} {
+  needs(
+    typeof filter?.partition === "string" &&
+      filter.partition !== "" &&
+      Array.isArray(filter.accountIDs) &&
+      filter.accountIDs.length > 0 &&
+      filter.accountIDs.every((account) => typeof account === "string" && /^[0-9]{12}$/.test(account)),
+    '"discoveryFilter" expected a partition and at least one account of 12 digits',
+    TypeError,
+  );
+  return { partition: filter.partition, accountIds: [...filter.accountIDs] };
+}

@@ -1,0 +1,114 @@
+// The peer's materials managers, as far as they are made here: the default one is its keyring, the caching one a
+// CachingKeyring.
+import { CachingKeyring } from "../keyring/caching-keyring.ts";
+import type { Keyring } from "../keyring/keyring.ts";
+
+/** A materials manager made here. The peer's interface of two methods is not taken: write a keyring instead. */
+export interface MaterialsManager {
+  readonly keyring: Keyring;
+}
+/** What can hold keys: a keyring of either kind, or a materials manager made here. */
+export type KeyringOrManager = Keyring | MaterialsManager;
+
+/** The materials manager that a keyring gets by itself. */
+export class NodeDefaultCryptographicMaterialsManager implements MaterialsManager {
+  readonly keyring: Keyring;
+
+  /** @throws TypeError */
+  constructor(keyring: Keyring) {
+    this.keyring = materialsKeyring(keyring);
+  }
+}
+
+/** Where caching managers keep data keys. */
+export interface LocalCache {
+  /** Entries that each manager keeps, or managers that share a partition together. */
+  readonly capacity: number;
+}
+
+const caches = new WeakMap<LocalCache, WeakMap<Keyring, Map<string, CachingKeyring>>>();
+
+/**
+ * Makes a cache. Keys leave it at their age, so there is no proactive frequency to set.
+ * @throws RangeError
+ */
+export function getLocalCryptographicMaterialsCache(
+  capacity: number,
+  _proactiveFrequency?: number,
+): LocalCache {
+  if (!(Number.isInteger(capacity) && capacity >= 1))
+    throw new RangeError(`"capacity" expected a positive integer, got ${capacity}`);
+  const cache = Object.freeze({ capacity });
+  caches.set(cache, new WeakMap());
+  return cache;
+}
+
+/** Options of `NodeCachingMaterialsManager`. */
+export interface NodeCachingMaterialsManagerInput {
+  readonly backingMaterials: KeyringOrManager;
+  readonly cache: LocalCache;
+  /** Milliseconds. */
+  readonly maxAge: number;
+  readonly maxBytesEncrypted?: number | undefined;
+  /** By default 2^32, as with the peer. */
+  readonly maxMessagesEncrypted?: number | undefined;
+  /** Managers with the same cache, partition, keyring object and bounds share data keys. */
+  readonly partition?: string | undefined;
+}
+
+const MESSAGES_PER_CACHED_KEY = 2 ** 32;
+
+/**
+ * Uses data keys for several messages. Signed messages pass by the cache, as each has a key pair of its own: name
+ * `suiteId` 0x0478 (`..._COMMIT_KEY`) to make use of it. Streams of unknown length are cached too.
+ */
+export class NodeCachingMaterialsManager implements MaterialsManager {
+  readonly keyring: Keyring;
+
+  /** @throws TypeError, RangeError */
+  constructor(input: NodeCachingMaterialsManagerInput) {
+    const { cache, partition } = input;
+    const byKeyring = caches.get(cache);
+    if (byKeyring === undefined)
+      throw new TypeError('"cache" expected the result of getLocalCryptographicMaterialsCache');
+    if (partition !== undefined && (typeof partition !== "string" || partition === ""))
+      throw new TypeError('"partition" expected a string that is not empty');
+    const keyring = materialsKeyring(input.backingMaterials);
+    const bounds = {
+      maxAgeMs: input.maxAge,
+      maxMessages: input.maxMessagesEncrypted || MESSAGES_PER_CACHED_KEY,
+      maxBytes: input.maxBytesEncrypted || undefined,
+    };
+    const create = (): CachingKeyring =>
+      new CachingKeyring({ keyring, ...bounds, maxEntries: cache.capacity });
+    if (partition === undefined) {
+      this.keyring = create();
+      return;
+    }
+    const byPartition = byKeyring.get(keyring) ?? new Map<string, CachingKeyring>();
+    byKeyring.set(keyring, byPartition);
+    const name = JSON.stringify([partition, bounds]);
+    const shared = byPartition.get(name) ?? create();
+    byPartition.set(name, shared);
+    this.keyring = shared;
+  }
+}
+
+/**
+ * The keyring behind what a caller gives.
+ * @throws TypeError for anything else, materials managers of the peer's interface included
+ */
+export function materialsKeyring(given: KeyringOrManager): Keyring {
+  const keyring = typeof given === "object" && given !== null && isManager(given) ? given.keyring : given;
+  if (typeof (keyring as Partial<Keyring> | undefined)?.unwrapDataKey === "function")
+    return keyring as Keyring;
+  throw new TypeError(
+    '"keyring" expected a keyring, or a materials manager of this package; of your own, write it as a keyring',
+  );
+}
+
+function isManager(given: KeyringOrManager): given is MaterialsManager {
+  return (
+    given instanceof NodeDefaultCryptographicMaterialsManager || given instanceof NodeCachingMaterialsManager
+  );
+}
