@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Tests against programs of AWS: the Python Encryption SDK and its command line, the S3 Encryption Clients for Java, Go
-# and Python, and moto's AWS KMS. What they need is built once and kept in node_modules/.cache; the service listens on
-# a free loopback port and ends with this script. A toolchain that is missing leaves its rows "not run"; in CI it fails.
+# Tests against programs of others: AWS's Python Encryption SDK and its command line, the S3 Encryption Clients for Java,
+# Go and Python, moto's AWS KMS, and Ceph's S3 server. What they need is built once and kept in node_modules/.cache;
+# Ceph comes from Debian's packages (CI installs them). Services listen on free loopback ports and end with this script.
+# What is missing leaves its rows "not run"; in CI it fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/test/integration
@@ -60,10 +61,26 @@ prepare s3ec_go "$peers"/go/* && FRAMESEAL_S3EC_PEERS+=" go"
 prepare s3ec_java "$peers/java/pom.xml" "$peers/java/src/main/java/Peer.java" && FRAMESEAL_S3EC_PEERS+=" java"
 [ -f dist/cli/main.js ] || npm run build:ts
 
+rgw_packages="radosgw ceph-mon ceph-mgr ceph-osd ceph-common"
+if ! command -v radosgw > /dev/null && [ "${CI:-}" = true ]; then
+  # shellcheck disable=SC2086
+  { apt-get update && apt-get install -y --no-install-recommends $rgw_packages; } > "$cache/rgw.log" 2>&1 || {
+    tail -n 20 "$cache/rgw.log" >&2
+    exit 1
+  }
+fi
+
 log=$(mktemp)
+rgw_pids=()
+rgw_folder=
+stop() {
+  kill "$moto" "${rgw_pids[@]}" 2>/dev/null
+  wait "$moto" "${rgw_pids[@]}" 2>/dev/null
+  rm -rf "$log" ${rgw_folder:+"$rgw_folder"}
+}
 "$cache/python/venv/bin/moto_server" -H 127.0.0.1 -p 0 > "$log" 2>&1 &
 moto=$!
-trap 'kill "$moto" 2>/dev/null; wait "$moto" 2>/dev/null; rm -f "$log"' EXIT
+trap stop EXIT
 endpoint=
 for _ in $(seq 300); do
   endpoint=$(sed -n 's/.*Running on \(http:[0-9.:/]*\).*/\1/p' "$log" | head -n 1)
@@ -74,6 +91,16 @@ done
 if [ -z "$endpoint" ]; then
   cat "$log" >&2
   exit 1
+fi
+
+if command -v radosgw > /dev/null; then
+  # shellcheck source=test/integration/rgw.sh
+  . "$here/rgw.sh"
+  rgw_folder=$(mktemp -d)
+  start_rgw "$rgw_folder"
+  export FRAMESEAL_RGW_ENDPOINT=$rgw_endpoint
+else
+  echo "Ceph's S3 server: not run (packages $rgw_packages)"
 fi
 
 export FRAMESEAL_S3EC_PEERS FRAMESEAL_PEER_CACHE="$cache" FRAMESEAL_PEER_SOURCES="$peers"
