@@ -60,6 +60,8 @@ export class S3Server implements AsyncDisposable {
   readonly calls: S3Call[] = [];
   /** Asked for each call; undefined is no fault. */
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;
+  /** Sees every body that arrived whole, whatever becomes of the call. */
+  onBody: (call: S3Call, body: Buffer) => void = () => {};
   readonly #server: Server;
   readonly #clients: S3Client[] = [];
 
@@ -118,6 +120,7 @@ export class S3Server implements AsyncDisposable {
     try {
       if (fault?.kind === "reset" && fault.after !== true) return void request.socket.destroy();
       const body = await readBody(request);
+      this.onBody(call, body);
       if (fault?.kind === "stall") return;
       if (fault?.kind === "error" && fault.after !== true) throw new S3Error(fault.status, fault.code);
       answer = this.#answer(call, body);
