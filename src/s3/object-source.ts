@@ -135,6 +135,11 @@ export function isNotFound(error: unknown): boolean {
   return statusOf(error) === 404 || hasName(error, "NoSuchKey") || hasName(error, "NotFound");
 }
 
+/** True for "you may not": what S3 also says of a missing object to those who may not list the bucket. */
+export function isForbidden(error: unknown): boolean {
+  return statusOf(error) === 403;
+}
+
 /** True for "the range lies outside the object". */
 export function isInvalidRange(error: unknown): boolean {
   return statusOf(error) === 416 || hasName(error, "InvalidRange") || hasCode(error, "RANGE_NOT_SATISFIABLE");

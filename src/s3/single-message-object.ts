@@ -36,6 +36,7 @@ import type {
   StoredObject,
 } from "./object-format.ts";
 import { envelopeNames, INSTRUCTION_FILE_SUFFIX } from "./object-metadata.ts";
+import { isForbidden } from "./object-source.ts";
 import {
   type AuthenticationMode,
   DEFAULT_BUFFER_SIZE,
@@ -201,7 +202,12 @@ export class SingleMessageFormat implements ObjectFormat {
   async recognises(object: StoredObject): Promise<boolean> {
     const place = envelopePlace(object.metadata);
     if (place !== "unknown") return true;
-    return (await this.#fetchFile(object)) !== undefined;
+    try {
+      return (await this.#fetchFile(object)) !== undefined;
+    } catch (error) {
+      if (isForbidden(error)) return false;
+      throw error;
+    }
   }
 
   async openWhole(object: StoredObject, body: Readable): Promise<OpenedObject> {

@@ -25,7 +25,7 @@ import {
   exportMultipartUpload,
   importMultipartUpload,
 } from "../../src/s3.ts";
-import { FakeKms } from "../support/fake-kms.ts";
+import { ACCOUNT, FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { openByOracle } from "./s3ec-oracle.ts";
 
@@ -388,4 +388,34 @@ test("metadata of the formats cannot be set by the caller, and V3 holds no name 
     name.startsWith("x-amz-meta-"),
   );
   expect(metadata.sort()).toEqual(["3", "c", "d", "i", "m", "w"].map((name) => `x-amz-meta-x-amz-${name}`));
+});
+
+test("who may not list the bucket reads framed objects without hints, and is refused plain ones", async () => {
+  const framed = encryptS3Client(plain, { keyring: keyrings.aes as Keyring });
+  await framed.send(new PutObjectCommand({ Bucket, Key: "no hints", Body: "text" }));
+  const { body } = server.object(Bucket, "no hints");
+  await plain.send(new PutObjectCommand({ Bucket, Key: "no hints", Body: body }));
+  await plain.send(new PutObjectCommand({ Bucket, Key: "plain", Body: "clear text" }));
+  server.fault = ({ key }) =>
+    key.endsWith(".instruction") ? { kind: "error", status: 403, code: "AccessDenied" } : undefined;
+  try {
+    expect((await get(framed, "no hints")).bytes.toString()).toBe("text");
+    expect(await code(get(framed, "plain"))).toBe("NOT_ENCRYPTED");
+  } finally {
+    server.fault = () => undefined;
+  }
+});
+
+test("KMS discovery opens what a key of an allowed account has wrapped, and nothing else", async () => {
+  await clientFor("s3ec-v3", "kms").send(new PutObjectCommand({ Bucket, Key: "discovery", Body: "text" }));
+  const discovering = (account: string) =>
+    clientFor("s3ec-v3", "kms", {
+      format: "framed",
+      keyring: new KmsKeyring({
+        client: kms.client(),
+        discovery: { partition: "aws", accountIds: [account] },
+      }),
+    });
+  expect((await get(discovering(ACCOUNT), "discovery")).bytes.toString()).toBe("text");
+  expect(await code(get(discovering("999999999999"), "discovery"))).toBe("KEY_SERVICE");
 });
