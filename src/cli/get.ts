@@ -61,8 +61,8 @@ async function get(from: string, target: string | undefined, options: GetOptions
   const file = await plan.open();
   try {
     const { length } = await readObject(address, options, "downloading", (chunk) => file.write(chunk), {
-      // A file appears only when everything is verified; what reads a pipe cannot take anything back.
-      authentication: to === 1 ? "verified" : "delayed",
+      // A file appears only when everything is verified; what reads a pipe or a device cannot take anything back.
+      authentication: to !== 1 && plan.stats?.isFile() !== false ? "delayed" : "verified",
     });
     await file.commit();
     if (options.json === true)
