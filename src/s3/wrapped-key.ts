@@ -13,6 +13,7 @@ import { allocateSecret, asBuffer, concatBytes, equalConstantTime, wipe } from "
 import { FramesealError, notAuthentic } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { DEFAULT_COMMITMENT_POLICY, suiteById } from "../format/suite.ts";
+import { CachingKeyring } from "../keyring/caching-keyring.ts";
 import { randomDataKey } from "../keyring/data-key.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import { kmsAccessOf } from "../keyring/kms-access.ts";
@@ -47,8 +48,12 @@ export interface WrapOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The keyring that wraps: the generator of a multi-keyring, since an object holds only one wrapped key. */
+/**
+ * The keyring that wraps: the generator of a multi-keyring, since an object holds only one wrapped key. A cache is passed
+ * by, because every object of this kind needs a data key of its own.
+ */
 function writerOf(keyring: Keyring): Keyring {
+  if (keyring instanceof CachingKeyring) return writerOf(keyring.keyring);
   if (!(keyring instanceof MultiKeyring)) return keyring;
   if (keyring.generator === undefined)
     throw new FramesealError("NO_DATA_KEY", "multi-keyring has no generator: it can only decrypt");
@@ -56,6 +61,7 @@ function writerOf(keyring: Keyring): Keyring {
 }
 
 function leavesOf(keyring: Keyring): readonly Keyring[] {
+  if (keyring instanceof CachingKeyring) return leavesOf(keyring.keyring);
   if (!(keyring instanceof MultiKeyring)) return [keyring];
   const { generator, children } = keyring;
   return [...(generator === undefined ? [] : [generator]), ...children].flatMap(leavesOf);

@@ -17,7 +17,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type Keyring, MultiKeyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
+import { CachingKeyring, type Keyring, MultiKeyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import {
   type EncryptS3ClientOptions,
@@ -418,4 +418,15 @@ test("KMS discovery opens what a key of an allowed account has wrapped, and noth
     });
   expect((await get(discovering(ACCOUNT), "discovery")).bytes.toString()).toBe("text");
   expect(await code(get(discovering("999999999999"), "discovery"))).toBe("KEY_SERVICE");
+});
+
+test("a cache is passed by: every object has a data key of its own", async () => {
+  const keyring = new CachingKeyring({ keyring: keyrings.kms as Keyring, maxAgeMs: 60_000 });
+  const client = clientFor("s3ec-v3", "kms", { keyring });
+  const calls = kms.count("GenerateDataKey");
+  for (const Key of ["cached 1", "cached 2"]) {
+    await client.send(new PutObjectCommand({ Bucket, Key, Body: "text" }));
+    expect((await get(client, Key)).bytes.toString()).toBe("text");
+  }
+  expect(kms.count("GenerateDataKey")).toBe(calls + 2);
 });
