@@ -1,7 +1,7 @@
 // S3 Encryption Client objects against the same transfer without encryption, and against Amazon's clients for Java and
 // Python on the same object and server. Each figure comes from a process of its own; rounds take turns.
 //   node bench/s3ec.mjs [--size MiB] [--rounds N] [--peers] [--json FILE]
-// --peers needs what `npm run test:integration` has built.
+// --peers needs what `npm run test:integration` has built; Amazon's clients read from a file and write to one.
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";

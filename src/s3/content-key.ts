@@ -1,7 +1,7 @@
 // Data key + envelope -> what the body is encrypted with. Version 3 derives a key and a commitment, older versions use
 // the data key as it is.
-import { createHmac, hkdfSync, randomBytes } from "node:crypto";
-import { allocateSecret, equalConstantTime, wipe } from "../bytes.ts";
+import { hkdfSync, randomBytes } from "node:crypto";
+import { equalConstantTime, wipe } from "../bytes.ts";
 import type { AeadKey, Engine, SegmentCipher } from "../engine/engine.ts";
 import { nodeEngine } from "../engine/node-engine.ts";
 import { notAuthentic } from "../errors.ts";
@@ -26,14 +26,10 @@ export interface GcmContent extends GcmParameters {
   readonly segments: SegmentCipher;
 }
 
-/** Derives the commitment or the content key of version 3. (RFC 5869 with SHA-512; both fit into one block) */
+/** Derives the commitment or the content key of version 3. (RFC 5869) */
 function expand(dataKey: Uint8Array, messageId: Uint8Array, label: string, length: number): Uint8Array {
-  const extracted = createHmac("sha512", messageId).update(dataKey).digest();
-  const block = createHmac("sha512", extracted).update(SUITE).update(label, "ascii").update("\x01").digest();
-  const output = allocateSecret(length);
-  output.set(block.subarray(0, length));
-  wipe(extracted, block);
-  return output;
+  const info = Buffer.concat([SUITE, Buffer.from(label, "ascii")]);
+  return new Uint8Array(hkdfSync("sha512", dataKey, messageId, info, length));
 }
 
 /** The commitment that version 3 stores: 28 bytes. Not secret. */

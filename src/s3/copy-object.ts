@@ -2,7 +2,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { hasCode } from "../errors.ts";
 import type { Formats } from "./formats.ts";
-import { describe, type Send } from "./get-object.ts";
+import { describe, type Send, visibleMetadata } from "./get-object.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata } from "./object-metadata.ts";
 import { bodyOf } from "./object-source.ts";
@@ -73,7 +73,7 @@ export class CopyHandler {
       if ((described as Record<string, unknown>)[name] !== undefined)
         request[name] = (described as Record<string, unknown>)[name];
     request.ContentLength = opened.plaintextLength;
-    request.Metadata = replace ? input.Metadata : visible(object.metadata, format);
+    request.Metadata = replace ? input.Metadata : visibleMetadata(object.metadata, [format]);
     const put = async (fields: Record<string, unknown>) => {
       const stored = await this.#transport.putObject({
         ...request,
@@ -97,7 +97,8 @@ export class CopyHandler {
   }
 }
 
-const DESCRIBING_FIELDS = [
+/** What tells how to treat the plaintext, and goes with it to a new object. */
+export const DESCRIBING_FIELDS = [
   "CacheControl",
   "ContentDisposition",
   "ContentEncoding",
@@ -105,7 +106,7 @@ const DESCRIBING_FIELDS = [
   "ContentType",
   "Expires",
   "WebsiteRedirectLocation",
-];
+] as const;
 const PUT_FIELDS = new Set([
   "ACL",
   "BucketKeyEnabled",
@@ -146,7 +147,4 @@ function readingInput(
 
 function envelope(metadata: ObjectMetadata, format: ObjectFormat): ObjectMetadata {
   return Object.fromEntries(Object.entries(metadata).filter(([name]) => format.ownsMetadata(name)));
-}
-function visible(metadata: ObjectMetadata, format: ObjectFormat): ObjectMetadata {
-  return Object.fromEntries(Object.entries(metadata).filter(([name]) => !format.ownsMetadata(name)));
 }

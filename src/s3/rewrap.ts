@@ -6,6 +6,7 @@ import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import { checkKeyring } from "../message/seal-message.ts";
+import { DESCRIBING_FIELDS } from "./copy-object.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./envelope.ts";
 import { createFormats, type FormatOptions } from "./formats.ts";
@@ -234,12 +235,7 @@ function changed(change: "metadata" | "re-encrypted", eTag?: string, versionId?:
 
 /** What a HEAD tells and a new object would not have by itself. */
 const KEPT_FIELDS = [
-  "CacheControl",
-  "ContentDisposition",
-  "ContentEncoding",
-  "ContentLanguage",
-  "ContentType",
-  "WebsiteRedirectLocation",
+  ...DESCRIBING_FIELDS,
   "StorageClass",
   "ServerSideEncryption",
   "SSEKMSKeyId",
@@ -254,7 +250,6 @@ function keptFields(
 ): Partial<S3.CopyObjectCommandInput & S3.PutObjectCommandInput> {
   const kept: Record<string, unknown> = {};
   for (const name of KEPT_FIELDS) if (head[name] !== undefined) kept[name] = head[name];
-  if (head.ExpiresString !== undefined) kept.Expires = new Date(head.ExpiresString);
   return kept;
 }
 

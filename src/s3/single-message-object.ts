@@ -1,6 +1,6 @@
 // Objects of the Amazon S3 Encryption Clients: the envelope in the metadata or in an instruction file, the body one GCM
 // message. Versions 3 and 2 are written; version 1, CBC and the wraps of old clients are read behind two gates.
-// Rules: amazon-s3-encryption-client specification, data-format/ and key-commitment.md.
+// Rules: aws-encryption-sdk-specification, s3-encryption/data-format/ and key-commitment.md.
 import type { Readable } from "node:stream";
 import { wipe } from "../bytes.ts";
 import { TAG_LENGTH } from "../engine/engine.ts";
@@ -284,12 +284,12 @@ export class SingleMessageFormat implements ObjectFormat {
     const { metadata } = object;
     const file = envelopePlace(metadata) === "metadata" ? undefined : await this.#fetchFile(object);
     const envelope = parseEnvelope(metadata, file);
-    this.checkReadable(envelope);
+    this.#checkReadable(envelope);
     return envelope;
   }
 
   /** @throws FramesealError POLICY */
-  checkReadable(envelope: Envelope): void {
+  #checkReadable(envelope: Envelope): void {
     const { commitmentPolicy, enableLegacyUnauthenticatedModes, enableLegacyWrappingAlgorithms } =
       this.#settings;
     if (commitmentPolicy === "REQUIRE_ENCRYPT_REQUIRE_DECRYPT" && envelope.content !== "committing-gcm")

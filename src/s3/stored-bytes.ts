@@ -30,10 +30,7 @@ export class StoredBytes {
 /** Bytes that wait to be taken before the source is paused. */
 const WAITING_LENGTH = 4 * 1024 * 1024;
 
-/**
- * Cuts a stream into pieces of exact lengths. It lets the stream flow: reading it step by step halves the speed of a
- * socket.
- */
+/** Cuts a stream into pieces of exact lengths. It lets the stream flow, and holds it back when nobody takes. */
 export class ExactReader {
   readonly #source: Readable;
   readonly #chunks: Buffer[] = [];

@@ -29,7 +29,7 @@ import {
 import { reservedContextNames } from "./object-metadata.ts";
 
 /** Bytes of every data key. */
-export const DATA_KEY_LENGTH = 32;
+const DATA_KEY_LENGTH = 32;
 const IV_LENGTH = 12;
 const TAG_LENGTH = 16;
 
@@ -328,7 +328,7 @@ function keyBits(key: KeyObject): number {
 }
 
 /** True if two maps hold the same pairs. */
-export function sameMap(a: EncryptionContext, b: EncryptionContext): boolean {
+function sameMap(a: EncryptionContext, b: EncryptionContext): boolean {
   const names = Object.keys(a);
   return (
     names.length === Object.keys(b).length &&

@@ -1,12 +1,11 @@
 // This package behind the HTTP interface of the cross-language tests of the S3 Encryption Clients (restJson1 service
-// S3ECTestServer), so that their drivers can drive it as they drive the servers of other languages. Run as a program,
-// it listens on PORT (8101) and takes S3 and KMS from the environment, as the AWS SDK does.
+// S3ECTestServer), so that their drivers can drive it as they drive the servers of other languages (npm run
+// start:s3ec-server).
 import { createPublicKey } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
-import { KMSClient } from "@aws-sdk/client-kms";
-import { GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import type { KMSClient } from "@aws-sdk/client-kms";
+import { GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { FramesealError, type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, rewrapObject } from "../../src/s3.ts";
@@ -184,9 +183,4 @@ function parseMetadata(text: string | string[] | undefined): Record<string, stri
 
 function isOfS3(error: unknown): boolean {
   return error instanceof Error && "$metadata" in error;
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const server = new S3ecTestServer(new S3Client({ forcePathStyle: true }), new KMSClient({}));
-  console.log(`listening on ${await server.listen(Number(process.env.PORT ?? 8101))}`);
 }

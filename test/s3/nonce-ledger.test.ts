@@ -50,7 +50,7 @@ function enterPart(
   if (id.headerLength === undefined) {
     // One GCM message: 4,096 blocks at a time by their place; the tag at the end is no keystream.
     for (let at = 0; at < body.length; at += F)
-      enter(id.message, ((part - 1) * P + at) / F, body.subarray(at, at + F).subarray(0, F));
+      enter(id.message, ((part - 1) * P + at) / F, body.subarray(at, at + F));
     return;
   }
   for (let at = part === 1 ? id.headerLength : 0; at < body.length; ) {

@@ -115,7 +115,6 @@ export class S3Server implements AsyncDisposable {
     };
     this.calls.push(call);
     const fault = this.fault(call, this.calls.length);
-    const isError = fault?.kind === "error" || fault?.kind === "reset";
     let answer: Answer;
     try {
       if (fault?.kind === "reset" && fault.after !== true) return void request.socket.destroy();
@@ -145,7 +144,7 @@ export class S3Server implements AsyncDisposable {
       body[fault.at] = (body[fault.at] ?? 0) ^ 1;
     }
     response.writeHead(answer.status ?? 200, headers);
-    if (fault?.kind !== "cut" || isError) return void response.end(body);
+    if (fault?.kind !== "cut") return void response.end(body);
     response.write(body.subarray(0, fault.at), () => request.socket.destroy());
   }
 

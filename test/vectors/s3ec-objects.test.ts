@@ -93,4 +93,13 @@ test("the set holds every version, wrap and place", () => {
   expect(vectors.length).toBeGreaterThanOrEqual(68);
   const places = new Set(vectors.map((vector) => "instructionFile" in vector));
   expect(places.size).toBe(2);
+  const wraps = (vectors as readonly Vector[]).map(({ metadata, instructionFile }) => {
+    const file = instructionFile === undefined ? {} : (JSON.parse(instructionFile) as Record<string, string>);
+    const entries: Readonly<Record<string, string>> = { ...file, ...metadata };
+    return entries["x-amz-w"] ?? entries["x-amz-wrap-alg"] ?? ("x-amz-key" in entries ? "version 1" : "none");
+  });
+  expect([...new Set(wraps)].sort()).toEqual([
+    ...["02", "12", "22", "AES/GCM", "AESWrap", "RSA-OAEP-SHA1"],
+    ...["RSA/ECB/OAEPWithSHA-256AndMGF1Padding", "kms", "kms+context", "version 1"],
+  ]);
 });
