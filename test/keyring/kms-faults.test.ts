@@ -48,7 +48,8 @@ beforeAll(async () => {
   kms = await FakeKms.start();
   const [one, two] = [kms.createKey(), kms.createKey()];
   const client = kms.client("eu-west-1", { maxAttempts: 1 });
-  const common = { client, timeoutMs: 150 };
+  // Short enough for silence, long enough for a busy machine.
+  const common = { client, timeoutMs: 600 };
   const raw = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: randomBytes(32) });
   const strict = () => new KmsKeyring({ ...common, generatorKeyId: one });
   const caching = () => new CachingKeyring({ keyring: strict(), maxAgeMs: 60_000 });
@@ -91,7 +92,7 @@ async function outcome(attempt: Promise<unknown>): Promise<string> {
 }
 
 describe.each(Object.entries(faults))("%s", (name, fault) => {
-  test("every keyring", async () => {
+  test("every keyring", { timeout: 60_000 }, async () => {
     const cells: string[] = [];
     for (const [label, { keyring, survives }] of Object.entries(keyrings)) {
       kms.fault = () => undefined;

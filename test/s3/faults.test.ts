@@ -37,7 +37,8 @@ beforeAll(async () => {
   await server.client().send(new CreateBucketCommand({ Bucket }));
   plain = server.client({
     maxAttempts: 3,
-    requestHandler: { socketTimeout: 300, requestTimeout: 300, throwOnRequestTimeout: true },
+    // Short enough for silence, long enough for a busy machine.
+    requestHandler: { socketTimeout: 1000, requestTimeout: 1000, throwOnRequestTimeout: true },
     // Without the pauses between attempts.
     retryStrategy: {
       acquireInitialRetryToken: async () => ({ getRetryCount: () => 0, getRetryDelay: () => 0 }),
