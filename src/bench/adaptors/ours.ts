@@ -1,0 +1,143 @@
+// frameseal itself: whole messages, streams, and runs of frames as the engine sees them.
+import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "../../engine/engine.ts";
+import { selectEngine } from "../../engine/select-engine.ts";
+import { FramesealError } from "../../errors.ts";
+import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
+import { createDecryptStream } from "../../stream/decrypt-stream.ts";
+import { createEncryptStream } from "../../stream/encrypt-stream.ts";
+import { decrypt, encrypt } from "../../stream/whole-message.ts";
+import {
+  Absent,
+  type Adaptor,
+  type BufferSubject,
+  type StreamSubject,
+  type TrialOptions,
+} from "../adaptor.ts";
+
+/** The key of every subject; what it protects is random bytes. */
+export const benchKey: Uint8Array = new Uint8Array(32).fill(1);
+export const benchNamespace = "bench";
+export const benchKeyName = "aes";
+
+export const benchKeyring: RawAesKeyring = new RawAesKeyring({
+  keyNamespace: benchNamespace,
+  keyName: benchKeyName,
+  wrappingKey: benchKey,
+});
+
+function engineOf(options: TrialOptions) {
+  try {
+    return selectEngine(options.engine);
+  } catch (error) {
+    if (error instanceof FramesealError) throw new Absent(error.message);
+    throw error;
+  }
+}
+
+function messageOptions(options: TrialOptions) {
+  const { frameLength, concurrency, suite } = options;
+  return { keyring: benchKeyring, frameLength, concurrency, suite, engine: engineOf(options) };
+}
+
+/** `encrypt` and `decrypt`. */
+export const messages: Adaptor<BufferSubject> = {
+  format: "AWS Encryption SDK message",
+  async create(options) {
+    const given = messageOptions(options);
+    const { keyring, engine, concurrency } = given;
+    return {
+      seal: (plaintext) => encrypt(plaintext, given),
+      open: async (sealed) => (await decrypt(sealed, { keyring, engine, concurrency })).plaintext,
+    };
+  },
+};
+
+/** `createEncryptStream` and `createDecryptStream`. */
+export const streams: Adaptor<StreamSubject> = {
+  format: "AWS Encryption SDK message",
+  async create(options) {
+    const given = messageOptions(options);
+    const { keyring, engine, concurrency } = given;
+    return {
+      sealStream: () => createEncryptStream(given),
+      openStream: () => createDecryptStream({ keyring, engine, concurrency }),
+    };
+  },
+};
+
+/** AAD of a frame before its sequence number and length, as in a message of suite 0x0478. */
+export const benchAadPrefix: Uint8Array = new Uint8Array(44).fill(2);
+
+/** One run of frames in one call of the engine; with `concurrency` above 1, several runs on its worker threads. */
+export const frameRuns: Adaptor<BufferSubject> = {
+  format: "run of frames",
+  async create(options) {
+    const { frameLength, size } = options;
+    const frameCount = size / frameLength;
+    const engine = engineOf(options);
+    const cipher = engine.createKey(benchKey).frameCipher({
+      frameLength,
+      regularAadPrefix: benchAadPrefix,
+      finalAadPrefix: benchAadPrefix,
+    });
+    const sealed = new Uint8Array(size + frameCount * REGULAR_FRAME_OVERHEAD + FINAL_FRAME_OVERHEAD);
+    const opened = new Uint8Array(size);
+    const { sealInto, openInto } = cipher;
+    if (!options.reuse || sealInto === undefined || openInto === undefined)
+      return {
+        seal: (plaintext) => cipher.seal([plaintext], 1, frameCount, NO_FINAL_FRAME, 0),
+        open: (bytes) => cipher.open([bytes], 1, frameCount, NO_FINAL_FRAME).plaintext,
+      };
+    return {
+      seal(plaintext) {
+        const length = sealInto.call(cipher, sealed, [plaintext], 1, frameCount, NO_FINAL_FRAME);
+        return sealed.subarray(0, length);
+      },
+      open(bytes) {
+        const { plaintextLength } = openInto.call(cipher, opened, [bytes], 1, frameCount, NO_FINAL_FRAME);
+        return opened.subarray(0, plaintextLength);
+      },
+    };
+  },
+};
+
+/** Runs on the engine's worker threads, `concurrency` × 2 in flight. */
+export const frameRunsAsync: Adaptor<BufferSubject> = {
+  format: "run of frames",
+  async create(options) {
+    const { frameLength, size } = options;
+    const frameCount = size / frameLength;
+    const engine = engineOf(options);
+    const cipher = engine.createKey(benchKey).frameCipher({
+      frameLength,
+      regularAadPrefix: benchAadPrefix,
+      finalAadPrefix: benchAadPrefix,
+    });
+    const { sealAsync, openAsync } = cipher;
+    if (sealAsync === undefined || openAsync === undefined)
+      throw new Absent("this engine has no worker threads");
+    const subject: BufferSubject = {
+      seal: (plaintext) => sealAsync.call(cipher, [plaintext], 1, frameCount, NO_FINAL_FRAME, 0),
+      open: async (bytes) => (await openAsync.call(cipher, [bytes], 1, frameCount, NO_FINAL_FRAME)).plaintext,
+    };
+    if (engine.recycle !== undefined) subject.recycle = (result) => engine.recycle?.(result);
+    return subject;
+  },
+};
+
+/** One GCM call of the engine: nonce 12, no AAD; ciphertext ‖ tag. The nonce is always the same, which only a benchmark may do. */
+export const gcmCalls: Adaptor<BufferSubject> = {
+  format: "AES-256-GCM",
+  async create(options) {
+    const key = engineOf(options).createKey(benchKey);
+    const [nonce, aad] = [new Uint8Array(12), new Uint8Array(0)];
+    return {
+      seal: (plaintext) => key.seal(nonce, aad, plaintext),
+      open(sealed) {
+        const plaintext = key.open(nonce, aad, sealed);
+        if (plaintext === null) throw new Error("not authentic");
+        return plaintext;
+      },
+    };
+  },
+};

@@ -1,0 +1,108 @@
+// One subject in a process of its own. Commands come as JSON lines on standard input, answers go as JSON lines to
+// standard output: that works in Node, Bun and Deno alike.
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { Absent, type TrialOptions } from "./adaptor.ts";
+import type { BufferAdaptorName, StreamAdaptorName } from "./adaptors/table.ts";
+
+/** What the child is to do; `warm` must come first. */
+export interface ChildTask {
+  readonly workload: "buffers" | "streams" | "ranges" | "concurrent streams";
+  readonly adaptor: BufferAdaptorName | StreamAdaptorName;
+  readonly operation: "seal" | "open";
+  readonly options: TrialOptions;
+  /** Calls in flight at a time. */
+  readonly inFlight: number;
+  /** How long a round should take, in seconds. */
+  readonly roundSeconds: number;
+  /** A file that the workload `ranges` reads. */
+  readonly file?: string;
+  /** Takes a sample of resident memory this often. */
+  readonly memoryEveryMs?: number;
+}
+
+export type ChildCommand =
+  | { readonly do: "start"; readonly task: ChildTask }
+  | { readonly do: "produce"; readonly size: number }
+  | { readonly do: "accept"; readonly size: number; readonly sealed: string }
+  | { readonly do: "round" }
+  | { readonly do: "end" };
+
+/** What a round did. */
+export interface Round {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly units: number;
+}
+
+/** What a child process of the bench does for a task. */
+export interface Workload {
+  /** Seals the bytes of `agreementBytes(size)`, to be opened by another subject. */
+  produce(size: number): Promise<Uint8Array>;
+  /** Opens what another subject made and throws unless it gives `agreementBytes(size)`. */
+  accept(size: number, sealed: Uint8Array): Promise<void>;
+  /** As many calls as were found to fill a round; how many units (bytes, ranges) were done. */
+  round(): Promise<number>;
+}
+
+const workloads: Readonly<
+  Record<ChildTask["workload"], () => Promise<(task: ChildTask) => Promise<Workload>>>
+> = {
+  buffers: async () => (await import("./workloads/buffers.ts")).createBuffers,
+  streams: async () => (await import("./workloads/streams.ts")).createStreams,
+  "concurrent streams": async () => (await import("./workloads/streams.ts")).createConcurrentStreams,
+  ranges: async () => (await import("./workloads/ranges.ts")).createRanges,
+};
+
+let workload: Workload | undefined;
+let memory: { seconds: number; bytes: number }[] = [];
+let sampler: NodeJS.Timeout | undefined;
+
+async function answer(command: ChildCommand): Promise<object> {
+  if (command.do === "start") {
+    const create = await workloads[command.task.workload]();
+    workload = await create(command.task);
+    return { ready: true };
+  }
+  if (workload === undefined) throw new Error("internal error: not started");
+  if (command.do === "produce")
+    return { sealed: Buffer.from(await workload.produce(command.size)).toString("base64") };
+  if (command.do === "accept") {
+    await workload.accept(command.size, Buffer.from(command.sealed, "base64"));
+    return { accepted: true };
+  }
+  if (command.do === "round") return { round: await measured(workload) };
+  clearInterval(sampler);
+  return { peakBytes: process.resourceUsage().maxRSS * 1024, memory };
+}
+
+async function measured(work: Workload): Promise<Round> {
+  const before = process.cpuUsage();
+  const start = performance.now();
+  const units = await work.round();
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { seconds, cpuSeconds: (user + system) / 1e6, units };
+}
+
+const lines = createInterface({ input: process.stdin });
+for await (const line of lines) {
+  const command = JSON.parse(line) as ChildCommand;
+  if (command.do === "start" && command.task.memoryEveryMs !== undefined) {
+    const start = performance.now();
+    memory = [];
+    sampler = setInterval(() => {
+      memory.push({ seconds: (performance.now() - start) / 1000, bytes: process.memoryUsage.rss() });
+    }, command.task.memoryEveryMs);
+  }
+  let reply: object;
+  try {
+    reply = await answer(command);
+  } catch (error) {
+    const { message } = error as Error;
+    reply = error instanceof Absent ? { absent: message } : { failed: message };
+  }
+  process.stdout.write(`${JSON.stringify(reply)}\n`);
+  if (command.do === "end") break;
+}
+process.exit(0);

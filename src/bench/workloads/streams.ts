@@ -1,0 +1,81 @@
+// Streams: bytes from memory through a Transform into a sink that drops them.
+import { pipeline } from "node:stream/promises";
+import { Absent, type Adaptor, type StreamSubject } from "../adaptor.ts";
+import { streamAdaptors } from "../adaptors/table.ts";
+import type { ChildTask, Workload } from "../child.ts";
+import { callsFor } from "./buffers.ts";
+import { agreementBytes, benchBytes, mustBeEqual, NullSink, sourceOf } from "./source.ts";
+
+const SOURCE_LENGTH = 4 * 1024 * 1024;
+
+async function subjectOf(task: ChildTask): Promise<StreamSubject> {
+  const adaptor = (streamAdaptors as Readonly<Record<string, Adaptor<StreamSubject>>>)[task.adaptor];
+  if (adaptor === undefined) throw new Absent(`no such adaptor: ${task.adaptor}`);
+  return adaptor.create(task.options);
+}
+
+/** One message of `size` bytes at a time. */
+export async function createStreams(task: ChildTask): Promise<Workload> {
+  const subject = await subjectOf(task);
+  const { size, chunkLength } = task.options;
+  const plaintext = benchBytes(Math.min(size, SOURCE_LENGTH));
+  let input = plaintext;
+  let inputLength = size;
+  if (task.operation === "open") {
+    input = await collect(subject, benchBytes(size), chunkLength, "seal");
+    inputLength = input.length;
+  }
+  const once = async (): Promise<void> => {
+    const stream = task.operation === "seal" ? subject.sealStream() : subject.openStream();
+    const sink = new NullSink();
+    await pipeline(sourceOf(input, chunkLength, inputLength), stream, sink);
+    if (task.operation === "open" ? sink.length < size : sink.length < inputLength)
+      throw new Error(`only ${sink.length} bytes came out`);
+  };
+  const calls = await callsFor(task.roundSeconds, async (count) => {
+    for (let n = 0; n < count; n++) await once();
+  });
+  return {
+    async round() {
+      for (let n = 0; n < calls; n++) await once();
+      return calls * size;
+    },
+    produce: (length) => collect(subject, agreementBytes(length), chunkLength, "seal"),
+    accept: async (length, sealed) =>
+      mustBeEqual(await collect(subject, sealed, chunkLength, "open"), agreementBytes(length)),
+  };
+}
+
+async function collect(
+  subject: StreamSubject,
+  bytes: Uint8Array,
+  chunkLength: number,
+  operation: "seal" | "open",
+): Promise<Uint8Array> {
+  const stream = operation === "seal" ? subject.sealStream() : subject.openStream();
+  const chunks: Uint8Array[] = [];
+  await pipeline(sourceOf(bytes, chunkLength), stream, async (output: AsyncIterable<Uint8Array>) => {
+    for await (const chunk of output) chunks.push(chunk);
+  });
+  return Buffer.concat(chunks);
+}
+
+/** `inFlight` streams at a time, each of `size` bytes. */
+export async function createConcurrentStreams(task: ChildTask): Promise<Workload> {
+  const one = await createStreams({ ...task, roundSeconds: 0 });
+  const all = async (): Promise<number> => {
+    const lengths = await Promise.all(Array.from({ length: task.inFlight }, () => one.round()));
+    return lengths.reduce((sum, length) => sum + length, 0);
+  };
+  const calls = await callsFor(task.roundSeconds, async (count) => {
+    for (let n = 0; n < count; n++) await all();
+  });
+  return {
+    ...one,
+    async round() {
+      let units = 0;
+      for (let n = 0; n < calls; n++) units += await all();
+      return units;
+    },
+  };
+}
