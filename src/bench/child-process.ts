@@ -1,0 +1,94 @@
+// The parent's side of a subject in a process of its own.
+import { type ChildProcess, spawn } from "node:child_process";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { Absent } from "./adaptor.ts";
+import type { ChildCommand, ChildTask, Round } from "./child.ts";
+
+const script = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "./child.ts" : "./child.js", import.meta.url),
+);
+
+/** A program that runs JavaScript, and what it is called with before the script. */
+export interface Runtime {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+export const thisNode: Runtime = { name: "", command: process.execPath, args: [] };
+
+interface Answer {
+  readonly absent?: string;
+  readonly failed?: string;
+  readonly sealed?: string;
+  readonly round?: Round;
+  readonly peakBytes?: number;
+  readonly memory?: readonly { seconds: number; bytes: number }[];
+}
+
+/** One subject, ready to be measured. Call `end` in any case. */
+export class Child {
+  readonly #process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(runtime: Runtime) {
+    this.#process = spawn(runtime.command, [...runtime.args, script], {
+      stdio: ["pipe", "pipe", "ignore"],
+      env: { ...process.env, NODE_NO_WARNINGS: "1" },
+    });
+    this.#process.on("error", () => {}); // its output then ends, which is reported
+    this.#process.stdin?.on("error", () => {});
+    const { stdout } = this.#process;
+    if (stdout === null) throw new Error("internal error: no pipe");
+    this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  }
+
+  /** @throws Absent when the subject cannot run here */
+  static async start(runtime: Runtime, task: ChildTask): Promise<Child> {
+    const child = new Child(runtime);
+    try {
+      await child.#ask({ do: "start", task });
+      return child;
+    } catch (error) {
+      child.#process.kill();
+      throw error;
+    }
+  }
+
+  async round(): Promise<Round> {
+    const { round } = await this.#ask({ do: "round" });
+    if (round === undefined) throw new Error("internal error: no figures");
+    return round;
+  }
+
+  /** A message over known bytes, base64. */
+  async produce(size: number): Promise<string> {
+    const { sealed } = await this.#ask({ do: "produce", size });
+    return sealed ?? "";
+  }
+
+  /** @throws Error if this subject does not open what another one made */
+  async accept(size: number, sealed: string): Promise<void> {
+    await this.#ask({ do: "accept", size, sealed });
+  }
+
+  async end(): Promise<Pick<Answer, "peakBytes" | "memory">> {
+    try {
+      return await this.#ask({ do: "end" });
+    } finally {
+      this.#process.kill();
+    }
+  }
+
+  async #ask(command: ChildCommand): Promise<Answer> {
+    this.#process.stdin?.write(`${JSON.stringify(command)}\n`);
+    const { done, value } = await this.#lines.next();
+    if (done === true) throw new Absent("its process does not start, or ended early");
+    const answer = JSON.parse(value) as Answer;
+    if (answer.absent !== undefined) throw new Absent(answer.absent);
+    if (answer.failed !== undefined) throw new Error(answer.failed);
+    return answer;
+  }
+}
