@@ -11,8 +11,8 @@ import { summary } from "./statistics.ts";
 export interface ProgramSubject {
   readonly name: string;
   readonly kind: SubjectResult["kind"];
-  /** For `sh -c`. */
-  readonly command: string;
+  /** Makes the command for `sh -c`, and the files it needs. */
+  readonly command: () => string;
   /** Programs that must be on the PATH. */
   readonly needs: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -83,9 +83,10 @@ interface Run {
 }
 
 async function runProgram(subject: ProgramSubject): Promise<Run> {
+  const command = subject.command();
   const cpuBefore = childrenCpuSeconds();
   const start = performance.now();
-  const child = spawn("sh", ["-c", subject.command], {
+  const child = spawn("sh", ["-c", command], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, ...subject.environment },
   });

@@ -23,7 +23,8 @@ export interface Trial extends Omit<TrialResult, "subjects"> {
   readonly direction: "seal" | "open";
   readonly options: TrialOptions;
   readonly subjects: readonly Subject[];
-  readonly file?: string;
+  /** A file that the subjects read; made before the first of them starts. */
+  readonly file?: () => Promise<string>;
   readonly memoryEveryMs?: number;
   /** Instead of the run's own. */
   readonly rounds?: number;
@@ -39,7 +40,8 @@ const AGREEMENT_SIZES: readonly number[] = [1, 4095, 4096, 65_537, 300_000];
 
 /** Measures all subjects. One that cannot run says why; if any two of one format disagree, none has figures. */
 export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResult> {
-  const started = await Promise.all(trial.subjects.map((subject) => start(trial, subject, effort)));
+  const file = await trial.file?.();
+  const started = await Promise.all(trial.subjects.map((subject) => start(trial, subject, effort, file)));
   const running = started.filter((entry): entry is Running => "child" in entry);
   const samples = new Map<Running, { rates: number[]; cpu: number; wall: number }>();
   const results: SubjectResult[] = [];
@@ -91,6 +93,7 @@ async function start(
   trial: Trial,
   subject: Subject,
   effort: Effort,
+  file: string | undefined,
 ): Promise<Running | { readonly subject: Subject; readonly notRun: string }> {
   const task: ChildTask = {
     workload: trial.workload,
@@ -99,7 +102,7 @@ async function start(
     options: { ...trial.options, ...subject.options },
     inFlight: subject.inFlight ?? 1,
     roundSeconds: effort.roundSeconds,
-    ...(trial.file === undefined ? {} : { file: trial.file }),
+    ...(file === undefined ? {} : { file }),
     ...(trial.memoryEveryMs === undefined ? {} : { memoryEveryMs: trial.memoryEveryMs }),
   };
   try {

@@ -9,9 +9,6 @@ import { median } from "./statistics.ts";
 
 /** What to run and how. */
 export interface BenchOptions {
-  /** Words that must all occur in a trial's name; without any, all of them. A full name takes the trial out of the full set. */
-  readonly filter: readonly string[];
-  readonly full: boolean;
   readonly effort: Effort;
   readonly version: string;
   readonly command: string;
@@ -38,14 +35,12 @@ const peers: readonly string[] = [
 ];
 
 /** The trials that `options` ask for. */
-export function selectTrials(
-  all: readonly AnyTrial[],
-  options: Pick<BenchOptions, "filter" | "full">,
-): AnyTrial[] {
-  return all.filter(({ full, trial }) => {
-    if (full && !options.full && !options.filter.includes(trial.id)) return false;
-    return options.filter.every((word) => trial.id.includes(word));
-  });
+export function selectTrials(all: readonly AnyTrial[], words: readonly string[], full: boolean): AnyTrial[] {
+  return all.filter(
+    (entry) =>
+      (full || !entry.full || words.includes(entry.trial.id)) &&
+      words.every((word) => entry.trial.id.includes(word)),
+  );
 }
 
 export async function runBench(trials: readonly AnyTrial[], options: BenchOptions): Promise<BenchResult> {

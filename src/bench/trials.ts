@@ -4,6 +4,7 @@ import type { TrialOptions } from "./adaptor.ts";
 import type { Runtime } from "./child-process.ts";
 import { findPackage } from "./packages.ts";
 import type { Subject, Trial } from "./run-trial.ts";
+import type { WorkFiles } from "./work-files.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -75,7 +76,7 @@ const under = (runtime: Runtime, subject: Subject): Subject => ({
 });
 
 /** All trials whose subjects run in children. */
-export function listTrials(): readonly Listed[] {
+export function listTrials(files: WorkFiles): readonly Listed[] {
   const kernels = nativeKernels()
     .filter(({ works }) => works)
     .map(({ name }) => `native:${name}`);
@@ -90,6 +91,7 @@ export function listTrials(): readonly Listed[] {
     ...lengths(),
     ...concurrent(),
     ...memory(),
+    ...ranges(files),
   ];
 }
 
@@ -360,4 +362,35 @@ function* memory(): Generator<Listed> {
       subjects: [ours("our messages", "native")],
     },
   };
+}
+
+const RANGE_FILE_LENGTH = GiB;
+
+function* ranges(files: WorkFiles): Generator<Listed> {
+  for (const [name, step] of [
+    ["aligned", 64 * KiB],
+    ["unaligned", 1],
+  ] as const)
+    yield {
+      full: false,
+      trial: {
+        id: idOf("ranges", name),
+        group: "ranges",
+        title: `Random ranges of 64 KiB of a message of ${lengthText(RANGE_FILE_LENGTH)} in the page cache, 8 in flight, ${name === "aligned" ? "on frames" : "at any byte"}`,
+        operation: "open",
+        direction: "open",
+        workload: "ranges",
+        unit: "ranges",
+        size: 64 * KiB,
+        frameLength: 64 * KiB,
+        reference: "plain reads",
+        file: () => files.sealed(RANGE_FILE_LENGTH),
+        options: { ...defaults, size: 64 * KiB, chunkLength: step },
+        subjects: [
+          ours("our streams", "native", { inFlight: 8 }),
+          ours("our streams", "node", { inFlight: 8 }),
+          library("plain reads", "pass-through", { inFlight: 8 }),
+        ],
+      },
+    };
 }

@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   rewrap: () => import("./rewrap.ts"),
   policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
+  bench: () => import("./bench.ts"),
 };
 
 const description = `Streaming AES-256-GCM for files, pipes and Amazon S3 data, as AWS Encryption SDK messages.

@@ -1,0 +1,64 @@
+// Files for trials, in a folder of their own that is removed at the end.
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { encryptFile } from "../stream/file.ts";
+import { benchKey, benchKeyName, benchKeyring } from "./adaptors/ours.ts";
+import { benchBytes } from "./workloads/source.ts";
+
+/** Makes files when they are first asked for. */
+export class WorkFiles {
+  #folder: string | undefined;
+
+  /** A path in the folder; nothing is there yet. */
+  path(name: string): string {
+    if (this.#folder === undefined) {
+      this.#folder = mkdtempSync(path.join(tmpdir(), "frameseal-bench-"));
+      process.once("exit", () => this.remove());
+    }
+    return path.join(this.#folder, name);
+  }
+
+  /** A file of `size` bytes that do not compress. */
+  plain(size: number): string {
+    const file = this.path(`plain-${size}`);
+    if (existsSync(file) && statSync(file).size === size) return file;
+    const block = benchBytes(Math.min(size, 4 * 1024 * 1024));
+    const descriptor = openSync(file, "w");
+    for (let at = 0; at < size; at += block.length)
+      writeSync(descriptor, block, 0, Math.min(block.length, size - at));
+    closeSync(descriptor);
+    return file;
+  }
+
+  /** The same as a message in frames of 64 KiB. */
+  async sealed(size: number): Promise<string> {
+    const file = this.path(`sealed-${size}`);
+    if (!existsSync(file))
+      await encryptFile(this.plain(size), file, { keyring: benchKeyring, frameLength: 65_536 });
+    return file;
+  }
+
+  /** A key file as `frameseal keygen` makes them, of a key that protects nothing. */
+  key(): string {
+    const file = this.path("key.jwk");
+    const jwk = { kty: "oct", k: Buffer.from(benchKey).toString("base64url"), kid: benchKeyName };
+    if (!existsSync(file)) writeFileSync(file, JSON.stringify(jwk), { mode: 0o600 });
+    return file;
+  }
+
+  remove(): void {
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder = undefined;
+  }
+}
