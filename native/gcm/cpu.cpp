@@ -42,8 +42,10 @@ CpuFeatures detect() noexcept {
   const uint32_t wanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   cpu.avx512 = saves_zmm && (b & wanted) == wanted;
   // Intel's first AVX-512 cores with VAES (Ice Lake and Tiger Lake clients, Rocket Lake) lower their clock for 512-bit
-  // work more than it gains; Linux and BoringSSL draw the same line. Servers (Ice Lake-SP on) and AMD are fine.
-  const bool throttles = is_intel && family == 6 &&
+  // work more than it gains; Linux and BoringSSL draw the same line. Servers (Ice Lake-SP on) and AMD are fine. A
+  // hypervisor may report an old model on a new core: those have FP16, which begins with Sapphire Rapids.
+  const bool has_fp16 = d & 1u << 23;
+  const bool throttles = is_intel && family == 6 && !has_fp16 &&
                          (model == 0x55 || model == 0x7d || model == 0x7e || model == 0x8c || model == 0x8d || model == 0xa7);
   cpu.prefers_512 = cpu.avx512 && !throttles;
   return cpu;

@@ -22,6 +22,8 @@ struct Kernel {
   void (*flush)(const Key&, State&) noexcept;
   /** Frees `State::context`; null if there is none. */
   void (*release)(State&) noexcept;
+  /** Uses 512-bit registers: taken by itself only where they do not slow the clock, by name anywhere. */
+  bool is_wide = false;
 };
 
 extern const Kernel kVaes512;

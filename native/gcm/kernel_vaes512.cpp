@@ -52,13 +52,13 @@ struct Zmm {
 using Gcm = Body<Zmm>;
 
 bool supported(const CpuFeatures& cpu) noexcept {
-  return cpu.aes && cpu.pclmulqdq && cpu.vaes && cpu.vpclmulqdq && cpu.avx512 && cpu.prefers_512;
+  return cpu.aes && cpu.pclmulqdq && cpu.vaes && cpu.vpclmulqdq && cpu.avx512;
 }
 
 }  // namespace
 
 extern const Kernel kVaes512 = {"vaes512",    supported,   Gcm::expand_key, Gcm::start, Gcm::encrypt,
-                                Gcm::decrypt, Gcm::finish, nullptr, Gcm::multiply, Gcm::flush, nullptr};
+                                Gcm::decrypt, Gcm::finish, nullptr, Gcm::multiply, Gcm::flush, nullptr, true};
 
 }  // namespace frameseal::gcm
 #endif

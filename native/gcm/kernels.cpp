@@ -42,7 +42,7 @@ Fitness kernel_fitness(const Kernel& kernel, const CpuFeatures& cpu) noexcept {
 
 const Kernel* best_kernel(const CpuFeatures& cpu) noexcept {
   for (const Kernel* kernel : kKernels)
-    if (kernel_fitness(*kernel, cpu) == Fitness::works) return kernel;
+    if ((!kernel->is_wide || cpu.prefers_512) && kernel_fitness(*kernel, cpu) == Fitness::works) return kernel;
   return nullptr;
 }
 
