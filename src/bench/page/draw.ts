@@ -37,7 +37,7 @@ function drawLines(chart: Chart, width: number): Element {
       ...(shown === undefined ? {} : { ticks: shown, tickFormat: (x: number) => textOf.get(x) ?? String(x) }),
     },
     y: { type: chart.yScale, label: chart.yLabel, grid: true, zero: chart.yScale === "linear" },
-    color: { ...colours(chart), legend: !dense },
+    color: colours(chart),
     symbol: { domain: colours(chart).domain as string[], legend: !dense },
     marks: [
       Plot.lineY(chart.points, {

@@ -49,11 +49,18 @@ async function inFlight(
   await Promise.all(Array.from({ length: lanes }, lane));
 }
 
-/** How many calls fill a round, found by doubling; this is the warm-up too. */
+/**
+ * How many calls fill a round, after a warm-up of `warmSeconds`: until then code is compiled, memory is touched for the
+ * first time and the garbage collector finds its pace.
+ */
 export async function callsFor(
   roundSeconds: number,
   run: (count: number) => Promise<unknown>,
+  warmSeconds = 0.1,
 ): Promise<number> {
+  const warm = performance.now() + warmSeconds * 1000;
+  do await run(1);
+  while (performance.now() < warm);
   for (let count = 1; ; ) {
     const start = performance.now();
     await run(count);

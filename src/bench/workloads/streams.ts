@@ -7,6 +7,9 @@ import { callsFor } from "./buffers.ts";
 import { agreementBytes, benchBytes, mustBeEqual, NullSink, sourceOf } from "./source.ts";
 
 const SOURCE_LENGTH = 4 * 1024 * 1024;
+const WARM_SECONDS = 0.6;
+/** Longer rounds than others: after each pause memory has to come back into the caches, and collections come late. */
+const ROUND_FACTOR = 3;
 
 async function subjectOf(task: ChildTask): Promise<StreamSubject> {
   const adaptor = (streamAdaptors as Readonly<Record<string, Adaptor<StreamSubject>>>)[task.adaptor];
@@ -32,9 +35,13 @@ export async function createStreams(task: ChildTask): Promise<Workload> {
     if (task.operation === "open" ? sink.length < size : sink.length < inputLength)
       throw new Error(`only ${sink.length} bytes came out`);
   };
-  const calls = await callsFor(task.roundSeconds, async (count) => {
-    for (let n = 0; n < count; n++) await once();
-  });
+  const calls = await callsFor(
+    task.roundSeconds * ROUND_FACTOR,
+    async (count) => {
+      for (let n = 0; n < count; n++) await once();
+    },
+    WARM_SECONDS,
+  );
   return {
     async round() {
       for (let n = 0; n < calls; n++) await once();
