@@ -6,9 +6,7 @@ import { fileURLToPath } from "node:url";
 import { Absent } from "./adaptor.ts";
 import type { ChildCommand, ChildTask, Round } from "./child.ts";
 
-const script = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "./child.ts" : "./child.js", import.meta.url),
-);
+const script = fileURLToPath(new URL("./child.js", import.meta.url));
 
 /** A program that runs JavaScript, and what it is called with before the script. */
 export interface Runtime {

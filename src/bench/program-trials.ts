@@ -13,9 +13,7 @@ const GiB = 2 ** 30;
 const quote = (...words: readonly string[]): string =>
   words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
 
-const main = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "../cli/main.ts" : "../cli/main.js", import.meta.url),
-);
+const main = fileURLToPath(new URL("../cli/main.js", import.meta.url));
 const frameseal = (...args: readonly string[]): string => quote(process.execPath, main, ...args);
 
 const program = (

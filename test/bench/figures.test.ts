@@ -1,0 +1,128 @@
+// What is made of measured rounds: quantiles, claims, comparison of two runs, the choice of trials.
+import { describe, expect, it } from "vitest";
+import { changesText, compareRuns } from "../../src/bench/baseline.ts";
+import { claimsOf } from "../../src/bench/claims.ts";
+import { type AnyTrial, selectTrials } from "../../src/bench/run.ts";
+import { mannWhitney, median, quantile } from "../../src/bench/statistics.ts";
+import { lengthText, listTrials } from "../../src/bench/trials.ts";
+import { WorkFiles } from "../../src/bench/work-files.ts";
+import { run, subject, trial } from "./fixture.ts";
+
+describe("statistics", () => {
+  it("takes the middle, and the mean of two middles", () => {
+    expect(median([3, 1, 2])).toBe(2);
+    expect(median([4, 1, 2, 3])).toBe(2.5);
+    expect(quantile([5, 1, 2, 3, 4], 0.9)).toBe(5);
+    expect(quantile([5, 1, 2, 3, 4], 0.1)).toBe(1);
+  });
+
+  it("agrees with the exact distribution of ranks where that is known", () => {
+    // All of one side above all of the other, 5 and 5: exactly 2 / C(10, 5) = 0.0079; the approximation gives 0.0122.
+    const apart = mannWhitney([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]);
+    expect(apart).toBeGreaterThan(0.005);
+    expect(apart).toBeLessThan(0.02);
+    expect(mannWhitney([1, 3, 5, 7], [2, 4, 6, 8])).toBeGreaterThan(0.5);
+    expect(mannWhitney([1, 2], [9, 10])).toBe(1);
+  });
+});
+
+describe("claims", () => {
+  const claim = (rate: number) =>
+    claimsOf({
+      trials: [
+        trial("frames/seal/64KiB", [
+          subject("frameseal native:aesni", [rate / 2]),
+          subject("frameseal native:vaes256", [rate]),
+          subject("node:crypto per frame", [1e9]),
+        ]),
+      ],
+    });
+
+  it("takes the fastest kernel for the engine, and tells held from missed", () => {
+    const of = (rate: number) => claim(rate).find(({ id }) => id === "frames-64k");
+    expect(of(6e9)).toMatchObject({ bar: 5, measured: 6, held: true });
+    expect(of(4.9e9)).toMatchObject({ held: false });
+  });
+
+  it("says which trial is missing rather than inventing a figure", () => {
+    const missing = claim(6e9).filter(({ measured }) => measured === undefined);
+    expect(missing.length).toBeGreaterThan(5);
+    for (const { notRun, held } of missing) {
+      expect(notRun).toMatch(/was not run|is not in/);
+      expect(held).toBeUndefined();
+    }
+  });
+
+  it("names trials and subjects that exist", () => {
+    const ids = new Set([
+      ...listTrials(new WorkFiles()).map((entry) => entry.trial.id),
+      "starts/encrypt",
+      "starts/import",
+      "files/copy",
+      "files/null",
+      "pipes/there-and-back",
+    ]);
+    for (const { notRun } of claimsOf({ trials: [] })) {
+      const id = /the trial (\S+) was not run/.exec(notRun ?? "")?.[1];
+      expect(ids).toContain(id);
+    }
+  });
+});
+
+describe("two runs", () => {
+  const rounds = (rate: number) => [0.98, 0.99, 1, 1.01, 1.02, 1.03, 0.97].map((factor) => factor * rate);
+  const of = (ours: number) =>
+    run([
+      trial("frames/seal/64KiB", [subject("frameseal node", rounds(ours)), subject("peer", rounds(1e9))]),
+    ]);
+
+  it("tells a change from noise", () => {
+    const [same] = compareRuns(of(2e9), of(2.001e9));
+    expect(same?.probability).toBeGreaterThan(0.05);
+    const [changed] = compareRuns(of(2e9), of(3e9));
+    expect(changed?.probability).toBeLessThan(0.01);
+    expect(changesText(compareRuns(of(2e9), of(3e9)))).toMatch(/\+ {2}50\.0 % {2}changed/);
+    expect(changesText(compareRuns(of(2e9), of(2.001e9)))).toContain(
+      "1 of 1 best-decile ratios agree within 10 %",
+    );
+  });
+});
+
+describe("the choice of trials", () => {
+  const all: AnyTrial[] = listTrials(new WorkFiles()).map(({ trial: one, full }) => ({
+    kind: "children",
+    full,
+    trial: one,
+  }));
+
+  it("takes those whose names have all words", () => {
+    const ids = selectTrials(all, ["frames", "open"], true).map((entry) => entry.trial.id);
+    expect(ids.length).toBeGreaterThan(3);
+    for (const id of ids) expect(id).toMatch(/frames.*open|open.*frames/);
+  });
+
+  it("leaves the full set out unless it is asked for, or a trial is named", () => {
+    expect(selectTrials(all, [], false).some(({ full }) => full)).toBe(false);
+    expect(selectTrials(all, ["lengths/64GiB"], false).map((entry) => entry.trial.id)).toEqual([
+      "lengths/64GiB",
+    ]);
+  });
+
+  it("gives every trial a name of its own and a reference that is one of its subjects", () => {
+    expect(new Set(all.map((entry) => entry.trial.id)).size).toBe(all.length);
+    for (const { trial: one } of all)
+      if (one.reference !== "frameseal native:openssl")
+        expect(one.subjects.map(({ name }) => name)).toContain(one.reference);
+  });
+});
+
+it("writes lengths in the largest unit that fits", () => {
+  expect([16, 1024, 65_536, 2 ** 20, 2 ** 36, 4095].map(lengthText)).toEqual([
+    "16 B",
+    "1 KiB",
+    "64 KiB",
+    "1 MiB",
+    "64 GiB",
+    "4095 B",
+  ]);
+});
