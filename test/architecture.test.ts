@@ -18,7 +18,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   stream: ["errors", "bytes", "format", "engine", "keyring", "message"],
   compat: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   s3: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  cli: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3"],
+  bench: ["errors", "engine", "keyring", "stream"],
+  cli: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3", "bench"],
 };
 const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testing.ts"]);
 /** Packages, and the only files that may name them. */
@@ -27,6 +28,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   "node-gyp-build": /^engine\/native-engine\.ts$/,
   "@aws-sdk/client-kms": /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$/,
   "@aws-sdk/client-s3": /^(cli|s3)\//,
+  "@observablehq/plot": /^bench\/page\//,
 };
 
 interface Import {

@@ -2,7 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { findPackage } from "./packages.ts";
 import type { ProgramSubject, ProgramTrial } from "./run-programs.ts";
 import { lengthText } from "./trials.ts";
 import type { WorkFiles } from "./work-files.ts";
@@ -150,8 +151,35 @@ export function listProgramTrials(
         ],
       },
     },
+    {
+      full: false,
+      trial: {
+        id: "starts/import",
+        group: "starts",
+        title: "A process that imports the library and ends",
+        operation: "import",
+        unit: "starts",
+        unitsPerRun: 1,
+        rounds: 15,
+        reference: "node -e 0",
+        subjects: [
+          program("frameseal", [], () => importing(fileURLToPath(new URL("../index.js", import.meta.url))), {
+            kind: "frameseal",
+          }),
+          program("@aws-crypto/client-node", [], () => {
+            const peer = findPackage("@aws-crypto/client-node");
+            if (peer === undefined) throw new Error("the package @aws-crypto/client-node is not installed");
+            return `${quote(process.execPath, "-e", `require(${JSON.stringify(peer)})`)}`;
+          }),
+          program("node -e 0", [], () => `${quote(process.execPath)} -e 0`),
+        ],
+      },
+    },
   ];
 }
+
+const importing = (file: string): string =>
+  quote(process.execPath, "--input-type=module", "-e", `import ${JSON.stringify(pathToFileURL(file).href)}`);
 
 function makeFolder(folder: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 });

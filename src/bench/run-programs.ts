@@ -29,7 +29,7 @@ export interface ProgramTrial extends Omit<TrialResult, "subjects"> {
 
 /** Where `name` is on the PATH, or undefined. */
 export function findProgram(name: string): string | undefined {
-  for (const folder of (process.env["PATH"] ?? "").split(path.delimiter))
+  for (const folder of (process.env.PATH ?? "").split(path.delimiter))
     try {
       const file = path.join(folder, name);
       accessSync(file, constants.X_OK);
