@@ -44,20 +44,23 @@ napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-/** kernels() -> [{ name, works, segments, reason }], best first */
+/** kernels() -> [{ name, works, preferred, segments, reason }], best first; what is not preferred is for those who name it */
 napi_value kernels(napi_env env, napi_callback_info) {
   napi_value list = nullptr;
   napi_create_array(env, &list);
   for (size_t i = 0; i < gcm::kernel_count(); i++) {
     const gcm::Kernel& kernel = gcm::kernel_at(i);
     const gcm::Fitness fitness = gcm::kernel_fitness(kernel);
-    const char* const reason = fitness == gcm::Fitness::works         ? "works"
+    const bool preferred = !kernel.is_wide || gcm::cpu_features().prefers_512;
+    const char* const reason = fitness == gcm::Fitness::works && !preferred ? "works, but wide registers slow this CPU's clock"
+                               : fitness == gcm::Fitness::works             ? "works"
                                : fitness == gcm::Fitness::unsupported ? "not supported by this CPU or process"
                                                                       : "failed its self-test";
     napi_value entry = nullptr;
     napi_create_object(env, &entry);
     napi_set_named_property(env, entry, "name", text(env, kernel.name));
     napi_set_named_property(env, entry, "works", boolean(env, fitness == gcm::Fitness::works));
+    napi_set_named_property(env, entry, "preferred", boolean(env, preferred));
     napi_set_named_property(env, entry, "segments", boolean(env, kernel.multiply != nullptr));
     napi_set_named_property(env, entry, "reason", text(env, reason));
     napi_set_element(env, list, static_cast<uint32_t>(i), entry);

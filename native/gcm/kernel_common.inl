@@ -2,11 +2,13 @@
 // table and nothing else, so that the linker can never pick code compiled for one CPU where another runs.
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#define ALWAYS_INLINE_LAMBDA noexcept __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
+// Each compiler takes the two in its own order.
+#define ALWAYS_INLINE_LAMBDA __attribute__((always_inline)) noexcept
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define ALWAYS_INLINE_LAMBDA noexcept __attribute__((always_inline))
 #endif
 
 ALWAYS_INLINE void wipe(void* bytes, size_t length) noexcept {

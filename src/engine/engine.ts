@@ -79,6 +79,11 @@ export interface FrameFormat {
  */
 export interface FrameCipher {
   /**
+   * From how many bytes of plaintext on a run is better sent to another thread than worked on here: below, copying it
+   * and the way there and back take longer than the work. Absent: 256 KiB.
+   */
+  readonly asyncFrom?: number | undefined;
+  /**
    * Returns `headroom` bytes for the caller to fill, then the sealed frames, in memory that the caller owns. The chunks
    * are not used after the call has returned.
    */

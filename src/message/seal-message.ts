@@ -281,6 +281,9 @@ export class MessageSealer {
   get parallel(): boolean {
     return this.#frames.cipher.sealAsync !== undefined && this.#frames.signer === undefined;
   }
+  get cipher(): FrameCipher {
+    return this.#frames.cipher;
+  }
   /** Exact length of the message for a plaintext of this length. */
   messageLength(plaintextLength: number): number {
     const { suite, frameLength } = this.header;

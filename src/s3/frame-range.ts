@@ -15,7 +15,7 @@ import {
 import type { ParsedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
-import { MIN_ASYNC_RUN_LENGTH, RUN_LENGTH } from "../stream/frame-machine.ts";
+import { asyncFrom, RUN_LENGTH } from "../stream/frame-machine.ts";
 import type { OpenedRange, RequestedRange, StoredObject } from "./object-format.ts";
 import { ExactReader, StoredBytes } from "./stored-bytes.ts";
 
@@ -163,7 +163,7 @@ class FrameRange {
     const { cipher } = this.#opened;
     const length = frameCount * this.#layout.frameLength;
     let opened: OpenedFrames;
-    if (cipher.openAsync !== undefined && length >= MIN_ASYNC_RUN_LENGTH)
+    if (cipher.openAsync !== undefined && length >= asyncFrom(cipher))
       opened = await cipher.openAsync(chunks, firstSequence, frameCount, finalLength);
     else opened = cipher.open(chunks, firstSequence, frameCount, finalLength);
     if (opened.verifiedCount !== frameCount + (finalLength === NO_FINAL_FRAME ? 0 : 1)) {

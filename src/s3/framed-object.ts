@@ -15,7 +15,7 @@ import type { DecryptOptions } from "../message/open-message.ts";
 import { resumeFrames } from "../message/resume-frames.ts";
 import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../message/seal-message.ts";
 import { createDecryptStream } from "../stream/decrypt-stream.ts";
-import { MIN_ASYNC_RUN_LENGTH } from "../stream/frame-machine.ts";
+import { asyncFrom } from "../stream/frame-machine.ts";
 import { openFrameRange } from "./frame-range.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
 import type {
@@ -293,7 +293,7 @@ class FramedSealer implements ObjectSealer {
     } else if (!Number.isInteger(frameCount)) throw new Error("internal error: part is not whole frames");
     const { headerBytes, cipher } = this.#frames;
     const headroom = offset === 0 ? headerBytes.length : 0;
-    const parallel = length >= MIN_ASYNC_RUN_LENGTH && cipher.sealAsync !== undefined;
+    const parallel = length >= asyncFrom(cipher) && cipher.sealAsync !== undefined;
     const bytes =
       parallel && cipher.sealAsync !== undefined
         ? await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom)

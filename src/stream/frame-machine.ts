@@ -1,6 +1,8 @@
 // The lifecycle that both directions and both kinds of stream share: bytes are absorbed, results go out in order, a
 // reader that is slow is waited for, and a failure is final. Knows no cryptography.
 
+import type { FrameCipher } from "../engine/engine.ts";
+
 /** Told of a failure that happens outside any call. */
 export type OnError = (error: unknown) => void;
 
@@ -30,8 +32,13 @@ export const GATHER_LENGTH = 64 * 1024;
 export const FLUSH_DELAY_MS = 5;
 /** Runs in work at a time when the caller does not say otherwise. */
 export const DEFAULT_CONCURRENCY = 2;
-/** Below this many bytes a run is sealed on the calling thread: a round trip to another costs more. */
+/** Below this many bytes work is done on the calling thread, unless the engine knows better. */
 export const MIN_ASYNC_RUN_LENGTH = 256 * 1024;
+
+/** From how many bytes on a run of `cipher` goes to another thread. */
+export function asyncFrom(cipher: FrameCipher): number {
+  return cipher.asyncFrom ?? MIN_ASYNC_RUN_LENGTH;
+}
 
 /** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
 export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {

@@ -14,10 +14,10 @@ import { HeaderParser, readLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
 import {
+  asyncFrom,
   checkConcurrency,
   type Emit,
   type FrameMachine,
-  MIN_ASYNC_RUN_LENGTH,
   RUN_LENGTH,
   RunQueue,
 } from "./frame-machine.ts";
@@ -157,7 +157,7 @@ export class MessageDecryptor implements FrameMachine {
     const check = (opened: OpenedFrames): void => {
       if (opened.verifiedCount !== expected) throw notAuthentic();
     };
-    if (cipher.openAsync !== undefined && verifier === undefined && plaintextLength >= MIN_ASYNC_RUN_LENGTH) {
+    if (cipher.openAsync !== undefined && verifier === undefined && plaintextLength >= asyncFrom(cipher)) {
       const run = cipher.openAsync(chunks, firstSequence, frameCount, finalLength);
       this.#window.drop(length);
       let opened: OpenedFrames = { plaintext: new Uint8Array(0), verifiedCount: 0 };

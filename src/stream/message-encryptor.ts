@@ -6,12 +6,12 @@ import { throwIfAborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
 import {
+  asyncFrom,
   checkConcurrency,
   type Emit,
   FLUSH_DELAY_MS,
   type FrameMachine,
   GATHER_LENGTH,
-  MIN_ASYNC_RUN_LENGTH,
   type OnError,
   RUN_LENGTH,
   RunQueue,
@@ -105,7 +105,7 @@ export class MessageEncryptor implements FrameMachine {
     const length = frameCount * sealer.header.frameLength + Math.max(0, finalLength);
     const chunks = this.#window.slices(0, length);
     const run =
-      sealer.parallel && length >= MIN_ASYNC_RUN_LENGTH
+      sealer.parallel && length >= asyncFrom(sealer.cipher)
         ? sealer.sealAsync(chunks, frameCount, finalLength)
         : sealer.seal(chunks, frameCount, finalLength);
     this.#window.drop(length);

@@ -15,7 +15,7 @@ import {
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ, MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
-import { MIN_ASYNC_RUN_LENGTH, RUN_LENGTH } from "./frame-machine.ts";
+import { asyncFrom, RUN_LENGTH } from "./frame-machine.ts";
 
 /** Where a message can be read at any place. */
 export interface MessageSource {
@@ -236,7 +236,7 @@ export class MessageReader {
     const final = withFinal ? finalLength : NO_FINAL_FRAME;
     const { cipher } = this.#opened;
     const opened =
-      cipher.openAsync !== undefined && sealed.length >= MIN_ASYNC_RUN_LENGTH
+      cipher.openAsync !== undefined && sealed.length >= asyncFrom(cipher)
         ? await cipher.openAsync([sealed], first + 1, frameCount, final)
         : cipher.open([sealed], first + 1, frameCount, final);
     if (opened.verifiedCount !== frameCount + (withFinal ? 1 : 0)) throw notAuthentic();

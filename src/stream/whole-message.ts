@@ -14,7 +14,7 @@ import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "..
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
 import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
-import { MIN_ASYNC_RUN_LENGTH } from "./frame-machine.ts";
+import { asyncFrom } from "./frame-machine.ts";
 
 /** Bytes in memory, or in pieces that are collected first: a stream, a Web stream, any async iterable. */
 export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -32,7 +32,7 @@ export async function encrypt(plaintext: BytesSource, options: EncryptOptions): 
   try {
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
-    if (sealer.parallel && bytes.length >= MIN_ASYNC_RUN_LENGTH)
+    if (sealer.parallel && bytes.length >= asyncFrom(sealer.cipher))
       return asBuffer(await sealer.sealAsync(chunks, regularCount, finalLength));
     return asBuffer(sealer.seal(chunks, regularCount, finalLength));
   } finally {
@@ -90,7 +90,7 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   const frames = [body.subarray(0, end)];
   const { cipher } = opened;
   const result =
-    cipher.openAsync !== undefined && plaintextLength >= MIN_ASYNC_RUN_LENGTH
+    cipher.openAsync !== undefined && plaintextLength >= asyncFrom(cipher)
       ? await cipher.openAsync(frames, 1, regularCount, finalLength)
       : cipher.open(frames, 1, regularCount, finalLength);
   if (result.verifiedCount !== regularCount + 1) throw notAuthentic();

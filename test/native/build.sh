@@ -10,10 +10,11 @@ build_core() {
   shift 2
   mkdir -p "$out"
   local kernel=$kernel_flags
-  if "$cxx" --version | grep -qi clang; then kernel="-O3"; fi
+  local quiet="-Wno-maybe-uninitialized -Wno-uninitialized"
+  if "$cxx" --version | grep -qi clang; then kernel="-O3" quiet=""; fi
   if "$cxx" -dumpmachine | grep -q x86_64; then
     "$cxx" $common_flags $kernel "$@" -mavx512f -mavx512bw -mavx512dq -mavx512vl -mvaes -mvpclmulqdq -maes -mpclmul -mbmi2 \
-      -Wno-maybe-uninitialized -Wno-uninitialized -c "$root/native/gcm/kernel_vaes512.cpp" -o "$out/kernel_vaes512.o"
+      ${quiet} -c "$root/native/gcm/kernel_vaes512.cpp" -o "$out/kernel_vaes512.o"
     "$cxx" $common_flags $kernel "$@" -mavx2 -mvaes -mvpclmulqdq -maes -mpclmul \
       -c "$root/native/gcm/kernel_vaes256.cpp" -o "$out/kernel_vaes256.o"
     "$cxx" $common_flags $kernel "$@" -msse4.1 -mssse3 -maes -mpclmul \

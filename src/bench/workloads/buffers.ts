@@ -17,8 +17,13 @@ export async function createBuffers(task: ChildTask): Promise<Workload> {
   let calls = 1;
   const round = async (): Promise<number> => {
     if (task.inFlight > 1) await inFlight(subject, call, calls, task.inFlight);
-    else if (call() instanceof Promise) for (let n = 1; n < calls; n++) await call();
-    else for (let n = 1; n < calls; n++) call();
+    else {
+      const first = call();
+      if (first instanceof Promise) {
+        await first;
+        for (let n = 1; n < calls; n++) await call();
+      } else for (let n = 1; n < calls; n++) call();
+    }
     return calls * task.options.size;
   };
   calls = await callsFor(task.roundSeconds, async (count) => {
