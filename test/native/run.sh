@@ -46,3 +46,13 @@ for object in "$out"/plain/kernel_*.o; do
   [ "$(nm "$object" | grep -c ' [RD] ')" = 1 ] || { echo "$object does not export exactly one table" && exit 1; }
 done
 echo "every kernel object exports its table only"
+
+if command -v clang++ > /dev/null; then
+  echo "== the same built by $(clang++ --version | head -n 1)"
+  build_core "$out/clang" clang++
+  clang++ $common_flags -O2 "$root/test/native/gcm_test.cpp" "$out/clang"/{gcm,kernels,cpu,self_test}.o \
+    "$out/clang"/kernel_*.o -lcrypto -ldl -o "$out/clang/gcm_test"
+  "$out/clang/gcm_test" --quick
+else
+  echo "built by clang: not run (clang is not installed)"
+fi
