@@ -76,6 +76,11 @@ describe.skipIf(!present)("the report in a browser", () => {
       expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(width);
       expect(faults).toEqual([]);
       expect(requests.filter((request) => !request.startsWith("data:"))).toEqual([url]);
+      const labels = await page
+        .locator("#chart-frames-seal g[aria-label='x-axis tick label'] text")
+        .allTextContents();
+      expect(labels.length).toBeGreaterThan(1);
+      for (const label of labels) expect(label).toMatch(/^\d+ [KM]iB$/);
       for (const chart of await page.locator(".chart").all())
         expect(await chart.getAttribute("aria-label")).toMatch(/\w{3}/);
       await page.close();

@@ -33,6 +33,8 @@ function drawLines(chart: Chart, width: number): Element {
     style: { fontSize: "12px", background: "transparent", overflow: "visible" },
     x: {
       type: chart.xScale,
+      // Lengths are powers of two; with base 10 the labels of some are left out.
+      ...(chart.xScale === "log" ? { base: 2 } : {}),
       label: chart.xLabel,
       ...(shown === undefined ? {} : { ticks: shown, tickFormat: (x: number) => textOf.get(x) ?? String(x) }),
     },
