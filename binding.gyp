@@ -37,7 +37,9 @@
         "native/addon.cpp",
         "native/aead_key.cpp",
         "native/frame_run.cpp",
-        "native/frame_worker.cpp"
+        "native/frame_worker.cpp",
+        "native/pump.cpp",
+        "native/pump_task.cpp"
       ],
       "dependencies": ["gcm"],
       "conditions": [

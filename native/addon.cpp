@@ -17,6 +17,7 @@
 #include "frame_worker.h"
 #include "gcm/kernels.h"
 #include "gcm/cpu.h"
+#include "pump_task.h"
 
 namespace frameseal {
 namespace {
@@ -147,6 +148,11 @@ NAPI_MODULE_INIT() {
       {"finishSegments", finish_segments},
       {"adviseHugePages", advise_huge_pages},
       {"recycle", recycle},
+#if defined(__unix__) || defined(__APPLE__)
+      {"startPump", start_pump},
+      {"pumpReadLength", pump_read_length},
+      {"cancelPump", cancel_pump},
+#endif
       {"kernels", kernels},
       {"cpuFeatures", cpu_features},
   };

@@ -23,10 +23,13 @@ struct NativeMessage {
   uint64_t length = 0;
 };
 
+class PumpTask;
+
 /** Jobs share it, so that the last one to end finds it alive. */
 struct Environment : std::enable_shared_from_this<Environment> {
   SlotTable<NativeKey> keys;
   SlotTable<NativeMessage> messages;
+  SlotTable<PumpTask> pumps;
   /** Pieces of work that are on other threads now. */
   uint32_t active_works = 0;
   uint32_t core_count = 1;
