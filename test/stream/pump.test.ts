@@ -214,7 +214,7 @@ describe.skipIf(!hasPump)("pump", () => {
       else await truncate(file("changing"), length - 5);
       return result;
     };
-    const changing = { generateDataKey: slow, unwrapDataKey: keyring.unwrapDataKey.bind(keyring) };
+    const changing = Object.assign(Object.create(keyring), { generateDataKey: slow });
     const result = encryptFile(file("changing"), file("never"), { keyring: changing, engine: "native" });
     await expect(result).rejects.toMatchObject({ code: "EBUSY" });
     expect((await readdir(folder)).filter((name) => name.includes("never"))).toEqual([]);
