@@ -89,11 +89,11 @@ export function joinParts(
   checkCustomerKey(upload.atRest, call.headers, call.secure);
   const listed = [...text.matchAll(/<Part>(.*?)<\/Part>/gs)].map(([, part = ""]) => part);
   if (listed.length === 0) throw new S3Error(400, "MalformedXML");
-  let previous = 0;
+  const numbers = listed.map((entry) => Number(elementText(entry, "PartNumber")));
+  if (numbers.some((number, index) => index > 0 && number <= (numbers[index - 1] ?? 0)))
+    throw new S3Error(400, "InvalidPartOrder");
   const parts = listed.map((entry, index) => {
-    const number = Number(elementText(entry, "PartNumber"));
-    if (number <= previous) throw new S3Error(400, "InvalidPartOrder");
-    previous = number;
+    const number = numbers[index] ?? 0;
     const part = upload.parts.get(number);
     const eTag = elementText(entry, "ETag") ?? "";
     if (part === undefined || part.eTag.replaceAll('"', "") !== eTag.replaceAll('"', ""))
