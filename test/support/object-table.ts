@@ -12,6 +12,7 @@ import {
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
@@ -188,6 +189,7 @@ export async function checkObject(
   counts.openedByPeer += 1;
   const { Uploads = [] } = await plain.send(new ListMultipartUploadsCommand({ Bucket }));
   expect(Uploads.filter(({ Key }) => Key === target.Key)).toEqual([]);
+  await client.send(new DeleteObjectCommand(target)); // servers keep it in memory
 }
 
 async function read(
