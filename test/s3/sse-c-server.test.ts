@@ -11,7 +11,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { deriveSseCKey, serverSideEncryptS3Client, sseC } from "../../src/s3.ts";
+import { deriveSseCKey, serverSideEncryptS3Client, setDefaultEncryption, sseC, sseS3 } from "../../src/s3.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 const Bucket = "bucket";
@@ -22,8 +22,9 @@ let server: S3Server;
 let plain: S3Client;
 beforeAll(async () => {
   server = await S3Server.start();
-  plain = server.client();
+  plain = server.secureClient();
   await plain.send(new CreateBucketCommand({ Bucket }));
+  await setDefaultEncryption(plain, Bucket, { encryption: sseS3(), customerKeys: "allow" });
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
