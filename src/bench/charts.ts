@@ -1,7 +1,7 @@
 // Which pictures a run makes: data only, drawn in the page by page/draw.ts.
 import type { BenchResult, SubjectResult, TrialResult } from "./result.ts";
 import { rateText } from "./text.ts";
-import { lengthText } from "./trials.ts";
+import { lengthText } from "./trials/subjects.ts";
 
 /** One mark. `label` is the figure in words, for tooltips. */
 export interface Point {

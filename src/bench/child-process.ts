@@ -4,7 +4,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Absent } from "./adaptor.ts";
-import type { ChildCommand, ChildTask, Round } from "./child.ts";
+import type { ChildCommand, ChildTask, Ready, Round } from "./child.ts";
+import { pinMainThread } from "./pinning.ts";
 
 const script = fileURLToPath(new URL("./child.js", import.meta.url));
 
@@ -21,7 +22,9 @@ interface Answer {
   readonly absent?: string;
   readonly failed?: string;
   readonly sealed?: string;
+  readonly ready?: Ready;
   readonly round?: Round;
+  readonly figures?: Readonly<Record<string, number>>;
   readonly peakBytes?: number;
   readonly memory?: readonly { seconds: number; bytes: number }[];
 }
@@ -30,6 +33,7 @@ interface Answer {
 export class Child {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  #timer: string | undefined;
 
   private constructor(runtime: Runtime) {
     this.#process = spawn(runtime.command, [...runtime.args, script], {
@@ -47,12 +51,19 @@ export class Child {
   static async start(runtime: Runtime, task: ChildTask): Promise<Child> {
     const child = new Child(runtime);
     try {
-      await child.#ask({ do: "start", task });
+      const { ready } = await child.#ask({ do: "start", task });
+      if (ready?.synchronous === true) pinMainThread(child.#process.pid);
+      child.#timer = ready?.timer;
       return child;
     } catch (error) {
       child.#process.kill();
       throw error;
     }
+  }
+
+  /** What takes the times, unless the rounds do. */
+  get timer(): string | undefined {
+    return this.#timer;
   }
 
   async round(): Promise<Round> {
@@ -72,7 +83,7 @@ export class Child {
     await this.#ask({ do: "accept", size, sealed });
   }
 
-  async end(): Promise<Pick<Answer, "peakBytes" | "memory">> {
+  async end(): Promise<Pick<Answer, "peakBytes" | "memory" | "figures">> {
     try {
       return await this.#ask({ do: "end" });
     } finally {

@@ -57,7 +57,7 @@ async function bench(
   const { runBench, selectTrials } = await import("../bench/run.ts");
   const { trialText, claimsText, headText } = await import("../bench/text.ts");
   const baseline = options.baseline === undefined ? undefined : readRun(options.baseline);
-  const trials = selectTrials(allTrials(options.full === true), words, options.full === true);
+  const trials = selectTrials(allTrials(), selectionOf(words, options));
   if (trials.length === 0)
     throw new CommandFailure("no trial has all these words in its name; --list prints the names");
   if (options.list === true) {
@@ -108,6 +108,12 @@ async function bench(
     note(`the page is in ${options.html}`);
   }
 }
+
+const selectionOf = (words: readonly string[], { full = false, claims = false }: BenchCommandOptions) => ({
+  words,
+  full,
+  forClaims: claims && full && words.length === 0,
+});
 
 // What to type to get the same again; outputs are left out.
 function commandLine(words: readonly string[], { full, rounds, roundMs }: BenchCommandOptions): string {

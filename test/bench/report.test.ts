@@ -29,8 +29,17 @@ describe("the page", () => {
       ],
       {
         claims: [
-          { id: "a", text: hostile, bar: 2, higher: true, unit: "×", measured: 12, held: true },
-          { id: "b", text: "other", bar: 2, higher: false, unit: "ns", notRun: "no figure" },
+          {
+            id: "a",
+            text: hostile,
+            bar: 2,
+            higher: true,
+            unit: "×",
+            trials: ["t"],
+            measured: 12,
+            held: true,
+          },
+          { id: "b", text: "other", bar: 2, higher: false, unit: "ns", trials: ["t"], notRun: "no figure" },
         ],
       },
     ),

@@ -3,7 +3,7 @@ import { pipeline } from "node:stream/promises";
 import { Absent, type Adaptor, type StreamSubject } from "../adaptor.ts";
 import { streamAdaptors } from "../adaptors/table.ts";
 import type { ChildTask, Workload } from "../child.ts";
-import { callsFor } from "./buffers.ts";
+import { callsFor } from "./repeat.ts";
 import { agreementBytes, benchBytes, mustBeEqual, NullSink, sourceOf } from "./source.ts";
 
 const SOURCE_LENGTH = 4 * 1024 * 1024;
@@ -18,7 +18,9 @@ async function subjectOf(task: ChildTask): Promise<StreamSubject> {
 }
 
 /** One message of `size` bytes at a time. */
-export async function createStreams(task: ChildTask): Promise<Workload> {
+export async function createStreams(
+  task: ChildTask,
+): Promise<Omit<Workload, "round"> & { round(): Promise<number> }> {
   const subject = await subjectOf(task);
   const { size, chunkLength } = task.options;
   const plaintext = benchBytes(Math.min(size, SOURCE_LENGTH));
@@ -30,7 +32,7 @@ export async function createStreams(task: ChildTask): Promise<Workload> {
   }
   const once = async (): Promise<void> => {
     const stream = task.operation === "seal" ? subject.sealStream() : subject.openStream();
-    const sink = new NullSink();
+    const sink = new NullSink(subject.recycle);
     await pipeline(sourceOf(input, chunkLength, inputLength), stream, sink);
     if (task.operation === "open" ? sink.length < size : sink.length < inputLength)
       throw new Error(`only ${sink.length} bytes came out`);
