@@ -95,3 +95,12 @@ export function headText(result: Pick<BenchResult, "machine" | "versions" | "com
     ...(peers.length === 0 ? [] : [peers.join(", ")]),
   ].join("\n");
 }
+
+/** How long it took and how far to trust it. */
+export function noiseText({ seconds, noise }: Pick<BenchResult, "seconds" | "noise">): string {
+  const pinned =
+    noise.pinnedCpu === undefined
+      ? "single-threaded subjects not pinned"
+      : `single-threaded subjects on CPU ${noise.pinnedCpu}`;
+  return `${seconds.toFixed(0)} s; spread of rounds ±${(noise.spread * 50).toFixed(0)} %, time taken by the hypervisor ${(noise.steal * 100).toFixed(1)} %, ${pinned}`;
+}
