@@ -1,5 +1,6 @@
 // The parent's side of a subject in a process of its own.
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -26,13 +27,20 @@ interface Answer {
   readonly round?: Round;
   readonly figures?: Readonly<Record<string, number>>;
   readonly peakBytes?: number;
-  readonly memory?: readonly { seconds: number; bytes: number }[];
+}
+
+/** Resident memory of a process at one moment. */
+export interface MemorySample {
+  readonly seconds: number;
+  readonly bytes: number;
 }
 
 /** One subject, ready to be measured. Call `end` in any case. */
 export class Child {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  readonly #memory: MemorySample[] = [];
+  #sampler: NodeJS.Timeout | undefined;
   #timer: string | undefined;
 
   private constructor(runtime: Runtime) {
@@ -66,6 +74,18 @@ export class Child {
     return this.#timer;
   }
 
+  /**
+   * Takes a sample of resident memory every so many milliseconds, from outside: a stream that is always busy lets no
+   * timer of its own process run. Nothing where there is no /proc.
+   */
+  sampleMemory(everyMs: number): void {
+    const start = performance.now();
+    this.#sampler = setInterval(() => {
+      const bytes = residentBytes(this.#process.pid);
+      if (bytes !== undefined) this.#memory.push({ seconds: (performance.now() - start) / 1000, bytes });
+    }, everyMs);
+  }
+
   async round(): Promise<Round> {
     const { round } = await this.#ask({ do: "round" });
     if (round === undefined) throw new Error("internal error: no figures");
@@ -83,9 +103,10 @@ export class Child {
     await this.#ask({ do: "accept", size, sealed });
   }
 
-  async end(): Promise<Pick<Answer, "peakBytes" | "memory" | "figures">> {
+  async end(): Promise<Pick<Answer, "peakBytes" | "figures"> & { readonly memory: readonly MemorySample[] }> {
+    clearInterval(this.#sampler);
     try {
-      return await this.#ask({ do: "end" });
+      return { ...(await this.#ask({ do: "end" })), memory: this.#memory };
     } finally {
       this.#process.kill();
     }
@@ -99,5 +120,14 @@ export class Child {
     if (answer.absent !== undefined) throw new Absent(answer.absent);
     if (answer.failed !== undefined) throw new Error(answer.failed);
     return answer;
+  }
+}
+
+function residentBytes(pid: number | undefined): number | undefined {
+  try {
+    const kibibytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+  } catch {
+    return undefined;
   }
 }

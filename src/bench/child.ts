@@ -26,8 +26,6 @@ export interface ChildTask {
   readonly unitsPerCall: number;
   /** Whether the package `benchmark` times the calls, for work of microseconds. */
   readonly byBenchmark: boolean;
-  /** Takes a sample of resident memory this often. */
-  readonly memoryEveryMs?: number;
 }
 
 export type ChildCommand =
@@ -79,8 +77,6 @@ const workloads: Readonly<
 };
 
 let workload: Workload | undefined;
-let memory: { seconds: number; bytes: number }[] = [];
-let sampler: NodeJS.Timeout | undefined;
 
 async function answer(command: ChildCommand): Promise<object> {
   if (command.do === "start") {
@@ -97,8 +93,7 @@ async function answer(command: ChildCommand): Promise<object> {
     return { accepted: true };
   }
   if (command.do === "round") return { round: await measured(workload) };
-  clearInterval(sampler);
-  return { peakBytes: process.resourceUsage().maxRSS * 1024, memory, figures: await workload.figures?.() };
+  return { peakBytes: process.resourceUsage().maxRSS * 1024, figures: await workload.figures?.() };
 }
 
 async function measured(work: Workload): Promise<Round> {
@@ -114,13 +109,6 @@ async function measured(work: Workload): Promise<Round> {
 const lines = createInterface({ input: process.stdin });
 for await (const line of lines) {
   const command = JSON.parse(line) as ChildCommand;
-  if (command.do === "start" && command.task.memoryEveryMs !== undefined) {
-    const start = performance.now();
-    memory = [];
-    sampler = setInterval(() => {
-      memory.push({ seconds: (performance.now() - start) / 1000, bytes: process.memoryUsage.rss() });
-    }, command.task.memoryEveryMs);
-  }
   let reply: object;
   try {
     reply = await answer(command);

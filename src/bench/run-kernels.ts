@@ -36,7 +36,8 @@ interface Absence {
   readonly notRun: true;
 }
 
-interface Measured {
+/** Everything that was printed and measured. */
+export interface Measured {
   readonly head: Head;
   readonly rows: readonly Row[];
   readonly absent: readonly string[];
@@ -74,7 +75,8 @@ export class KernelProgram {
   }
 }
 
-function subjectsOf({ rows, absent, javascript }: Measured, trial: KernelTrial): SubjectResult[] {
+/** The subjects of one trial, of what the program printed. */
+export function subjectsOf({ rows, absent, javascript }: Measured, trial: KernelTrial): SubjectResult[] {
   const mine = rows.filter(
     ({ direction, length }) => direction === trial.direction && length === trial.length,
   );

@@ -49,6 +49,8 @@ export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResul
   const results: SubjectResult[] = [];
   try {
     const disagreement = isExchanging(trial) ? await findDisagreement(trial, running) : undefined;
+    if (trial.memoryEveryMs !== undefined)
+      for (const { child } of running) child.sampleMemory(trial.memoryEveryMs);
     if (disagreement === undefined)
       for (let round = 0; round < (trial.rounds ?? effort.rounds); round++)
         for (const entry of running) {
@@ -75,7 +77,7 @@ export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResul
             wallSeconds: sum.wall,
             ...(peakBytes === undefined ? {} : { peakBytes }),
             ...(figures === undefined ? {} : { figures }),
-            ...(memory === undefined || memory.length === 0 ? {} : { memory }),
+            ...(memory.length === 0 ? {} : { memory }),
           });
       }
     }
@@ -125,7 +127,6 @@ async function start(
     roundSeconds: effort.roundSeconds,
     unitsPerCall: trial.unit === "bytes" ? trial.options.size : 1,
     byBenchmark: trial.byBenchmark === true,
-    ...(trial.memoryEveryMs === undefined ? {} : { memoryEveryMs: trial.memoryEveryMs }),
   };
   try {
     return { subject, child: await Child.start(subject.runtime ?? thisNode, task) };

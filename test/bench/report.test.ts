@@ -78,7 +78,7 @@ describe("the page", () => {
   it("gives every chart a place and a description", () => {
     const json = /<script type="application\/json" id="charts">(.*?)<\/script>/s.exec(page)?.[1] ?? "";
     const charts = JSON.parse(json) as { id: string; description: string; points: unknown[] }[];
-    expect(charts.map(({ id }) => id)).toEqual(["frames-seal", "memory-stream"]);
+    expect(charts.map(({ id }) => id)).toEqual(["ratios", "frames-seal", "memory-stream"]);
     for (const { id, description, points } of charts) {
       expect(page).toContain(`id="chart-${id}"`);
       expect(description.length).toBeGreaterThan(20);

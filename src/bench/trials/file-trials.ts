@@ -5,12 +5,12 @@ import process from "node:process";
 import type { ProgramSubject, ProgramTrial } from "../run-programs.ts";
 import type { WorkFiles } from "../work-files.ts";
 import { frameseal, keyArguments, ourCommand, program, quote } from "./commands.ts";
-import { GiB, idOf, type Listed, lengthText } from "./subjects.ts";
+import { GiB, idOf, type Listed, lengthText, MiB } from "./subjects.ts";
 
 export function* listFileTrials(files: WorkFiles): Generator<Listed<ProgramTrial>> {
   const peers = new Peers(files);
   for (const size of [GiB, 4 * GiB]) {
-    const more = { full: size > GiB, rounds: size > GiB ? 3 : undefined };
+    const more = { full: size > GiB, rounds: size > GiB ? 3 : 5 };
     yield trial("files", "copy", size, more, {
       title: `A file of ${lengthText(size)} in the page cache to a new file, not synced`,
       reference: "cp",
@@ -39,30 +39,31 @@ export function* listFileTrials(files: WorkFiles): Generator<Listed<ProgramTrial
       subjects: peers.piped(size),
     });
   }
-  yield trial(
-    "files",
-    "store",
-    GiB,
-    { full: true, rounds: 3 },
-    {
-      title: `A file of ${lengthText(GiB)} in the page cache into an encrypted store of another format, not synced by us`,
-      reference: "rclone crypt",
-      subjects: peers.storing(GiB),
-    },
-  );
+  for (const size of [128 * MiB, GiB])
+    yield trial(
+      "files",
+      "store",
+      size,
+      { full: size >= GiB, rounds: 3 },
+      {
+        title: `A file of ${lengthText(size)} in the page cache to encrypted files on disk, not synced by us`,
+        reference: "rclone crypt",
+        subjects: peers.storing(size),
+      },
+    );
 }
 
 function trial(
   group: string,
   name: string,
   size: number,
-  { full, rounds }: { readonly full: boolean; readonly rounds?: number | undefined },
+  { full, rounds }: { readonly full: boolean; readonly rounds: number },
   parts: Pick<ProgramTrial, "title" | "reference" | "subjects"> & Partial<ProgramTrial>,
 ): Listed<ProgramTrial> {
   const common = { group, operation: "seal", unit: "bytes", size, unitsPerRun: size } as const;
   return {
     full,
-    trial: { id: idOf(group, name, size), ...common, ...(rounds === undefined ? {} : { rounds }), ...parts },
+    trial: { id: idOf(group, name, size), ...common, rounds, ...parts },
   };
 }
 
@@ -112,10 +113,6 @@ class Peers {
           `gpg --homedir ${quote(this.#out("gpg"))} --batch --yes --pinentry-mode loopback --passphrase-file ${password()} --cipher-algo AES256 --compress-algo none -o /dev/null --symmetric ${input()} 2> /dev/null`,
         { before: () => makeFolder(this.#out("gpg")) },
       ),
-      // It has no way to write to nowhere; memory is the nearest.
-      program("rclone crypt (to memory)", ["rclone"], () => `rclone rcat crypt:bench < ${input()}`, {
-        environment: rcloneCrypt(":memory:bench"),
-      }),
       program("cat", ["cat"], () => `cat ${input()} > /dev/null`),
     ];
   }

@@ -64,7 +64,7 @@ function* streams(): Generator<Listed> {
 function* suites(): Generator<Listed> {
   for (const suite of [0x0578, 0x0478])
     yield {
-      full: false,
+      full: suite === 0x0478,
       trial: {
         id: idOf("suites", `0x0${suite.toString(16)}`),
         group: "suites",
@@ -160,7 +160,7 @@ function* memory(): Generator<Listed> {
     trial: {
       id: "memory/messages",
       group: "memory",
-      title: "Resident memory while 1,000 messages of 1 MiB are sealed, one after another",
+      title: "Resident memory while a few thousand messages of 1 MiB are sealed, one after another",
       operation: "seal",
       direction: "seal",
       workload: "buffers",
