@@ -3,7 +3,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 kernel_flags="-O3 -fno-schedule-insns2 -fno-tree-ter -fno-tree-reassoc"
-common_flags="-std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra -Werror -I$root/native"
+common_flags="-std=c++20 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -Wall -Wextra -Werror -I$root/native"
 
 build_core() {
   local out=$1 cxx=$2

@@ -58,19 +58,29 @@ export const streams: Adaptor<StreamSubject> = {
   async create(options) {
     const given = messageOptions(options);
     const { keyring, engine, concurrency } = given;
-    return {
+    const subject: StreamSubject = {
       sealStream: () => createEncryptStream(given),
       openStream: () => createDecryptStream({ keyring, engine, concurrency }),
     };
+    if (options.reuse && engine.recycle === undefined) throw new Absent("this engine takes no memory back");
+    if (options.reuse) subject.recycle = (chunk) => engine.recycle?.(chunk);
+    return subject;
   },
 };
 
 /** AAD of a frame before its sequence number and length, as in a message of suite 0x0478. */
 export const benchAadPrefix: Uint8Array = new Uint8Array(44).fill(2);
 
+/** Runs hold whole frames. */
+export const frameSizes = ({ frameLength }: TrialOptions): readonly number[] => [
+  frameLength,
+  3 * frameLength,
+];
+
 /** One run of frames in one call of the engine; with `concurrency` above 1, several runs on its worker threads. */
 export const frameRuns: Adaptor<BufferSubject> = {
   format: "run of frames",
+  sizes: frameSizes,
   async create(options) {
     const { frameLength, size } = options;
     const frameCount = size / frameLength;
@@ -104,6 +114,7 @@ export const frameRuns: Adaptor<BufferSubject> = {
 /** Runs on the engine's worker threads, `concurrency` × 2 in flight. */
 export const frameRunsAsync: Adaptor<BufferSubject> = {
   format: "run of frames",
+  sizes: frameSizes,
   async create(options) {
     const { frameLength, size } = options;
     const frameCount = size / frameLength;
@@ -129,9 +140,11 @@ export const frameRunsAsync: Adaptor<BufferSubject> = {
 export const gcmCalls: Adaptor<BufferSubject> = {
   format: "AES-256-GCM",
   async create(options) {
-    const key = engineOf(options).createKey(benchKey);
+    const engine = engineOf(options);
+    const key = engine.createKey(benchKey);
     const [nonce, aad] = [new Uint8Array(12), new Uint8Array(0)];
     return {
+      setUp: () => engine.createKey(benchKey).dispose(),
       seal: (plaintext) => key.seal(nonce, aad, plaintext),
       open(sealed) {
         const plaintext = key.open(nonce, aad, sealed);
