@@ -31,6 +31,8 @@ export interface MultipartState {
   readonly format: string;
   readonly object: unknown;
   readonly ledger: LedgerState;
+  /** The last part was sent with the bytes that end the object. */
+  readonly closed?: boolean | undefined;
   readonly access: S3Access;
 }
 
@@ -53,20 +55,28 @@ export class EncryptedUpload {
   /** Parts in the ledger whose state is not known to be kept. */
   readonly #unsaved = new Set<number>();
   #saving: Promise<void> = Promise.resolve();
-  #closed = false;
+  #closed: boolean;
   #frozen = false;
   #fingerprint: Uint8Array | undefined;
 
   constructor(
     format: ObjectFormat,
     sealer: ObjectSealer,
-    upload: { location: ObjectLocation; uploadId: string; access: S3Access; engine: PartEngine },
+    upload: {
+      location: ObjectLocation;
+      uploadId: string;
+      access: S3Access;
+      engine: PartEngine;
+      /** From a state. */
+      closed?: boolean | undefined;
+    },
   ) {
     this.#format = format;
     this.#sealer = sealer;
     this.location = upload.location;
     this.uploadId = upload.uploadId;
     this.access = upload.access;
+    this.#closed = upload.closed === true;
     this.ledger = new PartLedger(selectEngine(upload.engine), sealer.ledgerKey(), sealer.alignment);
   }
 
@@ -135,10 +145,10 @@ export class EncryptedUpload {
 
   #keep(number: number, { bytes, closed }: SealedPart, place: "more" | "last"): void {
     if (number === 1) this.#fingerprint = bytes.slice(0, FINGERPRINT_LENGTH);
-    if (closed) this.#closed = true;
+    if (place === "last") this.#closed = closed;
+    if (closed) return;
     // A short last part whose tag is missing; or a full first part so small that S3 lets nothing follow it.
-    else if (place === "last" || (number === 1 && bytes.length < MIN_PART_LENGTH))
-      this.#kept = { number, bytes };
+    if (place === "last" || (number === 1 && bytes.length < MIN_PART_LENGTH)) this.#kept = { number, bytes };
   }
 
   /**
@@ -222,6 +232,7 @@ export class EncryptedUpload {
       format: this.#format.name,
       object: this.#sealer.exportState(),
       ledger: this.ledger.exportState(),
+      closed: this.#closed,
       access: withoutKeys(this.access),
     };
   }

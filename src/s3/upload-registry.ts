@@ -106,6 +106,7 @@ export class UploadRegistry {
         uploadId,
         access: state.access,
         engine: this.#engine,
+        closed: state.closed,
       });
       upload.ledger.importState(state.ledger);
       await checkListed(upload, transport);

@@ -6,11 +6,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { CreateBucketCommand } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { setDefaultEncryption, sseS3 } from "../../src/s3.ts";
 import { frameseal, type RunOptions } from "../support/command-line.ts";
 import { FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const bucket = "bucket";
 const body = randomBytes(9 * 2 ** 20 + 7);

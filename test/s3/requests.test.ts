@@ -19,12 +19,14 @@ import {
   UploadPartCopyCommand,
 } from "@aws-sdk/client-s3";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { CachingKeyring, RawAesKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { decryptObject, type EncryptS3ClientOptions, encryptS3Client } from "../../src/s3.ts";
 import { FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const Bucket = "bucket";
 const F = 65_536;

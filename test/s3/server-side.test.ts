@@ -14,7 +14,7 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
 import {
   type EncryptionPolicyOptions,
@@ -30,6 +30,8 @@ import {
   sseS3,
 } from "../../src/s3.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const Bucket = "bucket";
 const P = 5 * 2 ** 20;

@@ -10,9 +10,11 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { deriveSseCKey, serverSideEncryptS3Client, setDefaultEncryption, sseC, sseS3 } from "../../src/s3.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const Bucket = "bucket";
 const Key = "path/object";
