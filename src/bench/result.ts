@@ -44,6 +44,8 @@ export interface TrialResult {
   readonly timer?: string;
   /** The subject that ratios are printed against. */
   readonly reference: string;
+  /** How long the trial took, start and agreement included. */
+  readonly seconds?: number;
   readonly subjects: readonly SubjectResult[];
 }
 

@@ -66,7 +66,9 @@ export async function runBench(trials: readonly AnyTrial[], options: BenchOption
   const results: TrialResult[] = [];
   for (const entry of trials) {
     options.signal?.throwIfAborted();
-    const result = await runOne(entry, options.effort, kernels);
+    const trialStart = performance.now();
+    const measured = await runOne(entry, options.effort, kernels);
+    const result = { ...measured, seconds: (performance.now() - trialStart) / 1000 };
     results.push(result);
     options.onTrial(result, results.length, trials.length);
   }

@@ -94,6 +94,9 @@ function bestKernel(trial: TrialResult, name: string): SubjectResult | undefined
     .toSorted((a, b) => (b.median ?? 0) - (a.median ?? 0))[0];
 }
 
+/** "64 KiB" for the "64KiB" of names. */
+export const spaced = (length: string): string => length.replace(/(?<=\d)(?=[KMG])/, " ");
+
 /** Makes claims of one trial. */
 type One = Omit<Claim, "trials" | "instead" | "measure" | "higher"> & {
   readonly trial: string;

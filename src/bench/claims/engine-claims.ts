@@ -1,5 +1,5 @@
 // Claims of kernels, engines and whole messages.
-import { atLeast, atMost, type Claim, type Figures, faster } from "./claim.ts";
+import { atLeast, atMost, type Claim, type Figures, faster, spaced } from "./claim.ts";
 
 const evp = "openssl-evp";
 const intel = "intel-ipsec-mb";
@@ -12,7 +12,7 @@ const kernels: readonly Claim[] = [
     return [
       faster({
         id: `kernel-vaes512-evp-${length}`,
-        text: `kernel vaes512 in C++, ${length}, against OpenSSL's EVP`,
+        text: `kernel vaes512 in C++, ${spaced(length)}, against OpenSSL's EVP`,
         bar: 3,
         trial,
         peer: evp,
@@ -20,7 +20,7 @@ const kernels: readonly Claim[] = [
       }),
       faster({
         id: `kernel-vaes512-intel-${length}`,
-        text: `kernel vaes512 in C++, ${length}, against intel-ipsec-mb`,
+        text: `kernel vaes512 in C++, ${spaced(length)}, against intel-ipsec-mb`,
         bar: 1.25,
         trial,
         peer: intel,
@@ -29,7 +29,7 @@ const kernels: readonly Claim[] = [
       atMost(
         {
           id: `kernel-vaes512-cycles-${length}`,
-          text: `kernel vaes512 in C++, ${length}`,
+          text: `kernel vaes512 in C++, ${spaced(length)}`,
           bar: 17,
           unit: "cycles a 64 bytes",
           trial,
@@ -38,7 +38,7 @@ const kernels: readonly Claim[] = [
       ),
       faster({
         id: `kernel-vaes256-evp-${length}`,
-        text: `kernel vaes256 in C++, ${length}, against OpenSSL's EVP`,
+        text: `kernel vaes256 in C++, ${spaced(length)}, against OpenSSL's EVP`,
         bar: 2,
         trial,
         peer: evp,
@@ -46,7 +46,7 @@ const kernels: readonly Claim[] = [
       }),
       faster({
         id: `kernel-aesni-evp-${length}`,
-        text: `kernel aesni in C++, ${length}, against OpenSSL's EVP`,
+        text: `kernel aesni in C++, ${spaced(length)}, against OpenSSL's EVP`,
         bar: 1.2,
         trial,
         peer: evp,
@@ -87,14 +87,14 @@ const frames: readonly Claim[] = [
   ).flatMap(([length, bar, bar24]) => [
     faster({
       id: `frames-${length}`,
-      text: `frames of ${length} against node:crypto`,
+      text: `frames of ${spaced(length)} against node:crypto`,
       bar,
       trial: `frames/seal/${length}`,
       peer: perFrame,
     }),
     faster({
       id: `frames-${length}-node24`,
-      text: `frames of ${length} against node:crypto of Node 24`,
+      text: `frames of ${spaced(length)} against node:crypto of Node 24`,
       bar: bar24,
       trial: `frames/seal/${length}`,
       peer: `${perFrame}, Node 24`,
@@ -102,7 +102,7 @@ const frames: readonly Claim[] = [
   ]),
   faster({
     id: "frames-evp35",
-    text: "frames of 64 KiB against OpenSSL 3.5 called from an addon on Node 24",
+    text: "frames of 64 KiB against OpenSSL 3.5 in an addon on Node 24",
     bar: 1.3,
     trial: "frames/seal/64KiB",
     peer: "frameseal native:openssl, Node 24",
@@ -128,7 +128,7 @@ const frames: readonly Claim[] = [
   ),
   faster({
     id: "async-evp",
-    text: "two threads, asynchronous, against the same through OpenSSL",
+    text: "two threads, asynchronous, against OpenSSL on two threads",
     bar: 2.5,
     trial: "scaling/seal/2-in-flight",
     peer: "frameseal native:openssl",
@@ -154,7 +154,7 @@ const messages: readonly Claim[] = (
   ] as const
 ).map(([length, bar]) => ({
   id: `messages-${length}`,
-  text: `encrypt + decrypt of ${length} against the Node engine`,
+  text: `encrypt + decrypt of ${spaced(length)} against the Node engine`,
   bar,
   higher: true,
   unit: "×",

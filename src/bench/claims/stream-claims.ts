@@ -1,5 +1,5 @@
 // Claims of streams: speed, memory, length, many at a time.
-import { atMost, type Claim, faster } from "./claim.ts";
+import { atMost, type Claim, faster, spaced } from "./claim.ts";
 
 const MiB = 2 ** 20;
 const clientNode = "@aws-crypto/client-node";
@@ -15,14 +15,14 @@ const speed: readonly Claim[] = [
   ).flatMap(([chunk, bar]) => [
     faster({
       id: `stream-cipheriv-${chunk}`,
-      text: `stream, chunks of ${chunk}, against createCipheriv`,
+      text: `stream, chunks of ${spaced(chunk)}, against createCipheriv`,
       bar,
       trial: `streams/seal/frames-64KiB/chunks-${chunk}`,
       peer: cipheriv,
     }),
     faster({
       id: `stream-cipheriv-${chunk}-pooled`,
-      text: `the same with output buffers given back`,
+      text: `stream, chunks of ${spaced(chunk)}, output given back, against createCipheriv`,
       bar: 4,
       trial: `streams/seal/frames-64KiB/chunks-${chunk}`,
       peer: cipheriv,
@@ -39,7 +39,7 @@ const speed: readonly Claim[] = [
     ).map(([frame, bar]) =>
       faster({
         id: `stream-${direction}-${frame}-client-node`,
-        text: `stream, ${direction}, frames of ${frame}, against client-node`,
+        text: `stream, ${direction}, frames of ${spaced(frame)}, against client-node`,
         bar,
         trial: `streams/${direction}/frames-${frame}/chunks-64KiB`,
         peer: clientNode,
@@ -65,7 +65,7 @@ const speed: readonly Claim[] = [
   ).map(([frame, direction, bar]) =>
     faster({
       id: `node-engine-${direction}-${frame}`,
-      text: `Node engine, stream, ${direction}, frames of ${frame}, against client-node`,
+      text: `Node engine, stream, ${direction}, frames of ${spaced(frame)}, against client-node`,
       bar,
       trial: `streams/${direction}/frames-${frame}/chunks-64KiB`,
       peer: clientNode,
@@ -89,7 +89,7 @@ const memory: readonly Claim[] = [
   atMost(
     {
       id: "stream-memory-flat",
-      text: "the same, later half against earlier half",
+      text: "peak memory of that stream, later half against earlier half",
       bar: 1.05,
       unit: "×",
       trial: "memory/long-stream",

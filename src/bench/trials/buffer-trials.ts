@@ -29,7 +29,7 @@ function* calls(others: readonly Runtime[]): Generator<Listed> {
     for (const size of [16, 64, KiB, 16 * KiB, MiB]) {
       const node = library("node:crypto", "node gcm calls");
       yield {
-        full: size === 64 || size === KiB,
+        full: size === 64 || size === KiB || size === 16 * KiB,
         trial: {
           id: idOf("calls", direction, size),
           group: "calls",

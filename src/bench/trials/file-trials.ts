@@ -5,12 +5,12 @@ import process from "node:process";
 import type { ProgramSubject, ProgramTrial } from "../run-programs.ts";
 import type { WorkFiles } from "../work-files.ts";
 import { frameseal, keyArguments, ourCommand, program, quote } from "./commands.ts";
-import { GiB, idOf, type Listed, lengthText, MiB } from "./subjects.ts";
+import { GiB, idOf, type Listed, lengthText } from "./subjects.ts";
 
 export function* listFileTrials(files: WorkFiles): Generator<Listed<ProgramTrial>> {
   const peers = new Peers(files);
   for (const size of [GiB, 4 * GiB]) {
-    const more = { full: size > GiB, rounds: size > GiB ? 3 : 5 };
+    const more = { full: size > GiB, rounds: 3 };
     yield trial("files", "copy", size, more, {
       title: `A file of ${lengthText(size)} in the page cache to a new file, not synced`,
       reference: "cp",
@@ -39,18 +39,17 @@ export function* listFileTrials(files: WorkFiles): Generator<Listed<ProgramTrial
       subjects: peers.piped(size),
     });
   }
-  for (const size of [128 * MiB, GiB])
-    yield trial(
-      "files",
-      "store",
-      size,
-      { full: size >= GiB, rounds: 3 },
-      {
-        title: `A file of ${lengthText(size)} in the page cache to encrypted files on disk, not synced by us`,
-        reference: "rclone crypt",
-        subjects: peers.storing(size),
-      },
-    );
+  yield trial(
+    "files",
+    "store",
+    GiB,
+    { full: true, rounds: 3 },
+    {
+      title: `A file of ${lengthText(GiB)} in the page cache to encrypted files on disk, not synced by us`,
+      reference: "rclone crypt",
+      subjects: peers.storing(GiB),
+    },
+  );
 }
 
 function trial(

@@ -25,7 +25,7 @@ export function* listS3Trials(files: WorkFiles): Generator<Listed> {
           unit: "bytes",
           size,
           reference: "AWS SDK alone",
-          rounds: 5,
+          rounds: 3,
           place: () => files.store(),
           options: { ...defaults, size },
           subjects: [

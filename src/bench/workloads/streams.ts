@@ -9,7 +9,7 @@ import { agreementBytes, benchBytes, mustBeEqual, NullSink, sourceOf } from "./s
 const SOURCE_LENGTH = 4 * 1024 * 1024;
 const WARM_SECONDS = 0.6;
 /** Longer rounds than others: after each pause memory has to come back into the caches, and collections come late. */
-const ROUND_FACTOR = 3;
+const ROUND_FACTOR = 2;
 /** From here on one message fills a round, and a part of one warms up. */
 const LONG = 2 ** 30;
 
