@@ -1,10 +1,5 @@
 // AES-256-GCM over a vector type, written once and included by each kernel inside its own anonymous namespace.
 //
-// GHASH: blocks are byte-reversed on loading. H is kept multiplied by x, which makes up for the bit order of GCM, so that
-// products need no shift (Gueron and Kounavis, Intel's carry-less multiplication white paper). Products of up to 64
-// blocks are summed before one reduction, which folds 64 bits at a time with 0xC2 << 56. Multiplications are Karatsuba:
-// three instead of four, since each takes an issue slot from AES.
-//
 // CTR: vectors go through the AES rounds in groups. The multiplications for the group before are spread between the
 // rounds, so that both run at once. In long texts the first two rounds are not computed for each block (Bernstein and
 // Schwabe, New AES Software Speed Records, 2008; Park and Lee, FACE, TCHES 2018): the last counter byte reaches only
@@ -22,145 +17,19 @@
 // kFoldsPairs (bringing halves of two vectors together is cheap), kHasMasks (load_part, store_part and keep_part for the
 // first n bytes), and the operations used below.
 
+#include "ghash.inl"
+
 template <class V>
 struct Body {
   using T = typename V::T;
+  using P = Parts<V>;
+  using H = Ghash<V>;
+  using Products = typename H::Products;
   static constexpr size_t kVectors = V::kVectors;
   static constexpr size_t kVectorLength = V::kBlocks * 16;
   static constexpr size_t kGroupBlocks = kVectors * V::kBlocks;
   static constexpr size_t kGroupLength = kGroupBlocks * 16;
   static constexpr size_t kGroupsPerSum = kPowerCount / kGroupBlocks;
-
-  // The first n bytes of a vector in memory; the others are zero, and not touched there.
-  static ALWAYS_INLINE T load_part(const uint8_t* from, size_t n) noexcept {
-    if (n >= kVectorLength) return V::load(from);
-    if constexpr (V::kHasMasks) {
-      return V::load_part(from, n);
-    } else {
-      alignas(64) uint8_t bytes[kVectorLength] = {};
-      memcpy(bytes, from, n);
-      return V::load(bytes);
-    }
-  }
-  static ALWAYS_INLINE void store_part(uint8_t* to, T v, size_t n) noexcept {
-    if (n >= kVectorLength) return V::store(to, v);
-    if constexpr (V::kHasMasks) {
-      V::store_part(to, v, n);
-    } else {
-      alignas(64) uint8_t bytes[kVectorLength];
-      V::store(bytes, v);
-      memcpy(to, bytes, n);
-      wipe(bytes, sizeof bytes);
-    }
-  }
-  static ALWAYS_INLINE T keep_part(T v, size_t n) noexcept {
-    if (n >= kVectorLength) return v;
-    if constexpr (V::kHasMasks) {
-      return V::keep_part(v, n);
-    } else {
-      alignas(64) uint8_t bytes[kVectorLength];
-      V::store(bytes, v);
-      memset(bytes + n, 0, kVectorLength - n);
-      return V::load(bytes);
-    }
-  }
-
-  // Sums of products, not reduced.
-  struct Sum {
-    T lo, hi, mi;
-  };
-
-  static ALWAYS_INLINE void clear(Sum& s) noexcept { s.lo = s.hi = s.mi = V::zero(); }
-  static ALWAYS_INLINE T fold(T x) noexcept { return V::bit_xor(x, V::swap_halves(x)); }
-
-  // s += x · powers, where `offset` counts powers from H^64 and each lane has the next one.
-  static ALWAYS_INLINE void add_product(Sum& s, T x, const Key& key, size_t offset) noexcept {
-    const T k = V::load(key.powers + offset * 16);
-    s.lo = V::bit_xor(s.lo, V::template clmul<0x00>(x, k));
-    s.hi = V::bit_xor(s.hi, V::template clmul<0x11>(x, k));
-    s.mi = V::bit_xor(s.mi, V::template clmul<0x00>(fold(x), V::load(key.folded_powers + offset * 16)));
-  }
-
-  // The multiplications of a group, one a step, for mixing with AES. Products of two vectors are added at once where three
-  // values can be.
-  struct Products {
-    Sum sum;
-    T product, folded;
-  };
-  template <size_t kStep>
-  static ALWAYS_INLINE void add_product_of_step(Products& p, const T* x, const Key& key, size_t offset) noexcept {
-    // The first pair comes last: it may have to wait for the reduction before.
-    constexpr size_t i = kVectors - 2 - kStep / 6 * 2 + kStep % 2;
-    const uint8_t* const power = key.powers + (offset + i * V::kBlocks) * 16;
-    const uint8_t* const folded_power = key.folded_powers + (offset + i * V::kBlocks) * 16;
-    T product;
-    if constexpr (kStep % 6 < 2) {
-      product = V::template clmul<0x00>(x[i], V::load(power));
-    } else if constexpr (kStep % 6 < 4) {
-      product = V::template clmul<0x11>(x[i], V::load(power));
-    } else if constexpr (!V::kFoldsPairs) {
-      product = V::template clmul<0x00>(fold(x[i]), V::load(folded_power));
-    } else if constexpr (kStep % 2 == 0) {
-      p.folded = V::bit_xor(V::unpack_low(x[i], x[i + 1]), V::unpack_high(x[i], x[i + 1]));
-      product = V::template clmul<0x00>(p.folded, V::load(folded_power));
-    } else {
-      product = V::template clmul<0x01>(p.folded, V::load(folded_power));
-    }
-    T& part = kStep % 6 < 2 ? p.sum.lo : kStep % 6 < 4 ? p.sum.hi : p.sum.mi;
-    if constexpr (kStep % 2 == 0) {
-      p.product = product;
-    } else {
-      part = V::bit_xor3(part, p.product, product);
-    }
-  }
-  template <size_t kStep, size_t kEnd>
-  static ALWAYS_INLINE void add_products(Products& p, const T* x, const Key& key, size_t offset) noexcept {
-    if constexpr (kStep < kEnd) {
-      add_product_of_step<kStep>(p, x, key, offset);
-      add_products<kStep + 1, kEnd>(p, x, key, offset);
-    }
-  }
-
-  // Lanes are reduced first and then folded, which takes fewer operations than folding three sums.
-  static ALWAYS_INLINE X reduce(const Sum& s) noexcept {
-    const T poly = V::spread(x_poly());
-    T mi = V::bit_xor3(s.mi, s.lo, s.hi);
-    mi = V::bit_xor3(mi, V::swap_halves(s.lo), V::template clmul<0x00>(s.lo, poly));
-    return V::fold_lanes(V::bit_xor3(s.hi, V::swap_halves(mi), V::template clmul<0x00>(mi, poly)));
-  }
-
-  static ALWAYS_INLINE X reduce_parts(X lo, X mi, X hi) noexcept {
-    const X poly = x_poly();
-    mi = x_xor(mi, x_xor(x_swap_halves(lo), x_clmul_low(lo, poly)));
-    return x_xor(hi, x_xor(x_swap_halves(mi), x_clmul_low(mi, poly)));
-  }
-
-  static ALWAYS_INLINE X multiply_blocks(X a, X b) noexcept {
-    return reduce_parts(x_clmul_low(a, b), x_xor(x_clmul_lh(a, b), x_clmul_hl(a, b)), x_clmul_high(a, b));
-  }
-
-  static ALWAYS_INLINE X power(const Key& key, size_t exponent) noexcept {
-    return x_load(key.powers + (kPowerCount - exponent) * 16);
-  }
-
-  // GHASH of 1 to 64 blocks after `acc`: the first `length` bytes, of which the last block is padded.
-  static ALWAYS_INLINE X hash_blocks(const Key& key, X acc, const uint8_t* data, size_t length) noexcept {
-    Sum sum;
-    clear(sum);
-    T first = V::from_lane(acc);
-    size_t offset = kPowerCount - (length + 15) / 16;
-    for (size_t at = 0; at < length; at += kVectorLength, offset += V::kBlocks) {
-      add_product(sum, V::bit_xor(first, V::byte_swap(load_part(data + at, length - at))), key, offset);
-      first = V::zero();
-    }
-    return reduce(sum);
-  }
-
-  static X hash_bytes(const Key& key, X acc, const uint8_t* data, size_t length) noexcept {
-    constexpr size_t kWhole = kPowerCount * 16;
-    for (; length > kWhole; data += kWhole, length -= kWhole) acc = hash_blocks(key, acc, data, kWhole);
-    return length == 0 ? acc : hash_blocks(key, acc, data, length);
-  }
 
   static ALWAYS_INLINE X encrypt_block(const Key& key, X block) noexcept {
     X b = x_xor(block, x_load(key.round_keys));
@@ -170,39 +39,14 @@ struct Body {
 
   static void expand_key(Key& key, const uint8_t raw[32]) noexcept {
     expand_round_keys(key.round_keys, raw);
-    uint8_t h[16];
-    x_store(h, x_byte_swap(encrypt_block(key, x_zero())));
-    uint64_t lo, hi;
-    memcpy(&lo, h, 8);
-    memcpy(&hi, h + 8, 8);
-    const uint64_t carry = 0 - (hi >> 63);  // all ones or zero
-    hi = (hi << 1 | lo >> 63) ^ (carry & 0xC200000000000000);
-    lo = lo << 1 ^ (carry & 1);
-    memcpy(h, &lo, 8);
-    memcpy(h + 8, &hi, 8);
-    const X h1 = x_load(h);
-    const X h2 = multiply_blocks(h1, h1);
-    const X h4 = multiply_blocks(h2, h2);
-    // Four independent chains, since a multiplication takes long but many can be under way.
-    X p[4] = {h1, h2, multiply_blocks(h2, h1), h4};
-    for (size_t i = 0; i < kPowerCount; i += 4) {
-      for (size_t j = 0; j < 4; j++) {
-        const size_t at = (kPowerCount - 1 - i - j) * 16;
-        x_store(key.powers + at, p[j]);
-        x_store(key.folded_powers + at, x_xor(p[j], x_swap_halves(p[j])));
-        if (i + 4 < kPowerCount) p[j] = multiply_blocks(p[j], h4);
-      }
-    }
-    memset(key.powers + kPowerCount * 16, 0, 64);
-    memset(key.folded_powers + kPowerCount * 16, 0, 64);
-    wipe(h, sizeof h);
+    H::expand_powers(key, x_byte_swap(encrypt_block(key, x_zero())));
   }
 
   static void start(const Key& key, State& state, const uint8_t nonce[12], const uint8_t* aad,
                     size_t aad_length) noexcept {
     x_store(state.tag_mask, encrypt_block(key, counter_block(nonce, 1)));
     x_store(state.counter, counter_block(nonce, 2));
-    x_store(state.ghash, hash_bytes(key, x_zero(), aad, aad_length));
+    x_store(state.ghash, H::hash_bytes(key, x_zero(), aad, aad_length));
     state.partial = 0;
     state.aad_length = aad_length;
     state.text_length = 0;
@@ -315,11 +159,11 @@ struct Body {
       crypt_group<D, false, Start::plain>(key, keys, s, in, out, c, p, 0);
       crypt_more_groups<D, Start::plain>(key, keys, s, in, groups - 1, out, c, p, acc);
     }
-    clear(p.sum);
+    H::clear(p.sum);
     c[0] = V::bit_xor(c[0], V::from_lane(acc));
     UNROLL for (size_t i = 0; i < kVectors; i++)
-      add_product(p.sum, c[i], key, kPowerCount - kGroupBlocks + i * V::kBlocks);
-    return reduce(p.sum);
+      H::add_product(p.sum, c[i], key, kPowerCount - kGroupBlocks + i * V::kBlocks);
+    return H::reduce(p.sum);
   }
 
   // `in` and `out` stand at the group before, whose ciphertext is in `c`.
@@ -329,7 +173,7 @@ struct Body {
     while (groups > 0) {
       const size_t count = groups < kGroupsPerSum ? groups : kGroupsPerSum;
       groups -= count;
-      clear(p.sum);
+      H::clear(p.sum);
       c[0] = V::bit_xor(c[0], V::from_lane(acc));
       for (size_t offset = kPowerCount - count * kGroupBlocks; offset < kPowerCount; offset += kGroupBlocks) {
         in += kGroupLength;
@@ -337,7 +181,7 @@ struct Body {
         if (kStart != Start::plain && s.next % 256 == 0) set_base(key, s);
         crypt_group<D, true, kStart>(key, keys, s, in, out, c, p, offset);
       }
-      acc = reduce(p.sum);
+      acc = H::reduce(p.sum);
     }
   }
 
@@ -378,9 +222,9 @@ struct Body {
     constexpr size_t kMiddle = (kFrom + kTo) / 2;
     const T k = round_key(key, keys, kRound);
     UNROLL for (size_t i = 0; i < kVectors / 2; i++) b[i] = V::aesenc(b[i], k);
-    if constexpr (kHash) add_products<kFrom, kMiddle>(p, c, key, offset);
+    if constexpr (kHash) H::template add_products<kFrom, kMiddle>(p, c, key, offset);
     UNROLL for (size_t i = kVectors / 2; i < kVectors; i++) b[i] = V::aesenc(b[i], k);
-    if constexpr (kHash) add_products<kMiddle, kTo>(p, c, key, offset);
+    if constexpr (kHash) H::template add_products<kMiddle, kTo>(p, c, key, offset);
     if constexpr (kRound + 1 < kEnd) rounds<D, kHash, kFirst, kRound + 1>(key, keys, b, c, p, offset);
   }
 
@@ -417,25 +261,25 @@ struct Body {
     const T last = V::broadcast(key.round_keys + 14 * 16);
     const size_t whole = length / 16 * 16;
     size_t offset = kPowerCount - whole / 16;
-    Sum sum;
-    clear(sum);
+    typename H::Sum sum;
+    H::clear(sum);
     T lanes = V::from_lane(acc);
     UNROLL for (size_t i = 0; i < kVectors; i++) {
       const size_t at = i * kVectorLength;
       if (at >= length) break;
       const T keystream = V::aesenclast(b[i], last);
-      const T text = load_part(in + at, length - at);
+      const T text = P::load_part(in + at, length - at);
       const T other = V::bit_xor(text, keystream);
-      store_part(out + at, other, length - at);
+      P::store_part(out + at, other, length - at);
       const T c = D == Direction::encrypt ? other : text;
       if (length - at < kVectorLength && length > whole) save_partial(state, c, keystream, length - at);
       // A block in progress is hashed when it is complete or the text ends.
       if (at >= whole) break;
-      add_product(sum, V::bit_xor(lanes, V::byte_swap(keep_part(c, whole - at))), key, offset);
+      H::add_product(sum, V::bit_xor(lanes, V::byte_swap(P::keep_part(c, whole - at))), key, offset);
       lanes = V::zero();
       offset += V::kBlocks;
     }
-    return whole == 0 ? acc : reduce(sum);
+    return whole == 0 ? acc : H::reduce(sum);
   }
 
   // Keeps the block in progress, the last of `length` bytes in a vector.
@@ -475,7 +319,7 @@ struct Body {
 
   static void flush(const Key& key, State& state) noexcept {
     if (state.partial == 0) return;
-    x_store(state.ghash, multiply_blocks(x_xor(x_load(state.ghash), partial_block(state)), power(key, 1)));
+    x_store(state.ghash, H::multiply_blocks(x_xor(x_load(state.ghash), partial_block(state)), H::power(key, 1)));
     state.partial = 0;
   }
 
@@ -489,17 +333,17 @@ struct Body {
   static void finish(const Key& key, State& state, uint8_t tag[16]) noexcept {
     flush(key, state);
     const X lengths = x_from_words(state.aad_length * 8, state.text_length * 8);
-    const X ghash = multiply_blocks(x_xor(x_load(state.ghash), lengths), power(key, 1));
+    const X ghash = H::multiply_blocks(x_xor(x_load(state.ghash), lengths), H::power(key, 1));
     x_store(tag, x_xor(x_byte_swap(ghash), x_load(state.tag_mask)));
   }
 
   // By squaring: the exponent is public.
   static void multiply(const Key& key, uint8_t value[16], uint64_t blocks) noexcept {
     X acc = x_load(value);
-    X square = power(key, 1);
+    X square = H::power(key, 1);
     for (; blocks > 0; blocks >>= 1) {
-      if (blocks & 1) acc = multiply_blocks(acc, square);
-      square = multiply_blocks(square, square);
+      if (blocks & 1) acc = H::multiply_blocks(acc, square);
+      square = H::multiply_blocks(square, square);
     }
     x_store(value, acc);
   }
