@@ -39,7 +39,8 @@
         "native/frame_run.cpp",
         "native/frame_worker.cpp",
         "native/pump.cpp",
-        "native/pump_task.cpp"
+        "native/pump_task.cpp",
+        "native/unit_work.cpp"
       ],
       "dependencies": ["gcm"],
       "conditions": [

@@ -35,10 +35,19 @@ constexpr Work kWorks[] = {
 };
 constexpr size_t kWorkCount = std::size(kWorks);
 
+/** Text begins at a page; what is sealed lies 16 bytes behind one, as behind the head of a frame. */
 struct Buffers {
   alignas(64) uint8_t key[kKeyLength]{}, nonce[kNonceLength]{}, aad[kAadLength]{}, tag[kTagLength]{};
-  std::vector<uint8_t> text = std::vector<uint8_t>(kMaxLength), sealed = std::vector<uint8_t>(kMaxLength),
-                       opened = std::vector<uint8_t>(kMaxLength);
+  uint8_t* text = new_pages();
+  uint8_t* sealed = new_pages() + 16;
+  uint8_t* opened = new_pages();
+
+  static uint8_t* new_pages() {  // for as long as the program runs
+    auto* pages = static_cast<uint8_t*>(std::aligned_alloc(4096, kMaxLength + 4096));
+    if (pages == nullptr) std::abort();
+    std::memset(pages, 0, kMaxLength + 4096);
+    return pages;
+  }
 };
 
 double thread_seconds() {
@@ -76,10 +85,10 @@ void do_once(Subject& subject, const Work& work, Buffers& b) {
   switch (work.direction) {
     case Direction::seal:
       b.nonce[11]++;
-      subject.seal(b.nonce, aad, {b.text.data(), work.length}, b.sealed.data(), b.tag);
+      subject.seal(b.nonce, aad, {b.text, work.length}, b.sealed, b.tag);
       return;
     case Direction::open:  // of what was sealed under this nonce by `prepare`
-      if (!subject.open(b.nonce, aad, {b.sealed.data(), work.length}, b.opened.data(), b.tag)) {
+      if (!subject.open(b.nonce, aad, {b.sealed, work.length}, b.opened, b.tag)) {
         std::printf("%s refused a right tag\n", subject.name.c_str());
         std::exit(1);
       }
@@ -110,11 +119,11 @@ void agree(const std::vector<std::unique_ptr<Subject>>& subjects, Buffers& b) {
     for (const auto& subject : subjects) {
       b.nonce[11] = 7;
       prepare(*subject, work, b);
-      std::vector<uint8_t> sealed(b.sealed.begin(), b.sealed.begin() + static_cast<ptrdiff_t>(work.length));
+      std::vector<uint8_t> sealed(b.sealed, b.sealed + work.length);
       sealed.insert(sealed.end(), b.tag, b.tag + kTagLength);
       do_once(*subject, {Direction::open, work.length}, b);
       if (first.empty()) first = sealed;
-      if (sealed == first && std::memcmp(b.opened.data(), b.text.data(), work.length) == 0) continue;
+      if (sealed == first && std::memcmp(b.opened, b.text, work.length) == 0) continue;
       std::printf("%s makes other bytes than %s at %zu\n", subject->name.c_str(), subjects[0]->name.c_str(), work.length);
       std::exit(1);
     }
