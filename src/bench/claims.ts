@@ -152,14 +152,14 @@ const claims: readonly Claim[] = [
   ratio(
     "async-evp",
     2.5,
-    "scaling/seal/2-in-flight",
+    "scaling/seal/2-threads",
     "frameseal native:openssl",
-    "two threads, asynchronous, against the same through OpenSSL",
+    "two threads against the same through OpenSSL",
   ),
   ratio(
     "async-sync",
     1,
-    "scaling/seal/2-in-flight",
+    "scaling/seal/2-threads",
     "frameseal native, one synchronous thread",
     "two threads against one synchronous thread",
   ),

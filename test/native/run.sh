@@ -38,6 +38,19 @@ build_core "$out/asan" g++ -g -O1 -fsanitize=address,undefined -fno-sanitize-rec
 link "$out/asan" -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -w
 ASAN_OPTIONS=detect_leaks=1 "$out/asan/gcm_test" "${1:---quick}"
 
+crew_test() { # FOLDER FLAGS...
+  local folder=$1
+  shift
+  g++ $common_flags -O2 -pthread "$@" "$root"/test/native/crew_test.cpp "$root"/native/{crew,parallel_run,frame_run}.cpp \
+    "$folder"/{gcm,kernels,cpu,self_test}.o "$folder"/kernel_*.o -ldl -o "$folder/crew_test"
+  "$folder/crew_test"
+}
+echo "== helping threads; again with AddressSanitizer and ThreadSanitizer"
+crew_test "$out/plain"
+crew_test "$out/asan" -g -fsanitize=address,undefined -fno-sanitize-recover=all
+build_core "$out/tsan" g++ -g -fsanitize=thread -w
+crew_test "$out/tsan" -g -fsanitize=thread -w
+
 echo "== symbols of kernel objects"
 for object in "$out"/plain/kernel_*.o; do
   if nm -C "$object" | grep -E ' [WVuT] '; then
