@@ -39,6 +39,8 @@
         "native/crew.cpp",
         "native/frame_run.cpp",
         "native/parallel_run.cpp",
+        "native/pump.cpp",
+        "native/pump_task.cpp",
         "native/segment.cpp"
       ],
       "dependencies": ["gcm"],

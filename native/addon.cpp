@@ -14,6 +14,7 @@
 #include "environment.h"
 #include "gcm/kernels.h"
 #include "gcm/cpu.h"
+#include "pump_task.h"
 #include "segment.h"
 
 namespace frameseal {
@@ -102,7 +103,7 @@ napi_value recycle(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-void delete_environment(napi_env, void* data, void*) { delete static_cast<Environment*>(data); }
+void delete_environment(napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Environment>*>(data); }
 
 struct Function {
   const char* name;
@@ -115,8 +116,8 @@ struct Function {
 NAPI_MODULE_INIT() {
   using namespace frameseal;
   keep_pages_for_reuse();
-  auto owned = std::make_unique<Environment>();
-  Environment* const environment = owned.get();
+  auto owned = std::make_unique<std::shared_ptr<Environment>>(std::make_shared<Environment>());
+  Environment* const environment = owned->get();
   if (napi_set_instance_data(env, owned.get(), delete_environment, nullptr) != napi_ok) return nullptr;
   owned.release();  // `delete_environment` has it now
   const Function functions[] = {
@@ -140,6 +141,11 @@ NAPI_MODULE_INIT() {
       {"finishSegments", finish_segments},
       {"adviseHugePages", advise_huge_pages},
       {"recycle", recycle},
+#if defined(__unix__) || defined(__APPLE__)
+      {"startPump", start_pump},
+      {"pumpReadLength", pump_read_length},
+      {"cancelPump", cancel_pump},
+#endif
       {"kernels", kernels},
       {"cpuFeatures", cpu_features},
   };

@@ -24,9 +24,13 @@ struct NativeMessage {
   uint64_t length = 0;
 };
 
-struct Environment {
+class PumpTask;
+
+/** Work that runs beside JavaScript shares it, so that the last to end finds it alive. */
+struct Environment : std::enable_shared_from_this<Environment> {
   SlotTable<NativeKey> keys;
   SlotTable<NativeMessage> messages;
+  SlotTable<PumpTask> pumps;
   /** Held so that its threads live as long as any environment. */
   std::shared_ptr<Crew> crew = Crew::shared();
   /** Set once by `setScratch`; kept alive by a reference. */

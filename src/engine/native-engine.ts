@@ -16,6 +16,10 @@ import {
   type OpenedFrames,
   type OpenedInto,
   type OpenedSegment,
+  type Pump,
+  type PumpEnds,
+  type PumpResult,
+  type PumpStatus,
   type SealedSegment,
   type SegmentCipher,
   type SegmentPartial,
@@ -49,6 +53,10 @@ interface Addon {
   sealSegment: SegmentFunction;
   openSegment: SegmentFunction;
   finishSegments(key: number, nonce: Bytes, aad: Bytes, hashes: Bytes, lengths: Bytes, tag: Bytes): void;
+  /** This and the next two are absent on systems that are not POSIX. */
+  startPump?: (key: number, format: Bytes, head: Bytes, numbers: Bytes, onDone: PumpCallback) => number;
+  pumpReadLength?: (pump: number) => number;
+  cancelPump?: (pump: number) => void;
   adviseHugePages(output: Bytes): void;
   recycle(result: Bytes): void;
   kernels(): NativeKernel[];
@@ -65,6 +73,15 @@ type RunFunction<Result> = (
   finalLength: number,
   threads: number,
 ) => Result;
+
+type PumpCallback = (
+  status: number,
+  errorNumber: number,
+  frameCount: number,
+  bytesRead: number,
+  bytesWritten: number,
+  plaintextLength: number,
+) => void;
 
 type SegmentFunction = (
   key: number,
@@ -349,6 +366,12 @@ class NativeFrameCipher implements FrameCipher {
     );
     return { plaintextLength: this.#plaintextLength(verifiedCount, frameCount, finalLength), verifiedCount };
   }
+  get startPump(): ((direction: "seal" | "open", ends: PumpEnds) => Pump) | undefined {
+    const { startPump } = this.#addon;
+    if (startPump === undefined) return undefined;
+    return (direction, ends) =>
+      new NativePump(this.#addon, startPump, this.#key, this.#format, direction, ends);
+  }
   #plaintextLength(verifiedCount: number, frameCount: number, finalLength: number): number {
     const regular = Math.min(verifiedCount, frameCount) * this.#frameLength;
     return verifiedCount > frameCount && finalLength !== NO_FINAL_FRAME ? regular + finalLength : regular;
@@ -360,6 +383,76 @@ class NativeFrameCipher implements FrameCipher {
     const plaintext = output.slice(0, length);
     output.fill(0);
     return { plaintext, verifiedCount };
+  }
+}
+
+/** In the order of the numbers that the addon gives. */
+const pumpStatuses: readonly PumpStatus[] = [
+  "done",
+  "cancelled",
+  "not authentic",
+  "truncated",
+  "trailing data",
+  "too long",
+  "too many frames",
+  "read failed",
+  "write failed",
+];
+
+class NativePump implements Pump {
+  readonly done: Promise<PumpResult>;
+  readonly #addon: Addon;
+  #handle = 0;
+
+  constructor(
+    addon: Addon,
+    start: NonNullable<Addon["startPump"]>,
+    key: NativeKey,
+    format: Uint8Array,
+    direction: "seal" | "open",
+    ends: PumpEnds,
+  ) {
+    this.#addon = addon;
+    const { input, output, inputAt, outputAt, reservedLength, maxFrameCount, threads } = ends;
+    const maxLength = Math.min(ends.maxPlaintextLength, Number.MAX_SAFE_INTEGER);
+    const numbers = Float64Array.of(
+      direction === "seal" ? 0 : 1,
+      input,
+      output,
+      inputAt,
+      outputAt,
+      reservedLength,
+      maxLength,
+      maxFrameCount,
+      threads,
+    );
+    this.done = new Promise((resolve) => {
+      const onDone: PumpCallback = (
+        status,
+        errorNumber,
+        frameCount,
+        bytesRead,
+        bytesWritten,
+        plaintextLength,
+      ) => {
+        this.#handle = 0;
+        resolve({
+          status: pumpStatuses[status] ?? "cancelled",
+          errorNumber,
+          frameCount,
+          bytesRead,
+          bytesWritten,
+          plaintextLength,
+        });
+      };
+      this.#handle = start(key.handle, format, unshared(ends.head), new Uint8Array(numbers.buffer), onDone);
+    });
+  }
+  bytesRead(): number {
+    return this.#addon.pumpReadLength?.(this.#handle) ?? 0;
+  }
+  cancel(): void {
+    this.#addon.cancelPump?.(this.#handle);
   }
 }
 

@@ -2,7 +2,14 @@
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
 import { allocateSecret, totalLength, wipe } from "../bytes.ts";
-import { type AeadKey, type Engine, type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
+import {
+  type AeadKey,
+  type Engine,
+  type FrameCipher,
+  NO_FINAL_FRAME,
+  type Pump,
+  type PumpEnds,
+} from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import {
@@ -355,6 +362,30 @@ export class MessageSealer {
     const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
     const sealed = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
     return this.#complete(sealed, headroom, finalLength);
+  }
+
+  /** True if `startPump` may be called: the engine has one, and nobody has to see the bytes that it moves. */
+  get canPump(): boolean {
+    return this.#frames.cipher.startPump !== undefined && this.#frames.signer === undefined;
+  }
+
+  /** Seals the whole message from descriptor to descriptor, header included; all frame numbers are used up by it. */
+  startPump(ends: Omit<PumpEnds, "head" | "maxPlaintextLength" | "maxFrameCount">): Pump {
+    const { cipher, headerBytes, plaintextBound } = this.#frames;
+    if (!this.canPump || cipher.startPump === undefined || this.#ended || this.#nextSequence !== 1)
+      throw new Error("internal error: the message cannot be pumped");
+    this.#ended = true;
+    const pump = cipher.startPump("seal", {
+      ...ends,
+      head: headerBytes,
+      maxPlaintextLength: plaintextBound,
+      maxFrameCount: MAX_FRAME_COUNT_WRITTEN,
+    });
+    const done = pump.done.then((result) => {
+      if (result.status === "done") this.#frames.recordUse(result.plaintextLength);
+      return result;
+    });
+    return { done, bytesRead: () => pump.bytesRead(), cancel: () => pump.cancel() };
   }
 
   #claim(frameCount: number, finalLength: number): { firstSequence: number; headroom: number } {

@@ -1,16 +1,29 @@
-// File to file: large reads one piece ahead, frames sealed or opened into memory that is used again and again, writes
-// behind. Messages and inputs for which that does not pay go through the machines that the streams use.
+// File to file. Where the engine has a pump, its threads read, seal or open, and write by themselves. Elsewhere: large
+// reads one piece ahead, frames sealed or opened into memory that is used again and again, writes behind. Messages and
+// inputs for which that does not pay go through the machines that the streams use.
 
 import type { BigIntStats } from "node:fs";
+import { getSystemErrorMap } from "node:util";
 import { wipe } from "../bytes.ts";
-import { FINAL_FRAME_MARKER, NO_FINAL_FRAME } from "../engine/engine.ts";
+import {
+  FINAL_FRAME_MARKER,
+  NO_FINAL_FRAME,
+  type Pump,
+  type PumpEnds,
+  type PumpResult,
+} from "../engine/engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
-import { FINAL_OVERHEAD, FINAL_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
+import { FINAL_OVERHEAD, FINAL_PREFIX_LENGTH, REGULAR_OVERHEAD, tooManyFrames } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
-import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
-import { type FileEnd, type FileSource, openFileSource } from "./file-source.ts";
+import {
+  checkConcurrency,
+  type EncryptOptions,
+  MessageSealer,
+  prepareFrames,
+} from "../message/seal-message.ts";
+import { type FileEnd, type FileSource, openFileSource, type PumpEnd, readAvailable } from "./file-source.ts";
 import {
   type FileTarget,
   type FileTargetOptions,
@@ -48,6 +61,8 @@ const RUN_LENGTH = 1024 * 1024;
 const MAX_RUN_FRAME_LENGTH = RUN_LENGTH;
 /** Read at a time until the header is complete. */
 const HEAD_LENGTH = 64 * 1024;
+/** How often progress of a pump is told. */
+const PROGRESS_INTERVAL_MS = 100;
 /** Buffers on each side: one in the kernel, one in the engine, one on its way. */
 const BUFFER_COUNT = 3;
 
@@ -74,7 +89,12 @@ export async function encryptFile(
     const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
     const sealer = new MessageSealer(await prepareFrames(bounded));
     try {
-      if (input.waits || sealer.header.frameLength > MAX_RUN_FRAME_LENGTH) {
+      const ends = await pumpEnds(input, output, sealer.canPump, sealer.header);
+      if (ends !== undefined) {
+        const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
+        const threads = checkConcurrency(options.concurrency);
+        await runPump(sealer.startPump({ ...ends, reservedLength, threads }), input, output, sealer.header);
+      } else if (input.waits || sealer.header.frameLength > MAX_RUN_FRAME_LENGTH) {
         const fail = (error: unknown): void => input.fail(error);
         await feed(new MessageEncryptor(options, output.emit, () => {}, fail, sealer), input, []);
       } else await sealRuns(sealer, input, output);
@@ -148,7 +168,12 @@ function refuseSameFile(source: FileSource, target: BigIntStats | undefined): vo
 /** What `verifyFile` writes to. */
 const nowhere: PlannedTarget = {
   stats: undefined,
-  open: async () => ({ write: async () => {}, commit: async () => {}, discard: async () => {} }),
+  open: async () => ({
+    write: async () => {},
+    pumpEnd: async () => ({ descriptor: -1, at: -1 }),
+    commit: async () => {},
+    discard: async () => {},
+  }),
 };
 
 /** Reads, counts and reports; stops when aborted or when the other side has failed. */
@@ -198,6 +223,47 @@ class Input {
   async #fill(buffer: Uint8Array): Promise<number> {
     this.#check();
     const count = await this.#source.fill(buffer);
+    this.#count(count);
+    return count;
+  }
+
+  /** See `FileSource.pumpEnd`. */
+  pumpEnd(): Promise<PumpEnd | undefined> {
+    return this.#source.pumpEnd();
+  }
+
+  /** Throws if the file has changed. */
+  checkUnchanged(): Promise<void> {
+    return this.#source.checkUnchanged();
+  }
+
+  /** Waits for a pump that reads instead of `fill`; stops it when this operation is stopped. */
+  async watch(pump: Pump): Promise<PumpResult> {
+    const before = this.length;
+    const cancel = (): void => pump.cancel();
+    const { signal, onProgress } = this.#options;
+    signal?.addEventListener("abort", cancel, { once: true });
+    const timer = setInterval(() => {
+      if (onProgress !== undefined) onProgress(before + pump.bytesRead(), this.size);
+    }, PROGRESS_INTERVAL_MS);
+    try {
+      this.#check();
+      const result = await pump.done;
+      this.#source.advance(result.bytesRead);
+      this.#count(result.bytesRead);
+      return result;
+    } finally {
+      pump.cancel();
+      await pump.done; // its threads use the descriptors
+      clearInterval(timer);
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Reads what there is, from where the pump will read on; none means the end. */
+  async readAhead(end: PumpEnd, buffer: Uint8Array): Promise<number> {
+    if (!this.waits) return this.fill(buffer);
+    const count = await readAvailable(end.descriptor, buffer, this.#options.signal);
     this.#count(count);
     return count;
   }
@@ -271,6 +337,12 @@ class Output {
     return this.#buffers.next(length);
   }
 
+  /** The descriptor for a pump, where nothing has been added yet. See `FileTarget.pumpEnd`. */
+  async pumpEnd(): Promise<PumpEnd | undefined> {
+    this.#target ??= await this.#planned.open();
+    return this.#target.pumpEnd();
+  }
+
   /** Appends `bytes`, which must not change until they are written: see `buffer`. */
   add(bytes: Uint8Array): void {
     this.length += bytes.length;
@@ -327,6 +399,55 @@ class BufferRing {
   }
 }
 
+/** The descriptors of both ends, if the engine, the message and they themselves allow a pump. */
+async function pumpEnds(
+  input: Input,
+  output: Output,
+  canPump: boolean,
+  header: MessageHeader,
+): Promise<Pick<PumpEnds, "input" | "inputAt" | "output" | "outputAt"> | undefined> {
+  if (!canPump || header.frameLength > MAX_RUN_FRAME_LENGTH) return undefined;
+  const from = await input.pumpEnd();
+  const to = from === undefined ? undefined : await output.pumpEnd();
+  if (from === undefined || to === undefined) return undefined;
+  return { input: from.descriptor, inputAt: from.at, output: to.descriptor, outputAt: to.at };
+}
+
+/** Waits for a pump, reports its progress, and throws what stopped it. */
+async function runPump(pump: Pump, input: Input, output: Output, header: MessageHeader): Promise<void> {
+  const result = await input.watch(pump);
+  output.length += result.bytesWritten;
+  const { status, errorNumber, frameCount } = result;
+  // A file that has grown meanwhile looks like many other failures.
+  if (status !== "done" && input.length > (input.size ?? Infinity)) await input.checkUnchanged();
+  switch (status) {
+    case "done":
+      return;
+    case "not authentic":
+      throw notAuthentic();
+    case "truncated":
+      throw new FramesealError("TRUNCATED", `input ends before the final frame (frame ${frameCount + 1})`);
+    case "trailing data":
+      throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
+    case "too long":
+      throw new FramesealError("LIMIT_EXCEEDED", "plaintext is longer than it may be");
+    case "too many frames":
+      throw tooManyFrames(header.frameLength);
+    case "read failed":
+      throw systemError(errorNumber, "read");
+    case "write failed":
+      throw systemError(errorNumber, "write");
+    default:
+      throw new Error("internal error: the pump was stopped");
+  }
+}
+
+/** The error that Node itself would make of a system call that failed. */
+function systemError(errorNumber: number, syscall: string): Error {
+  const [code, text] = getSystemErrorMap().get(-errorNumber) ?? ["UNKNOWN", "unknown error"];
+  return Object.assign(new Error(`${code}: ${text}, ${syscall}`), { code, syscall, errno: -errorNumber });
+}
+
 async function feed(machine: FrameMachine, input: Input, head: readonly Uint8Array[]): Promise<void> {
   try {
     await machine.start();
@@ -372,13 +493,14 @@ async function sealRuns(sealer: MessageSealer, input: Input, output: Output): Pr
 }
 
 async function openMessageFrom(input: Input, output: Output, options: DecryptOptions): Promise<Done> {
-  if (input.waits) return openByMachine(input, output, options, []);
+  const from = await input.pumpEnd();
+  if (from === undefined) return openByMachine(input, output, options, []);
   const parser = new HeaderParser(options);
   const head: Buffer[] = [];
   let rest = Buffer.alloc(0);
   while (parser.header === undefined) {
     const piece = Buffer.allocUnsafeSlow(Math.min(HEAD_LENGTH, (input.size ?? HEAD_LENGTH) + 1));
-    const length = await input.fill(piece);
+    const length = await input.readAhead(from, piece);
     if (length === 0) throw truncatedHeader();
     head.push(piece.subarray(0, length));
     rest = piece.subarray(parser.push(piece.subarray(0, length)), length);
@@ -391,8 +513,25 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
   if (!byRuns) return openByMachine(input, output, options, head);
   const opened = await openHeader(header, options);
   try {
-    await new RunOpener(opened, input, output, options.plaintextLength).open(rest);
-    opened.recordUse(output.length);
+    const { cipher } = opened;
+    const ends = await pumpEnds(input, output, cipher.startPump !== undefined, header);
+    if (cipher.startPump !== undefined && ends !== undefined) {
+      const pump = cipher.startPump("open", {
+        ...ends,
+        reservedLength: 0,
+        head: rest,
+        maxPlaintextLength: options.plaintextLength ?? Infinity,
+        maxFrameCount: MAX_FRAME_COUNT_READ,
+        threads: checkConcurrency(options.concurrency),
+      });
+      await runPump(pump, input, output, header);
+      opened.recordUse(output.length);
+    } else if (input.waits) {
+      await feed(new MessageDecryptor(options, output.emit, () => {}, opened), input, [rest]);
+    } else {
+      await new RunOpener(opened, input, output, options.plaintextLength).open(rest);
+      opened.recordUse(output.length);
+    }
     return { plaintextLength: output.length, header: opened.header };
   } finally {
     opened.dispose();

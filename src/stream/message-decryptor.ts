@@ -37,12 +37,15 @@ export class MessageDecryptor implements FrameMachine {
   #withheld: Uint8Array = new Uint8Array(0);
   #disposed = false;
 
-  constructor(options: DecryptOptions, emit: Emit, onHeader: OnHeader) {
+  /** @param prepared an unsigned header of frames that was verified before; what follows it comes in chunks */
+  constructor(options: DecryptOptions, emit: Emit, onHeader: OnHeader, prepared?: OpenedHeader) {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
     this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
     this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
+    this.#opened = prepared;
+    if (prepared !== undefined) this.#state = "frames";
   }
 
   async start(): Promise<void> {}
