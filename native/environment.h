@@ -4,13 +4,14 @@
 #include <cstdint>
 #include <memory>
 
+#include "crew.h"
 #include "gcm/gcm.h"
 #include "scoped_state.h"
 #include "slot_table.h"
 
 namespace frameseal {
 
-/** An expanded key. Jobs on other threads share it, so that it outlives `disposeKey`; the last one wipes it. */
+/** An expanded key. Messages in progress share it, so that it outlives `disposeKey`; the last one wipes it. */
 struct NativeKey {
   gcm::Key key;
   ~NativeKey() { gcm::key_wipe(key); }
@@ -25,14 +26,13 @@ struct NativeMessage {
 
 class PumpTask;
 
-/** Jobs share it, so that the last one to end finds it alive. */
+/** Work that runs beside JavaScript shares it, so that the last to end finds it alive. */
 struct Environment : std::enable_shared_from_this<Environment> {
   SlotTable<NativeKey> keys;
   SlotTable<NativeMessage> messages;
   SlotTable<PumpTask> pumps;
-  /** Pieces of work that are on other threads now. */
-  uint32_t active_works = 0;
-  uint32_t core_count = 1;
+  /** Held so that its threads live as long as any environment. */
+  std::shared_ptr<Crew> crew = Crew::shared();
   /** Set once by `setScratch`; kept alive by a reference. */
   uint8_t* scratch = nullptr;
   size_t scratch_length = 0;

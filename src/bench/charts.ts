@@ -37,7 +37,7 @@ const overX: Readonly<
   frames: { x: ({ frameLength }) => frameLength, label: "frame length" },
   messages: { x: ({ size }) => size, label: "length of the message" },
   lengths: { x: ({ size }) => size, label: "length of the stream" },
-  scaling: { x: ({ threads }) => threads, label: "runs in flight" },
+  scaling: { x: ({ threads }) => threads, label: "threads" },
   concurrent: { x: ({ threads }) => threads, label: "streams at a time" },
 };
 

@@ -39,7 +39,7 @@ const groupTexts: Readonly<Record<string, readonly [title: string, text: string]
     "Frames",
     "One megabyte and more, cut into frames with a nonce, additional data and a tag each: what every message consists of.",
   ],
-  scaling: ["Threads", "Runs of frames on worker threads, several in flight."],
+  scaling: ["Threads", "Runs of frames shared by several threads."],
   messages: [
     "Whole messages",
     "From a plaintext to a complete message and back, data key and header included. Other formats than the AWS Encryption SDK's have other features; they are shown for scale.",

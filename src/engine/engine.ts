@@ -41,8 +41,12 @@ export interface AeadKey {
   seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
   /** Opens ciphertext ‖ tag. Returns the plaintext in memory that the caller owns, or null if it is not authentic. */
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null;
-  /** Seals and opens frames of one message under this key. */
-  frameCipher(format: FrameFormat): FrameCipher;
+  /**
+   * Seals and opens frames of one message under this key. `threads`, by default 1, is how many threads may work on one
+   * run, the caller's among them; an engine may use fewer. The others are done with the caller's memory when the call
+   * returns.
+   */
+  frameCipher(format: FrameFormat, threads?: number): FrameCipher;
   /** Starts sealing one message in pieces of any length. */
   startSeal(nonce: Uint8Array, aad: Uint8Array): GcmSealer;
   /** Starts opening one message in pieces of any length. */

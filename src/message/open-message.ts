@@ -22,6 +22,7 @@ import {
 import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
+  checkConcurrency,
   checkDataKey,
   checkKeyring,
   createFrameCipher,
@@ -45,7 +46,7 @@ export interface DecryptOptions extends ReadLimits {
   readonly signedMessages?: "verify" | "refuse" | undefined;
   /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
   readonly engine?: string | Engine | undefined;
-  /** Runs of frames in work at a time on other threads, where the engine can do that; by default 2. */
+  /** Threads that work on one message, the caller's among them, where the engine can do that; by default 2. */
   readonly concurrency?: number | undefined;
   /** Upper bound of the plaintext: more is an error. */
   readonly plaintextLength?: number | undefined;
@@ -78,6 +79,7 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
   const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
   checkPolicyName(policy);
   checkKeyring(options.keyring);
+  checkConcurrency(options.concurrency);
   const { suite } = parsed;
   checkSuiteForReading(suite, policy);
   if (options.signedMessages === "refuse" && suite.signature !== "none")
@@ -123,7 +125,7 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
       headerLength: parsed.length,
       // Made on demand: a body without frames has no frame length.
       get cipher() {
-        cipher ??= createFrameCipher(key, parsed);
+        cipher ??= createFrameCipher(key, parsed, options.concurrency);
         return cipher;
       },
       verifier,

@@ -66,7 +66,7 @@ export interface EncryptOptions {
   readonly commitmentPolicy?: CommitmentPolicy | undefined;
   /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
   readonly engine?: string | Engine | undefined;
-  /** Runs of frames in work at a time on other threads, where the engine can do that; by default 2. */
+  /** Threads that work on one message, the caller's among them, where the engine can do that; by default 2. */
   readonly concurrency?: number | undefined;
   /** Refuses to write a header with more wrapped keys than this; by default 16. */
   readonly maxEncryptedDataKeys?: number | undefined;
@@ -110,6 +110,7 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
   checkSuiteForWriting(suite, policy);
   const frameLength = options.frameLength ?? DEFAULT_FRAME_LENGTH;
   checkFrameLength(frameLength, options.maxFrameLength);
+  checkConcurrency(options.concurrency);
   const { plaintextLength } = options;
   if (plaintextLength !== undefined) layoutFromPlaintext(plaintextLength, frameLength);
   checkKeyring(options.keyring);
@@ -167,7 +168,8 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
       const recordUse = (length: number): void => {
         if (plaintextLength === undefined) options.keyring.recordUse?.(request, length);
       };
-      return frames({ header, headerBytes, key, signer, plaintextLength, recordUse });
+      const cipher = createFrameCipher(key, header, options.concurrency);
+      return frames({ header, headerBytes, key, cipher, signer, plaintextLength, recordUse });
     } finally {
       derived.dispose();
     }
@@ -181,13 +183,23 @@ export function headerAad(body: Uint8Array, required: EncryptionContext): Uint8A
   return Buffer.concat([body, encodeEncryptionContext(required)]);
 }
 
-/** The frame cipher of a message under `key`. */
-export function createFrameCipher(key: AeadKey, header: MessageHeader): FrameCipher {
-  return key.frameCipher({
+/** The frame cipher of a message under `key`, on as many threads as `concurrency` asks for. */
+export function createFrameCipher(key: AeadKey, header: MessageHeader, concurrency?: number): FrameCipher {
+  const format = {
     frameLength: header.frameLength,
     regularAadPrefix: regularAadPrefix(header.messageId),
     finalAadPrefix: finalAadPrefix(header.messageId),
-  });
+  };
+  return key.frameCipher(format, checkConcurrency(concurrency));
+}
+
+const DEFAULT_CONCURRENCY = 2;
+
+/** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
+export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1024)
+    throw new RangeError(`"concurrency" expected a whole number from 1 to 1024, got ${concurrency}`);
+  return concurrency;
 }
 
 /** Gives `rawKey` to the engine and wipes it. */
@@ -218,15 +230,16 @@ function frames(parts: {
   header: MessageHeader;
   headerBytes: Uint8Array;
   key: AeadKey;
+  cipher: FrameCipher;
   signer: MessageSigner | undefined;
   plaintextLength: number | undefined;
   recordUse: (plaintextLength: number) => void;
 }): PreparedFrames {
-  const { header, headerBytes, key, signer, recordUse } = parts;
+  const { header, headerBytes, key, cipher, signer, recordUse } = parts;
   return {
     header,
     headerBytes,
-    cipher: createFrameCipher(key, header),
+    cipher,
     signer,
     plaintextBound: parts.plaintextLength ?? Number.POSITIVE_INFINITY,
     recordUse,

@@ -62,9 +62,9 @@ export async function openByMachine(
 async function feed(machine: FrameMachine, input: Input, head: readonly Uint8Array[]): Promise<void> {
   try {
     await machine.start();
-    for (const piece of head) await machine.absorb(piece);
+    await machine.absorb(head);
     for await (const piece of input.pieces()) {
-      const work = machine.absorb(piece);
+      const work = machine.absorb([piece]);
       if (work !== undefined) await work;
     }
     await machine.finish();

@@ -5,13 +5,17 @@ import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, openHeader, publicHeader } from "../message/open-message.ts";
-import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import {
+  checkConcurrency,
+  type EncryptOptions,
+  MessageSealer,
+  prepareFrames,
+} from "../message/seal-message.ts";
 import { Input, type InputOptions } from "./file-input.ts";
 import { Output } from "./file-output.ts";
 import { MAX_RUN_FRAME_LENGTH, pumpEnds, runPump } from "./file-pump.ts";
 import { type FileEnd, type FileSource, openFileSource } from "./file-source.ts";
 import { type FileTargetOptions, type PlannedTarget, planFileTarget } from "./file-target.ts";
-import { checkConcurrency } from "./frame-machine.ts";
 
 /** What file operations take besides message options. */
 export interface FileOptions extends FileTargetOptions, InputOptions {}

@@ -1,6 +1,6 @@
 // libFuzzer: runs of frames. Either everything is hostile, format, numbers and bytes: nothing may be read or written out
 // of bounds, and nothing may be verified. Or a run is sealed and then altered: exactly the frames before the first altered
-// one come out, and zeros after them. In one thread and in shared units, which must agree.
+// one come out, and zeros after them. In one thread and in several, which must agree.
 // Input: kernel and flags 1, format and run as below, then bytes.
 #include <algorithm>
 #include <cstdio>
@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "gcm/kernels.h"
-#include "unit_work.h"
+#include "parallel_run.h"
 
 using namespace frameseal;
 using Bytes = std::vector<uint8_t>;
@@ -54,6 +54,13 @@ std::vector<Chunk> cut(const Bytes& bytes, size_t length) {
   return chunks;
 }
 
+using SharedKey = std::shared_ptr<gcm::Key>;
+
+Crew& crew() {
+  static Crew crew;
+  return crew;
+}
+
 SharedKey key_of(const Bytes& raw, size_t kernel_index) {
   const gcm::Kernel* kernel = &gcm::kernel_at(kernel_index % gcm::kernel_count());
   if (gcm::kernel_fitness(*kernel) != gcm::Fitness::works) kernel = gcm::best_kernel();
@@ -62,7 +69,7 @@ SharedKey key_of(const Bytes& raw, size_t kernel_index) {
   return key;
 }
 
-/** Opens a run in one thread and in units; returns how many frames were verified, with the plaintext. */
+/** Opens a run in one thread and in several; returns how many frames were verified, with the plaintext. */
 size_t open_twice(const SharedKey& key, const Run& run, const Bytes& format_bytes, const Bytes& sealed, size_t piece,
                   Bytes& plaintext) {
   FrameFormat format;
@@ -71,10 +78,8 @@ size_t open_twice(const SharedKey& key, const Run& run, const Bytes& format_byte
   plaintext.assign(run.plaintext_length(), 0xaa);
   Bytes other(plaintext);
   const size_t verified = open_run(*key, format, run, ChunkCursor(chunks.data(), chunks.size()), plaintext.data());
-  OpenFramesWork work(key, run, format_bytes, chunks, other.data());
-  work.share(0);
-  must(work.is_done() && work.finish() == verified, "units verify other frames");
-  must(other == plaintext, "units open other bytes");
+  must(open_run_in_parallel(crew(), 3, *key, format, run, chunks, other.data()) == verified, "threads verify other frames");
+  must(other == plaintext, "threads open other bytes");
   const size_t end = verified == run.total() ? plaintext.size() : run.frame(verified).plaintext_at;
   must(std::all_of(plaintext.begin() + static_cast<ptrdiff_t>(end), plaintext.end(), [](uint8_t b) { return b == 0; }),
        "bytes behind the last verified frame");
@@ -117,9 +122,8 @@ void altered(Reader in, size_t kernel) {
   Bytes sealed(run.sealed_length()), other(run.sealed_length()), opened;
   const std::vector<Chunk> chunks = cut(text, piece);
   seal_run(*key, format, run, ChunkCursor(chunks.data(), chunks.size()), sealed.data());
-  SealFramesWork work(key, run, format_bytes, chunks, other.data());
-  work.share(0);
-  must(sealed == other, "units seal other bytes");
+  seal_run_in_parallel(crew(), 3, *key, format, run, chunks, other.data());
+  must(sealed == other, "threads seal other bytes");
   for (size_t i = 0; i < alterations && !sealed.empty(); i++) sealed[places[i] % sealed.size()] ^= masks[i];
   size_t bad = 0;
   for (; bad < run.total(); bad++) {

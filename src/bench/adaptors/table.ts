@@ -10,7 +10,7 @@ import * as steps from "./steps-ours.ts";
 export const bufferAdaptors = {
   "our messages": ours.messages,
   "our frame runs": ours.frameRuns,
-  "our frame runs, async": ours.frameRunsAsync,
+  "our frame runs, threads": ours.frameRunsOnThreads,
   "our gcm calls": ours.gcmCalls,
   "node gcm calls": node.gcmCalls,
   "node frame runs": node.frameRuns,

@@ -128,16 +128,16 @@ const frames: readonly Claim[] = [
   ),
   faster({
     id: "async-evp",
-    text: "two threads, asynchronous, against OpenSSL on two threads",
+    text: "two threads against OpenSSL on two threads",
     bar: 2.5,
-    trial: "scaling/seal/2-in-flight",
+    trial: "scaling/seal/2-threads",
     peer: "frameseal native:openssl",
   }),
   faster({
     id: "async-sync",
     text: "two threads against one synchronous thread",
     bar: 1,
-    trial: "scaling/seal/2-in-flight",
+    trial: "scaling/seal/2-threads",
     peer: "frameseal native, one synchronous thread",
   }),
 ];

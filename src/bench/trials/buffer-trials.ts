@@ -92,31 +92,29 @@ function* frames(kernels: readonly string[], others: readonly Runtime[]): Genera
 
 function* threads(): Generator<Listed> {
   for (const direction of directions)
-    for (const inFlight of [1, 2, 4, 8]) {
-      const more: Partial<Subject> = { inFlight };
+    for (const count of [1, 2, 4, 8])
       yield {
-        full: direction === "open" || inFlight === 8,
+        full: direction === "open" || count === 8,
         trial: {
-          id: idOf("scaling", direction, `${inFlight}-in-flight`),
+          id: idOf("scaling", direction, `${count}-threads`),
           group: "scaling",
-          title: `${inFlight} run${inFlight === 1 ? "" : "s"} of 1 MiB in flight on worker threads, frames of 64 KiB`,
+          title: `Runs of 1 MiB on ${count} thread${count === 1 ? "" : "s"}, frames of 64 KiB, memory reused`,
           operation: direction,
           direction,
           workload: "buffers",
           unit: "bytes",
           size: MiB,
           frameLength: 64 * KiB,
-          threads: inFlight,
+          threads: count,
           reference: "frameseal native:openssl",
-          options: defaults,
+          options: { ...defaults, concurrency: count },
           subjects: [
-            ours("our frame runs, async", "native", more),
-            ours("our frame runs, async", "native:openssl", more),
+            ours("our frame runs, threads", "native"),
+            ours("our frame runs, threads", "native:openssl"),
             ours("our frame runs", "native", { name: "frameseal native, one synchronous thread" }),
           ],
         },
       };
-    }
 }
 
 function* messages(): Generator<Listed> {
