@@ -1,6 +1,5 @@
 // Whole buffers: single calls, runs of frames on one and more threads, whole messages.
 import type { Runtime } from "../child-process.ts";
-import type { Subject } from "../run-trial.ts";
 import {
   defaults,
   directions,
