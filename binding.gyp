@@ -37,7 +37,10 @@
         "native/addon.cpp",
         "native/aead_key.cpp",
         "native/frame_run.cpp",
-        "native/frame_worker.cpp"
+        "native/frame_worker.cpp",
+        "native/hash_thread.cpp",
+        "native/message_digest.cpp",
+        "native/message_hash.cpp"
       ],
       "dependencies": ["gcm"],
       "conditions": [

@@ -15,6 +15,7 @@
 #include "edge.h"
 #include "environment.h"
 #include "frame_worker.h"
+#include "message_hash.h"
 #include "gcm/kernels.h"
 #include "gcm/cpu.h"
 
@@ -145,6 +146,12 @@ NAPI_MODULE_INIT() {
       {"sealSegmentAsync", seal_segment_async},
       {"openSegmentAsync", open_segment_async},
       {"finishSegments", finish_segments},
+      {"startHash", start_hash},
+      {"updateHash", update_hash},
+      {"updateHashAsync", update_hash_async},
+      {"finishHash", finish_hash},
+      {"dropHash", drop_hash},
+      {"verifyDigest", verify_digest},
       {"adviseHugePages", advise_huge_pages},
       {"recycle", recycle},
       {"kernels", kernels},

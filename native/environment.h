@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "gcm/gcm.h"
+#include "hash_thread.h"
 #include "scoped_state.h"
 #include "slot_table.h"
 
@@ -27,9 +28,12 @@ struct NativeMessage {
 struct Environment : std::enable_shared_from_this<Environment> {
   SlotTable<NativeKey> keys;
   SlotTable<NativeMessage> messages;
+  SlotTable<HashThread> hashes;
   /** Pieces of work that are on other threads now. */
   uint32_t active_works = 0;
   uint32_t core_count = 1;
+  /** Threads that hash a message now. */
+  uint32_t hash_threads = 0;
   /** Set once by `setScratch`; kept alive by a reference. */
   uint8_t* scratch = nullptr;
   size_t scratch_length = 0;

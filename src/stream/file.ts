@@ -74,7 +74,7 @@ export async function encryptFile(
     const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
     const sealer = new MessageSealer(await prepareFrames(bounded));
     try {
-      if (input.waits || sealer.header.frameLength > MAX_RUN_FRAME_LENGTH) {
+      if (input.waits || sealer.signed || sealer.header.frameLength > MAX_RUN_FRAME_LENGTH) {
         const fail = (error: unknown): void => input.fail(error);
         await feed(new MessageEncryptor(options, output.emit, () => {}, fail, sealer), input, []);
       } else await sealRuns(sealer, input, output);
