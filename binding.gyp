@@ -36,18 +36,22 @@
       "sources": [
         "native/addon.cpp",
         "native/aead_key.cpp",
+        "native/crew.cpp",
         "native/frame_run.cpp",
-        "native/frame_worker.cpp",
         "native/hash_thread.cpp",
         "native/message_digest.cpp",
-        "native/message_hash.cpp"
+        "native/message_hash.cpp",
+        "native/parallel_run.cpp",
+        "native/pump.cpp",
+        "native/pump_task.cpp",
+        "native/segment.cpp"
       ],
       "dependencies": ["gcm"],
       "conditions": [
         ["target_arch=='x64'", { "dependencies": ["gcm_vaes512", "gcm_vaes256", "gcm_aesni"] }],
         ["target_arch=='arm64'", { "dependencies": ["gcm_armv8"] }],
         ["OS=='linux'", {
-          "ldflags": ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,--version-script=<(module_root_dir)/native/exports.map"]
+          "ldflags": ["-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,--version-script=<(module_root_dir)/native/exports.map"]
         }]
       ]
     }

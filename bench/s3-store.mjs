@@ -93,6 +93,10 @@ async function serve(request, response) {
     objects.set(pathname, { described, chunks });
     return answer(200, "", { etag: '"x"' });
   }
+  if (method === "DELETE") {
+    objects.delete(pathname);
+    return answer(204);
+  }
   const object = objects.get(pathname);
   if (object === undefined) return answer(404, "<Error><Code>NoSuchKey</Code></Error>");
   const length = lengthOf(object.chunks);

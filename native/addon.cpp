@@ -1,10 +1,8 @@
 // The addon: its functions, and what one environment owns. Functions get that as their data pointer.
 #include <node_api.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <thread>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -14,10 +12,11 @@
 #include "aead_key.h"
 #include "edge.h"
 #include "environment.h"
-#include "frame_worker.h"
 #include "message_hash.h"
 #include "gcm/kernels.h"
 #include "gcm/cpu.h"
+#include "pump_task.h"
+#include "segment.h"
 
 namespace frameseal {
 namespace {
@@ -120,7 +119,6 @@ NAPI_MODULE_INIT() {
   keep_pages_for_reuse();
   auto owned = std::make_unique<std::shared_ptr<Environment>>(std::make_shared<Environment>());
   Environment* const environment = owned->get();
-  environment->core_count = std::max(1u, std::thread::hardware_concurrency());
   if (napi_set_instance_data(env, owned.get(), delete_environment, nullptr) != napi_ok) return nullptr;
   owned.release();  // `delete_environment` has it now
   const Function functions[] = {
@@ -133,8 +131,6 @@ NAPI_MODULE_INIT() {
       {"openSmall", open_small},
       {"sealFrames", seal_frames},
       {"openFrames", open_frames},
-      {"sealFramesAsync", seal_frames_async},
-      {"openFramesAsync", open_frames_async},
       {"startMessage", start_message},
       {"sealUpdate", seal_update},
       {"openUpdate", open_update},
@@ -143,8 +139,6 @@ NAPI_MODULE_INIT() {
       {"dropMessage", drop_message},
       {"sealSegment", seal_segment},
       {"openSegment", open_segment},
-      {"sealSegmentAsync", seal_segment_async},
-      {"openSegmentAsync", open_segment_async},
       {"finishSegments", finish_segments},
       {"startHash", start_hash},
       {"updateHash", update_hash},
@@ -154,6 +148,11 @@ NAPI_MODULE_INIT() {
       {"verifyDigest", verify_digest},
       {"adviseHugePages", advise_huge_pages},
       {"recycle", recycle},
+#if defined(__unix__) || defined(__APPLE__)
+      {"startPump", start_pump},
+      {"pumpReadLength", pump_read_length},
+      {"cancelPump", cancel_pump},
+#endif
       {"kernels", kernels},
       {"cpuFeatures", cpu_features},
   };

@@ -2,11 +2,13 @@
 
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "chunks.h"
 #include "edge.h"
 #include "environment.h"
 #include "gcm/kernels.h"
+#include "parallel_run.h"
 #include "run_arguments.h"
 #include "scoped_state.h"
 #include "secret.h"
@@ -55,6 +57,10 @@ struct Scratch {
     text = aad + aad_length;
   }
 };
+
+bool is_parallel(const RunArguments& run) noexcept {
+  return run.threads > 1 && run.run.plaintext_length() >= kMinParallelLength;
+}
 
 }  // namespace
 
@@ -149,16 +155,26 @@ napi_value open_small(napi_env env, napi_callback_info info) {
 
 napi_value seal_frames(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
-  const RunArguments run(args, RunArguments::Direction::kSeal);
+  RunArguments run(args, RunArguments::Direction::kSeal);
   if (!args.ok()) return nullptr;
+  if (is_parallel(run)) {
+    Crew& crew = *args.data<Environment>().crew;
+    seal_run_in_parallel(crew, run.threads, run.key->key, run.format, run.run, std::move(run.chunks), run.output.data);
+    return nullptr;
+  }
   seal_run(run.key->key, run.format, run.run, ChunkCursor(run.chunks.data(), run.chunks.size()), run.output.data);
   return nullptr;
 }
 
 napi_value open_frames(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
-  const RunArguments run(args, RunArguments::Direction::kOpen);
+  RunArguments run(args, RunArguments::Direction::kOpen);
   if (!args.ok()) return nullptr;
+  if (is_parallel(run)) {
+    Crew& crew = *args.data<Environment>().crew;
+    return number(env, static_cast<double>(open_run_in_parallel(crew, run.threads, run.key->key, run.format, run.run,
+                                                                std::move(run.chunks), run.output.data)));
+  }
   const ChunkCursor cursor(run.chunks.data(), run.chunks.size());
   return number(env, static_cast<double>(open_run(run.key->key, run.format, run.run, cursor, run.output.data)));
 }

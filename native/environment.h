@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "crew.h"
 #include "gcm/gcm.h"
 #include "hash_thread.h"
 #include "scoped_state.h"
@@ -11,7 +12,7 @@
 
 namespace frameseal {
 
-/** An expanded key. Jobs on other threads share it, so that it outlives `disposeKey`; the last one wipes it. */
+/** An expanded key. Messages in progress share it, so that it outlives `disposeKey`; the last one wipes it. */
 struct NativeKey {
   gcm::Key key;
   ~NativeKey() { gcm::key_wipe(key); }
@@ -24,16 +25,16 @@ struct NativeMessage {
   uint64_t length = 0;
 };
 
-/** Jobs share it, so that the last one to end finds it alive. */
+class PumpTask;
+
+/** Work that runs beside JavaScript shares it, so that the last to end finds it alive. */
 struct Environment : std::enable_shared_from_this<Environment> {
   SlotTable<NativeKey> keys;
   SlotTable<NativeMessage> messages;
   SlotTable<HashThread> hashes;
-  /** Pieces of work that are on other threads now. */
-  uint32_t active_works = 0;
-  uint32_t core_count = 1;
-  /** Threads that hash a message now. */
-  uint32_t hash_threads = 0;
+  SlotTable<PumpTask> pumps;
+  /** Held so that its threads live as long as any environment. */
+  std::shared_ptr<Crew> crew = Crew::shared();
   /** Set once by `setScratch`; kept alive by a reference. */
   uint8_t* scratch = nullptr;
   size_t scratch_length = 0;

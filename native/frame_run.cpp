@@ -11,7 +11,6 @@ namespace frameseal {
 namespace {
 
 constexpr uint32_t kFinalMarker = 0xffffffffu;
-constexpr size_t kAadTail = 12;  // sequence number u32, length u64
 
 void store32(uint8_t* to, uint32_t value) noexcept {
   to[0] = static_cast<uint8_t>(value >> 24);
@@ -28,22 +27,17 @@ void copy(uint8_t* to, const uint8_t* from, size_t length) noexcept {
   if (length != 0) std::memcpy(to, from, length);
 }
 
-/** The AAD of one frame. */
-struct Aad {
-  uint8_t bytes[kMaxAadPrefix + kAadTail];
-  size_t length;
+}  // namespace
 
-  Aad(const FrameFormat& format, const Frame& frame) noexcept {
-    const Chunk& prefix = frame.is_final ? format.final_prefix : format.regular_prefix;
-    copy(bytes, prefix.data, prefix.length);
-    store32(bytes + prefix.length, frame.sequence);
-    store32(bytes + prefix.length + 4, 0);
-    store32(bytes + prefix.length + 8, frame.length);
-    length = prefix.length + kAadTail;
-  }
-};
+Aad::Aad(const FrameFormat& format, const Frame& frame) noexcept {
+  const Chunk& prefix = frame.is_final ? format.final_prefix : format.regular_prefix;
+  copy(bytes, prefix.data, prefix.length);
+  store32(bytes + prefix.length, frame.sequence);
+  store32(bytes + prefix.length + 4, 0);
+  store32(bytes + prefix.length + 8, frame.length);
+  length = prefix.length + 12;
+}
 
-/** Writes what stands before the ciphertext; returns where the nonce is. */
 const uint8_t* write_head(const Frame& frame, uint8_t* head) noexcept {
   if (frame.is_final) {
     store32(head, kFinalMarker);
@@ -56,7 +50,6 @@ const uint8_t* write_head(const Frame& frame, uint8_t* head) noexcept {
   return head + 4;
 }
 
-/** Checks what stands before the ciphertext; returns where the nonce is, or null. */
 const uint8_t* read_head(const Frame& frame, const uint8_t* head) noexcept {
   if (frame.is_final) {
     if (load32(head) != kFinalMarker || load32(head + 20) != frame.length) return nullptr;
@@ -64,8 +57,6 @@ const uint8_t* read_head(const Frame& frame, const uint8_t* head) noexcept {
   }
   return load32(head) == frame.sequence ? head + 4 : nullptr;
 }
-
-}  // namespace
 
 ChunkList::ChunkList(std::vector<Chunk> chunks) : chunks_(std::move(chunks)) {
   size_t end = 0;

@@ -99,6 +99,19 @@ struct StoredFrame {
   uint8_t tag[kTag];
 };
 
+/** The AAD of one frame. */
+struct Aad {
+  uint8_t bytes[kMaxAadPrefix + 12];  // sequence number u32, length u64
+  size_t length;
+
+  Aad(const FrameFormat& format, const Frame& frame) noexcept;
+};
+
+/** Writes what stands before the ciphertext, `frame.head_length()` bytes; returns where the nonce is. */
+const uint8_t* write_head(const Frame& frame, uint8_t* head) noexcept;
+/** Checks what stands before the ciphertext; returns where the nonce is, or null. */
+const uint8_t* read_head(const Frame& frame, const uint8_t* head) noexcept;
+
 /** Seals one frame from `plaintext`, which stands where it begins, to its place in `sealed`. They do not overlap. */
 void seal_frame(const gcm::Key& key, const FrameFormat& format, const Frame& frame, ChunkCursor& plaintext,
                 uint8_t* sealed) noexcept;

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
-#include "environment.h"
-
 namespace frameseal {
 namespace {
 
 /** More messages than this at a time are hashed on the JavaScript thread. */
-constexpr uint32_t kMaxThreads = 64;
+constexpr int kMaxThreads = 64;
+std::atomic<int> thread_count{0};
 /** Bytes between two looks at whether the environment is going down. */
 constexpr size_t kStep = size_t{1} << 20;
 
@@ -54,7 +53,7 @@ bool HashThread::start(napi_env env) noexcept {
   (void)env;
   return false;
 #else
-  if (environment_->hash_threads >= kMaxThreads) return false;
+  if (thread_count.load() >= kMaxThreads) return false;
   napi_value name = nullptr;
   auto self = std::make_unique<std::shared_ptr<HashThread>>(shared_from_this());
   if (napi_create_string_utf8(env, "frameseal hash", NAPI_AUTO_LENGTH, &name) != napi_ok ||
@@ -75,7 +74,7 @@ bool HashThread::start(napi_env env) noexcept {
     reports_ = nullptr;
     return false;
   }
-  environment_->hash_threads++;
+  thread_count++;
   // Hooks run last in, first out: this one before that of `reports_`, so that the thread never reports to nobody.
   napi_add_env_cleanup_hook(env, on_teardown, this);
   return true;
@@ -113,7 +112,7 @@ void HashThread::join() noexcept {
   if (is_joined_) return;
   pthread_join(thread_, nullptr);
   is_joined_ = true;
-  environment_->hash_threads--;
+  thread_count--;
 #endif
 }
 

@@ -18,12 +18,10 @@
 
 namespace frameseal {
 
-struct Environment;
-
 /** One hash. All methods are for the JavaScript thread. */
 class HashThread : public std::enable_shared_from_this<HashThread> {
  public:
-  explicit HashThread(std::shared_ptr<Environment> environment) : environment_(std::move(environment)) {}
+  HashThread() = default;
   HashThread(const HashThread&) = delete;
   HashThread& operator=(const HashThread&) = delete;
 
@@ -54,7 +52,6 @@ class HashThread : public std::enable_shared_from_this<HashThread> {
   static void on_thread_ended(napi_env env, void* self, void*);
   static void on_teardown(void* self);
 
-  std::shared_ptr<Environment> environment_;
   size_t pending_ = 0;
   /** Where the thread reports what it has done; made with the thread, gone with it. */
   napi_threadsafe_function reports_ = nullptr;

@@ -1,7 +1,7 @@
 #include "message_hash.h"
 
-#include <algorithm>
 #include <memory>
+#include <thread>
 
 #include "edge.h"
 #include "environment.h"
@@ -25,8 +25,8 @@ napi_value start_hash(napi_env env, napi_callback_info info) {
   const uint32_t bits = args.uint32(0);
   if (!args.ok()) return nullptr;
   Environment& environment = args.data<Environment>();
-  auto hash = std::make_shared<HashThread>(environment.shared_from_this());
-  if (environment.core_count < 2 || !hash->digest.start(bits)) return number(env, 0);
+  auto hash = std::make_shared<HashThread>();
+  if (std::thread::hardware_concurrency() < 2 || !hash->digest.start(bits)) return number(env, 0);
   return number(env, environment.hashes.add(std::move(hash)));
 }
 

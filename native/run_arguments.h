@@ -1,5 +1,6 @@
 // The arguments that sealing and opening runs of frames have in common, checked.
 #pragma once
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -8,7 +9,7 @@
 
 namespace frameseal {
 
-/** key, format, chunks, output, firstSequence, frameCount, finalLength */
+/** key, format, chunks, output, firstSequence, frameCount, finalLength, threads */
 struct RunArguments {
   enum class Direction { kSeal, kOpen };
 
@@ -18,6 +19,7 @@ struct RunArguments {
   Run run;
   std::vector<Chunk> chunks;
   Bytes output;
+  size_t threads = 1;
 
   RunArguments(Arguments& args, Direction direction) { read(args, direction); }
 
@@ -27,6 +29,7 @@ struct RunArguments {
     run.first_sequence = args.uint32(4);
     run.frame_count = args.uint32(5);
     const double final_length = args.number(6);
+    threads = std::max(1u, args.any_uint32(7));
     if (!args.ok()) return;
     run.final_length = final_length >= 0 ? static_cast<int64_t>(final_length) : -1;
     key = args.data<Environment>().keys.find(handle);

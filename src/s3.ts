@@ -23,7 +23,7 @@ export {
 } from "./s3/encrypt-s3-client.ts";
 export type { FormatName } from "./s3/formats.ts";
 export type { KeyBinding } from "./s3/key-binding.ts";
-export type { MultipartState, MultipartStateStore } from "./s3/multipart.ts";
+export type { MultipartState } from "./s3/multipart.ts";
 export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
 export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap.ts";
 export {
@@ -42,6 +42,7 @@ export {
   type SseCKeyBytes,
   type SseCKeyOptions,
 } from "./s3/sse-c-key.ts";
+export type { MultipartStateStore } from "./s3/upload-registry.ts";
 export {
   type DecryptedObject,
   decryptObject,

@@ -18,7 +18,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   stream: ["errors", "bytes", "format", "engine", "keyring", "message"],
   compat: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   s3: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  bench: ["errors", "engine", "keyring", "stream"],
+  bench: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3"],
   cli: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3", "bench"],
 };
 const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testing.ts"]);

@@ -1,14 +1,15 @@
-// Every example of the README runs: shell blocks as one script, JavaScript blocks as modules. Blocks that speak to S3
-// get a server on loopback; the one for AWS KMS is only parsed, its behaviour is tested with the keyring.
+// Every example of the README runs: shell blocks as one script, JavaScript blocks as modules. Blocks that speak to S3 get
+// a strict server on loopback, over TLS, and a KMS; the one for users of another package is only parsed.
 import { execFile } from "node:child_process";
 import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
-import { startFauxqs } from "fauxqs";
+import { CreateBucketCommand } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { FakeKms } from "./support/fake-kms.ts";
+import { credentials, S3Server } from "./support/s3-server.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const run = promisify(execFile);
@@ -21,8 +22,10 @@ const blocks = [...readme.matchAll(/^```(sh|js)( s3| example)?\n(.*?)^```$/gms)]
 }));
 
 let folder: string;
-let server: Awaited<ReturnType<typeof startFauxqs>>;
-let endpoint: string;
+let server: S3Server;
+let kms: FakeKms;
+let kmsKeyId: string;
+let kmsEndpoint: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "frameseal-readme-"));
@@ -33,26 +36,30 @@ beforeAll(async () => {
     `#!/bin/sh\nexec "${process.execPath}" "${path.join(root, "dist/cli/main.js")}" "$@"\n`,
   );
   await chmod(program, 0o755);
-  server = await startFauxqs({ port: 0, logger: false });
-  endpoint = `http://127.0.0.1:${server.port}`;
-  const credentials = { accessKeyId: "a", secretAccessKey: "b" };
-  const client = new S3Client({ endpoint, region: "us-east-1", forcePathStyle: true, credentials });
-  await client.send(new CreateBucketCommand({ Bucket: "backups" }));
-  client.destroy();
+  server = await S3Server.start();
+  await writeFile(path.join(folder, "loopback.pem"), server.certificate);
+  await server.client().send(new CreateBucketCommand({ Bucket: "backups" }));
+  kms = await FakeKms.start();
+  kmsKeyId = kms.createKey("us-east-1");
+  const { hostname, port } = (await kms.client().config.endpoint?.()) ?? {};
+  kmsEndpoint = `http://${hostname}:${port}`;
 }, 60_000);
 
 afterAll(async () => {
-  await server.stop();
+  await server[Symbol.asyncDispose]();
+  await kms[Symbol.asyncDispose]();
   await rm(folder, { recursive: true });
 });
 
 const environment = () => ({
   ...process.env,
   PATH: `${folder}${path.delimiter}${process.env.PATH}`,
-  AWS_ACCESS_KEY_ID: "a",
-  AWS_SECRET_ACCESS_KEY: "b",
+  AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
   AWS_REGION: "us-east-1",
-  AWS_ENDPOINT_URL: endpoint,
+  AWS_ENDPOINT_URL_S3: server.secureEndpoint,
+  AWS_ENDPOINT_URL_KMS: kmsEndpoint,
+  NODE_EXTRA_CA_CERTS: path.join(folder, "loopback.pem"),
   NODE_NO_WARNINGS: "1",
 });
 
@@ -63,7 +70,8 @@ describe("examples of the README", () => {
     const cwd = await mkdtemp(path.join(folder, "example-"));
     await writeFile(path.join(cwd, "notes.txt"), "notes of the day, ".repeat(10_000));
     if (language === "sh") {
-      const script = kind === "s3" ? code.replace(/^(.*s3:\/\/.*)$/gm, `$1 --endpoint ${endpoint}`) : code;
+      const script =
+        kind === "s3" ? code.replace(/^(.*s3:\/\/.*)$/gm, `$1 --endpoint ${server.secureEndpoint}`) : code;
       await run("sh", ["-ec", script], { cwd, env: environment(), maxBuffer: 2 ** 24 });
       expect(await readFile(path.join(cwd, "copy.txt"))).toEqual(await readFile(path.join(cwd, "notes.txt")));
       return;
@@ -75,7 +83,8 @@ describe("examples of the README", () => {
         /from "frameseal(?:\/(\w+))?"/g,
         (_all, entry) => `from ${JSON.stringify(path.join(root, "dist", `${entry ?? "index"}.js`))}`,
       )
-      .replaceAll("new S3Client({})", "new S3Client({ forcePathStyle: true })");
+      .replaceAll("new S3Client({})", "new S3Client({ forcePathStyle: true })")
+      .replace(/(generatorKeyId = ")arn:[^"]+/, `$1${kmsKeyId}`);
     await writeFile(file, local);
     const { stdout } = await run(process.execPath, kind === "example" ? ["--check", file] : [file], {
       cwd,

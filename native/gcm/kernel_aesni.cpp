@@ -14,17 +14,21 @@ namespace {
 
 struct Xmm {
   using T = __m128i;
-  static constexpr size_t kBlocks = 1;
+  static constexpr size_t kBlocks = 1, kVectors = 8;
+  static constexpr bool kKeepsRoundKeys = false, kHasMasks = false, kFoldsPairs = false;
   static ALWAYS_INLINE T zero() noexcept { return x_zero(); }
   static ALWAYS_INLINE T load(const void* p) noexcept { return x_load(p); }
   static ALWAYS_INLINE void store(void* p, T v) noexcept { x_store(p, v); }
   static ALWAYS_INLINE T broadcast(const void* p) noexcept { return x_load(p); }
+  static ALWAYS_INLINE T spread(X x) noexcept { return x; }
   static ALWAYS_INLINE T from_lane(X x) noexcept { return x; }
   static ALWAYS_INLINE X fold_lanes(T a) noexcept { return a; }
   static ALWAYS_INLINE T bit_xor(T a, T b) noexcept { return x_xor(a, b); }
-  static ALWAYS_INLINE T bit_and(T a, T b) noexcept { return _mm_and_si128(a, b); }
+  static ALWAYS_INLINE T bit_xor3(T a, T b, T c) noexcept { return bit_xor(a, bit_xor(b, c)); }
   static ALWAYS_INLINE T add32(T a, T b) noexcept { return _mm_add_epi32(a, b); }
   static ALWAYS_INLINE T swap_halves(T a) noexcept { return x_swap_halves(a); }
+  static ALWAYS_INLINE T unpack_low(T a, T b) noexcept { return _mm_unpacklo_epi64(a, b); }
+  static ALWAYS_INLINE T unpack_high(T a, T b) noexcept { return _mm_unpackhi_epi64(a, b); }
   static ALWAYS_INLINE T byte_swap(T a) noexcept { return x_byte_swap(a); }
   static ALWAYS_INLINE T aesenc(T a, T k) noexcept { return _mm_aesenc_si128(a, k); }
   static ALWAYS_INLINE T aesenclast(T a, T k) noexcept { return _mm_aesenclast_si128(a, k); }

@@ -15,6 +15,9 @@ using X = uint8x16_t;
 ALWAYS_INLINE X x_zero() noexcept { return vdupq_n_u8(0); }
 ALWAYS_INLINE X x_load(const void* p) noexcept { return vld1q_u8(static_cast<const uint8_t*>(p)); }
 ALWAYS_INLINE void x_store(void* p, X v) noexcept { vst1q_u8(static_cast<uint8_t*>(p), v); }
+ALWAYS_INLINE X x_from_words(uint64_t high, uint64_t low) noexcept {
+  return vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)));
+}
 ALWAYS_INLINE X x_xor(X a, X b) noexcept { return veorq_u8(a, b); }
 // ~mask & a
 ALWAYS_INLINE X x_and_not(X mask, X a) noexcept { return vbicq_u8(a, mask); }
@@ -59,19 +62,27 @@ inline void expand_round_keys(uint8_t* keys, const uint8_t raw[32]) noexcept {
 
 struct Neon {
   using T = X;
-  static constexpr size_t kBlocks = 1;
+  static constexpr size_t kBlocks = 1, kVectors = 8;
+  static constexpr bool kKeepsRoundKeys = false, kHasMasks = false, kFoldsPairs = false;
   static ALWAYS_INLINE T zero() noexcept { return x_zero(); }
   static ALWAYS_INLINE T load(const void* p) noexcept { return x_load(p); }
   static ALWAYS_INLINE void store(void* p, T v) noexcept { x_store(p, v); }
   static ALWAYS_INLINE T broadcast(const void* p) noexcept { return x_load(p); }
+  static ALWAYS_INLINE T spread(X x) noexcept { return x; }
   static ALWAYS_INLINE T from_lane(X x) noexcept { return x; }
   static ALWAYS_INLINE X fold_lanes(T a) noexcept { return a; }
   static ALWAYS_INLINE T bit_xor(T a, T b) noexcept { return x_xor(a, b); }
-  static ALWAYS_INLINE T bit_and(T a, T b) noexcept { return vandq_u8(a, b); }
+  static ALWAYS_INLINE T bit_xor3(T a, T b, T c) noexcept { return bit_xor(a, bit_xor(b, c)); }
   static ALWAYS_INLINE T add32(T a, T b) noexcept {
     return vreinterpretq_u8_u32(vaddq_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
   }
   static ALWAYS_INLINE T swap_halves(T a) noexcept { return x_swap_halves(a); }
+  static ALWAYS_INLINE T unpack_low(T a, T b) noexcept {
+    return vreinterpretq_u8_u64(vzip1q_u64(vreinterpretq_u64_u8(a), vreinterpretq_u64_u8(b)));
+  }
+  static ALWAYS_INLINE T unpack_high(T a, T b) noexcept {
+    return vreinterpretq_u8_u64(vzip2q_u64(vreinterpretq_u64_u8(a), vreinterpretq_u64_u8(b)));
+  }
   static ALWAYS_INLINE T byte_swap(T a) noexcept { return x_byte_swap(a); }
   static ALWAYS_INLINE T aesenc(T a, T k) noexcept { return x_aesenc(a, k); }
   static ALWAYS_INLINE T aesenclast(T a, T k) noexcept { return x_aesenclast(a, k); }

@@ -24,7 +24,3 @@ ALWAYS_INLINE void store_be32(uint8_t* p, uint32_t v) noexcept {
   v = __builtin_bswap32(v);
   memcpy(p, &v, 4);
 }
-ALWAYS_INLINE void store_be64(uint8_t* p, uint64_t v) noexcept {
-  v = __builtin_bswap64(v);
-  memcpy(p, &v, 8);
-}

@@ -4,6 +4,9 @@ using X = __m128i;
 ALWAYS_INLINE X x_zero() noexcept { return _mm_setzero_si128(); }
 ALWAYS_INLINE X x_load(const void* p) noexcept { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 ALWAYS_INLINE void x_store(void* p, X v) noexcept { _mm_storeu_si128(static_cast<__m128i*>(p), v); }
+ALWAYS_INLINE X x_from_words(uint64_t high, uint64_t low) noexcept {
+  return _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
+}
 ALWAYS_INLINE X x_xor(X a, X b) noexcept { return _mm_xor_si128(a, b); }
 // ~mask & a
 ALWAYS_INLINE X x_and_not(X mask, X a) noexcept { return _mm_andnot_si128(mask, a); }

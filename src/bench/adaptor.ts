@@ -14,12 +14,16 @@ export interface TrialOptions {
   readonly engine?: string | undefined;
   /** Whether results go into memory that is used again. */
   readonly reuse: boolean;
+  /** The file or the address that the subject works on. */
+  readonly place?: string;
 }
 
 /** Whole buffers in, whole buffers out. The result is valid until the next call. */
 export interface BufferSubject {
   seal(plaintext: Uint8Array): Uint8Array | Promise<Uint8Array>;
   open(sealed: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** What `seal` and `open` need once a message or less often, alone: expanding the key. Timed by trials of that. */
+  setUp?(): unknown;
   /** Called with a result that the trial has dropped, where the subject can use the memory again. */
   recycle?(result: Uint8Array): void;
 }
@@ -28,6 +32,8 @@ export interface BufferSubject {
 export interface StreamSubject {
   sealStream(): Transform;
   openStream(): Transform;
+  /** Called with a chunk that the sink has dropped, where the subject can use the memory again. */
+  recycle?(chunk: Uint8Array): void;
 }
 
 /** One thing that can be measured. */
@@ -37,6 +43,8 @@ export interface Adaptor<S> {
    * a format of its own, of which only the way there and back is checked.
    */
   readonly format?: string;
+  /** Lengths that subjects of this format exchange, where it does not hold any. */
+  readonly sizes?: (options: TrialOptions) => readonly number[];
   /** @throws Absent when it cannot run here */
   create(options: TrialOptions): Promise<S>;
 }

@@ -1,6 +1,9 @@
 // Before and after: the same trials of two runs.
 import type { BenchResult } from "./result.ts";
-import { mannWhitney } from "./statistics.ts";
+import { mannWhitney, median } from "./statistics.ts";
+
+/** How far apart the best-decile ratios of two runs of the same thing may be. */
+const AGREEMENT = 0.1;
 
 /** One subject of one trial in both runs. */
 export interface Change {
@@ -55,13 +58,20 @@ export function changesText(changes: readonly Change[]): string {
     const note = probability < 0.01 ? "changed" : probability < 0.05 ? "perhaps changed" : "within noise";
     return `${`${trial} ${subject}`.padEnd(width)} ${percent >= 0 ? "+" : ""}${percent.toFixed(1).padStart(6)} %  ${note}`;
   });
-  const ratios = changes.flatMap(({ ratioBefore, ratioAfter }) =>
-    ratioBefore === undefined || ratioAfter === undefined ? [] : [ratioAfter / ratioBefore],
+  const ratios = changes.flatMap(({ trial, subject, ratioBefore, ratioAfter }) =>
+    ratioBefore === undefined || ratioAfter === undefined
+      ? []
+      : [{ name: `${trial} ${subject}`, factor: ratioAfter / ratioBefore }],
   );
-  const agreeing = ratios.filter((ratio) => ratio >= 0.9 && ratio <= 1 / 0.9).length;
+  const apart = ({ factor }: { factor: number }): number => Math.max(factor, 1 / factor) - 1;
+  const agreeing = ratios.filter((ratio) => apart(ratio) <= AGREEMENT).length;
+  const others = ratios.filter((ratio) => apart(ratio) > AGREEMENT).toSorted((a, b) => apart(b) - apart(a));
+  const middle = ratios.length === 0 ? 0 : median(ratios.map(apart));
   return [
     ...lines,
-    `${agreeing} of ${ratios.length} best-decile ratios agree within 10 %`,
     "(changed: rounds this different have a probability below 1 % if nothing changed; rank test of the rounds)",
+    "",
+    `${agreeing} of ${ratios.length} best-decile ratios agree within 10 %; the median difference is ${(middle * 100).toFixed(1)} %`,
+    ...others.map(({ name, factor }) => `  not: ${name} ${(factor * 100 - 100).toFixed(0)} %`),
   ].join("\n");
 }

@@ -1,7 +1,7 @@
 // Which pictures a run makes: data only, drawn in the page by page/draw.ts.
-import type { BenchResult, SubjectResult, TrialResult } from "./result.ts";
-import { rateText } from "./text.ts";
-import { lengthText } from "./trials.ts";
+import type { BenchResult, ClaimResult, SubjectResult, TrialResult } from "./result.ts";
+import { durationText, rateText } from "./text.ts";
+import { lengthText } from "./trials/subjects.ts";
 
 /** One mark. `label` is the figure in words, for tooltips. */
 export interface Point {
@@ -32,11 +32,12 @@ export interface Chart {
 const overX: Readonly<
   Record<string, { readonly x: (trial: TrialResult) => number | undefined; readonly label: string }>
 > = {
+  kernels: { x: ({ size }) => size, label: "bytes of one message" },
   calls: { x: ({ size }) => size, label: "bytes of one call" },
   frames: { x: ({ frameLength }) => frameLength, label: "frame length" },
   messages: { x: ({ size }) => size, label: "length of the message" },
   lengths: { x: ({ size }) => size, label: "length of the stream" },
-  scaling: { x: ({ threads }) => threads, label: "runs in flight" },
+  scaling: { x: ({ threads }) => threads, label: "threads" },
   concurrent: { x: ({ threads }) => threads, label: "streams at a time" },
 };
 
@@ -84,6 +85,7 @@ function lineChart(
 }
 
 function barChart(trial: TrialResult): Chart[] {
+  if (trial.unit === "calls" || trial.unit === "starts") return timeChart(trial);
   const points = trial.subjects.flatMap((subject, at): Point[] =>
     subject.median === undefined
       ? []
@@ -113,22 +115,35 @@ function barChart(trial: TrialResult): Chart[] {
   ];
 }
 
-// What one call takes, for the smallest input: lower is better.
+// What one call takes, for the smallest input.
 function latencyChart(trial: TrialResult): Chart[] {
-  const { size } = trial;
-  if (size === undefined || size > 64) return [];
-  const points = trial.subjects.flatMap((subject, at): Point[] => {
-    if (subject.median === undefined) return [];
-    const nanoseconds = (size / subject.median) * 1e9;
-    return [{ x: nanoseconds, y: at, subject: subject.name, label: `${nanoseconds.toFixed(0)} ns` }];
-  });
+  return trial.size === undefined || trial.size > 64 ? [] : timeChart(trial);
+}
+
+// Time of one call: lower is better.
+function timeChart(trial: TrialResult): Chart[] {
+  const perCall = trial.unit === "bytes" ? (trial.size ?? 0) : 1;
+  const timed = trial.subjects.flatMap(({ name, median }) =>
+    median === undefined ? [] : [{ name, seconds: perCall / median }],
+  );
+  if (timed.length === 0) return [];
+  const [unit, factor] = timeUnit(Math.max(...timed.map(({ seconds }) => seconds)));
+  const reference = timed.find(({ name }) => name === trial.reference)?.seconds;
+  const points = timed.map(
+    ({ name, seconds }, at): Point => ({
+      x: seconds * factor,
+      y: at,
+      subject: name,
+      label: `${durationText(seconds)}${reference === undefined || name === trial.reference ? "" : `, ${(reference / seconds).toFixed(2)}× ${trial.reference}`}`,
+    }),
+  );
   return [
     {
-      id: `latency-${trial.operation}`,
+      id: `${trial.id.replaceAll("/", "-")}-time`,
       kind: "bars",
-      title: `One call of ${lengthText(size)} (${trial.operation}): shorter is better`,
+      title: `${trial.title}: time of one, less is better`,
       description: `Bars of ${points.map(({ subject, label }) => `${subject}: ${label}`).join("; ")}.`,
-      xLabel: "nanoseconds",
+      xLabel: unit,
       yLabel: "",
       xScale: "linear",
       yScale: "linear",
@@ -136,6 +151,11 @@ function latencyChart(trial: TrialResult): Chart[] {
       ours: oursOf([trial]),
     },
   ];
+}
+
+function timeUnit(seconds: number): readonly [unit: string, factor: number] {
+  if (seconds < 1e-6) return ["nanoseconds", 1e9];
+  return seconds < 1e-3 ? ["microseconds", 1e6] : ["milliseconds", 1e3];
 }
 
 function memoryChart(trial: TrialResult): Chart[] {
@@ -181,6 +201,33 @@ function figureText(trial: TrialResult, subject: SubjectResult): string {
       ? ""
       : `, ${(median / reference).toFixed(2)}× ${trial.reference}`;
   return `${rateText(median, trial.unit)}${ratio}`;
+}
+
+/** How many times as fast as its peer each promise found us; those that hold are drawn as ours. */
+export function ratioChart(claims: readonly ClaimResult[]): Chart[] {
+  const ratios = claims.flatMap(({ id, text, bar, higher, unit, measured, held }) =>
+    measured === undefined || unit !== "×" || !higher || bar < 1 ? [] : [{ id, text, bar, measured, held }],
+  );
+  if (ratios.length === 0) return [];
+  return [
+    {
+      id: "ratios",
+      kind: "bars",
+      title: "Times as fast as the peer",
+      description: `Bars of ${ratios.map(({ text, measured }) => `${text}: ${measured.toFixed(2)} times`).join("; ")}.`,
+      xLabel: "times as fast",
+      yLabel: "",
+      xScale: "linear",
+      yScale: "linear",
+      points: ratios.map(({ text, bar, measured }, at) => ({
+        x: measured,
+        y: at,
+        subject: text,
+        label: `${measured.toFixed(2)}×, promised ${bar}×`,
+      })),
+      ours: ratios.filter(({ held }) => held === true).map(({ text }) => text),
+    },
+  ];
 }
 
 /** Trials by group, in the order in which they were run. */

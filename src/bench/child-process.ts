@@ -1,10 +1,12 @@
 // The parent's side of a subject in a process of its own.
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Absent } from "./adaptor.ts";
-import type { ChildCommand, ChildTask, Round } from "./child.ts";
+import type { ChildCommand, ChildTask, Ready, Round } from "./child.ts";
+import { pinMainThread } from "./pinning.ts";
 
 const script = fileURLToPath(new URL("./child.js", import.meta.url));
 
@@ -21,15 +23,25 @@ interface Answer {
   readonly absent?: string;
   readonly failed?: string;
   readonly sealed?: string;
+  readonly ready?: Ready;
   readonly round?: Round;
+  readonly figures?: Readonly<Record<string, number>>;
   readonly peakBytes?: number;
-  readonly memory?: readonly { seconds: number; bytes: number }[];
+}
+
+/** Resident memory of a process at one moment. */
+export interface MemorySample {
+  readonly seconds: number;
+  readonly bytes: number;
 }
 
 /** One subject, ready to be measured. Call `end` in any case. */
 export class Child {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
+  readonly #memory: MemorySample[] = [];
+  #sampler: NodeJS.Timeout | undefined;
+  #timer: string | undefined;
 
   private constructor(runtime: Runtime) {
     this.#process = spawn(runtime.command, [...runtime.args, script], {
@@ -47,12 +59,31 @@ export class Child {
   static async start(runtime: Runtime, task: ChildTask): Promise<Child> {
     const child = new Child(runtime);
     try {
-      await child.#ask({ do: "start", task });
+      const { ready } = await child.#ask({ do: "start", task });
+      if (ready?.synchronous === true) pinMainThread(child.#process.pid);
+      child.#timer = ready?.timer;
       return child;
     } catch (error) {
       child.#process.kill();
       throw error;
     }
+  }
+
+  /** What takes the times, unless the rounds do. */
+  get timer(): string | undefined {
+    return this.#timer;
+  }
+
+  /**
+   * Takes a sample of resident memory every so many milliseconds, from outside: a stream that is always busy lets no
+   * timer of its own process run. Nothing where there is no /proc.
+   */
+  sampleMemory(everyMs: number): void {
+    const start = performance.now();
+    this.#sampler = setInterval(() => {
+      const bytes = residentBytes(this.#process.pid);
+      if (bytes !== undefined) this.#memory.push({ seconds: (performance.now() - start) / 1000, bytes });
+    }, everyMs);
   }
 
   async round(): Promise<Round> {
@@ -72,9 +103,10 @@ export class Child {
     await this.#ask({ do: "accept", size, sealed });
   }
 
-  async end(): Promise<Pick<Answer, "peakBytes" | "memory">> {
+  async end(): Promise<Pick<Answer, "peakBytes" | "figures"> & { readonly memory: readonly MemorySample[] }> {
+    clearInterval(this.#sampler);
     try {
-      return await this.#ask({ do: "end" });
+      return { ...(await this.#ask({ do: "end" })), memory: this.#memory };
     } finally {
       this.#process.kill();
     }
@@ -88,5 +120,14 @@ export class Child {
     if (answer.absent !== undefined) throw new Absent(answer.absent);
     if (answer.failed !== undefined) throw new Error(answer.failed);
     return answer;
+  }
+}
+
+function residentBytes(pid: number | undefined): number | undefined {
+  try {
+    const kibibytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+  } catch {
+    return undefined;
   }
 }

@@ -4,21 +4,28 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { Absent, type TrialOptions } from "./adaptor.ts";
 import type { BufferAdaptorName, StreamAdaptorName } from "./adaptors/table.ts";
+import type { TransferName } from "./workloads/s3-transfers.ts";
 
 /** What the child is to do; `warm` must come first. */
 export interface ChildTask {
-  readonly workload: "buffers" | "streams" | "ranges" | "concurrent streams";
-  readonly adaptor: BufferAdaptorName | StreamAdaptorName;
-  readonly operation: "seal" | "open";
+  readonly workload:
+    | "buffers"
+    | "streams"
+    | "ranges"
+    | "concurrent streams"
+    | "ranges over HTTP"
+    | "S3 transfers";
+  readonly adaptor: BufferAdaptorName | StreamAdaptorName | TransferName;
+  readonly operation: "seal" | "open" | "set up";
   readonly options: TrialOptions;
   /** Calls in flight at a time. */
   readonly inFlight: number;
   /** How long a round should take, in seconds. */
   readonly roundSeconds: number;
-  /** A file that the workload `ranges` reads. */
-  readonly file?: string;
-  /** Takes a sample of resident memory this often. */
-  readonly memoryEveryMs?: number;
+  /** What one call counts for: its bytes, or 1. */
+  readonly unitsPerCall: number;
+  /** Whether the package `benchmark` times the calls, for work of microseconds. */
+  readonly byBenchmark: boolean;
 }
 
 export type ChildCommand =
@@ -30,9 +37,18 @@ export type ChildCommand =
 
 /** What a round did. */
 export interface Round {
+  /** Units per second. */
+  readonly rate: number;
   readonly seconds: number;
   readonly cpuSeconds: number;
-  readonly units: number;
+}
+
+/** What the parent is told once the subject is ready. */
+export interface Ready {
+  /** All work is done on the main thread, which can then be kept on one CPU. */
+  readonly synchronous: boolean;
+  /** What takes the times, unless the rounds do. */
+  readonly timer?: string;
 }
 
 /** What a child process of the bench does for a task. */
@@ -41,8 +57,12 @@ export interface Workload {
   produce(size: number): Promise<Uint8Array>;
   /** Opens what another subject made and throws unless it gives `agreementBytes(size)`. */
   accept(size: number, sealed: Uint8Array): Promise<void>;
-  /** As many calls as were found to fill a round; how many units (bytes, ranges) were done. */
-  round(): Promise<number>;
+  /** As many calls as were found to fill a round; how many units (bytes, ranges) were done, or how fast. */
+  round(): Promise<number | { readonly perSecond: number }>;
+  readonly synchronous?: boolean;
+  readonly timer?: string;
+  /** What was counted besides, by its name. */
+  figures?(): Promise<Readonly<Record<string, number>>>;
 }
 
 const workloads: Readonly<
@@ -52,17 +72,18 @@ const workloads: Readonly<
   streams: async () => (await import("./workloads/streams.ts")).createStreams,
   "concurrent streams": async () => (await import("./workloads/streams.ts")).createConcurrentStreams,
   ranges: async () => (await import("./workloads/ranges.ts")).createRanges,
+  "ranges over HTTP": async () => (await import("./workloads/ranges.ts")).createHttpRanges,
+  "S3 transfers": async () => (await import("./workloads/s3-transfers.ts")).createTransfers,
 };
 
 let workload: Workload | undefined;
-let memory: { seconds: number; bytes: number }[] = [];
-let sampler: NodeJS.Timeout | undefined;
 
 async function answer(command: ChildCommand): Promise<object> {
   if (command.do === "start") {
     const create = await workloads[command.task.workload]();
     workload = await create(command.task);
-    return { ready: true };
+    const { synchronous = false, timer } = workload;
+    return { ready: { synchronous, ...(timer === undefined ? {} : { timer }) } satisfies Ready };
   }
   if (workload === undefined) throw new Error("internal error: not started");
   if (command.do === "produce")
@@ -72,29 +93,22 @@ async function answer(command: ChildCommand): Promise<object> {
     return { accepted: true };
   }
   if (command.do === "round") return { round: await measured(workload) };
-  clearInterval(sampler);
-  return { peakBytes: process.resourceUsage().maxRSS * 1024, memory };
+  return { peakBytes: process.resourceUsage().maxRSS * 1024, figures: await workload.figures?.() };
 }
 
 async function measured(work: Workload): Promise<Round> {
   const before = process.cpuUsage();
   const start = performance.now();
-  const units = await work.round();
+  const done = await work.round();
   const seconds = (performance.now() - start) / 1000;
   const { user, system } = process.cpuUsage(before);
-  return { seconds, cpuSeconds: (user + system) / 1e6, units };
+  const rate = typeof done === "number" ? done / seconds : done.perSecond;
+  return { rate, seconds, cpuSeconds: (user + system) / 1e6 };
 }
 
 const lines = createInterface({ input: process.stdin });
 for await (const line of lines) {
   const command = JSON.parse(line) as ChildCommand;
-  if (command.do === "start" && command.task.memoryEveryMs !== undefined) {
-    const start = performance.now();
-    memory = [];
-    sampler = setInterval(() => {
-      memory.push({ seconds: (performance.now() - start) / 1000, bytes: process.memoryUsage.rss() });
-    }, command.task.memoryEveryMs);
-  }
   let reply: object;
   try {
     reply = await answer(command);

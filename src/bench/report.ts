@@ -1,9 +1,9 @@
 // One run as one page: no other file, no network. Tables are plain HTML; the script in it only draws the charts.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { type Chart, chartsOf, groupsOf } from "./charts.ts";
+import { type Chart, chartsOf, groupsOf, ratioChart } from "./charts.ts";
 import type { BenchResult, ClaimResult, SubjectResult, TrialResult } from "./result.ts";
-import { rateText } from "./text.ts";
+import { durationText, figureText, noiseText, rateText } from "./text.ts";
 
 /** Text for HTML, in elements and in quoted attributes. */
 export function escapeHtml(text: string): string {
@@ -23,11 +23,23 @@ const groupTexts: Readonly<Record<string, readonly [title: string, text: string]
     "Single calls",
     "One AES-256-GCM call on one buffer, the key expanded beforehand where the library can do that.",
   ],
+  steps: [
+    "Steps of a message",
+    "What a message costs besides its body, one step at a time. Subjects without a format do the bare cryptography of the step.",
+  ],
+  kernels: [
+    "Kernels",
+    "The native kernels alone, at the level of C++, one thread, beside OpenSSL and Intel's library: thread CPU time, and cycles of the core's own clock.",
+  ],
+  s3: [
+    "S3 transfers",
+    "Objects through the AWS SDK from memory to a server in a process beside, and back; the ratio to the same transfer without encryption is what encryption costs.",
+  ],
   frames: [
     "Frames",
     "One megabyte and more, cut into frames with a nonce, additional data and a tag each: what every message consists of.",
   ],
-  scaling: ["Threads", "Runs of frames on worker threads, several in flight."],
+  scaling: ["Threads", "Runs of frames shared by several threads."],
   messages: [
     "Whole messages",
     "From a plaintext to a complete message and back, data key and header included. Other formats than the AWS Encryption SDK's have other features; they are shown for scale.",
@@ -46,7 +58,8 @@ const groupTexts: Readonly<Record<string, readonly [title: string, text: string]
 /** Renders the page. All names in `result` are taken for untrusted text. */
 export function renderReport(result: BenchResult): string {
   const script = readFileSync(new URL("./page.js", import.meta.url), "utf8");
-  const charts: Chart[] = [];
+  const ratios = ratioChart(result.claims);
+  const charts: Chart[] = [...ratios];
   const sections = [...groupsOf(result)].map(([group, trials]) => {
     const drawn = chartsOf(group, trials);
     charts.push(...drawn);
@@ -67,7 +80,7 @@ export function renderReport(result: BenchResult): string {
 <body>
 <main>
 ${head(result)}
-${claims(result.claims)}
+${claims(result.claims, ratios)}
 ${sections.join("\n")}
 <footer><p>Ratios are of medians within this run: subjects take turns, so noise hits all alike. GB are 10<sup>9</sup> bytes; CPU is processor seconds per second; memory is the peak of the subject's whole process. Within one format, every subject opened what the others made before it was timed.</p></footer>
 </main>
@@ -79,7 +92,7 @@ ${sections.join("\n")}
 }
 
 function head(result: BenchResult): string {
-  const { machine, noise, versions, commit, version, command, date, seconds } = result;
+  const { machine, versions, commit, version, command, date } = result;
   const facts: readonly (readonly [string, string])[] = [
     [
       "Machine",
@@ -96,11 +109,8 @@ function head(result: BenchResult): string {
         .map(([name, number]) => `${name} ${number}`)
         .join(", ") || "nothing that has to be installed",
     ],
-    [
-      "Noise",
-      `rounds spread by ±${(noise.spread * 50).toFixed(0)} % (median); the hypervisor gave ${(noise.steal * 100).toFixed(1)} % of the time to others`,
-    ],
-    ["Command", `${command} (${seconds.toFixed(0)} s)`],
+    ["Time and noise", noiseText(result)],
+    ["Command", command],
   ];
   const rows = facts
     .map(([name, text]) => `<div><dt>${name}</dt><dd>${escapeHtml(text)}</dd></div>`)
@@ -112,7 +122,7 @@ function head(result: BenchResult): string {
 </header>`;
 }
 
-function claims(list: readonly ClaimResult[]): string {
+function claims(list: readonly ClaimResult[], ratios: readonly Chart[]): string {
   const measured = list.filter(({ held }) => held !== undefined);
   if (measured.length === 0) return "";
   const rows = list.map(({ text, bar, higher, unit, measured: figure, held, notRun }) => {
@@ -120,25 +130,25 @@ function claims(list: readonly ClaimResult[]): string {
     const shown =
       figure === undefined
         ? `<span class="absent">${escapeHtml(notRun ?? "")}</span>`
-        : `${figure.toFixed(figure < 10 ? 2 : 0)} ${escapeHtml(unit)}`;
+        : `${figureText(figure)} ${escapeHtml(unit)}`;
     return `<tr class="${held === undefined ? "absent" : held ? "held" : "missed"}"><th scope="row">${escapeHtml(text)}</th><td class="number">${higher ? "≥" : "≤"} ${bar} ${escapeHtml(unit)}</td><td class="number">${shown}</td><td>${state}</td></tr>`;
   });
   const held = measured.filter((claim) => claim.held).length;
   return `<section aria-labelledby="claims"><h2 id="claims">Promises</h2>
 <p>What the project set out to reach, and what this run says: ${held} of ${measured.length} measured ones hold.</p>
+${ratios.map(figure).join("\n")}
 <div class="scroll" tabindex="0" role="region" aria-label="Promises"><table><thead><tr><th scope="col">Promise</th><th scope="col" class="number">Bar</th><th scope="col" class="number">Measured</th><th scope="col">Outcome</th></tr></thead>
 <tbody>${rows.join("\n")}</tbody></table></div></section>`;
 }
 
+const figure = ({ id, title, description }: Chart): string =>
+  `<figure><figcaption>${escapeHtml(title)}</figcaption><div class="chart" id="chart-${escapeHtml(id)}" role="group" aria-label="${escapeHtml(description)}"></div></figure>`;
+
 function section(group: string, trials: readonly TrialResult[], charts: readonly Chart[]): string {
   const [title, text] = groupTexts[group] ?? [group, ""];
-  const figures = charts.map(
-    ({ id, title: caption, description }) =>
-      `<figure><figcaption>${escapeHtml(caption)}</figcaption><div class="chart" id="chart-${escapeHtml(id)}" role="group" aria-label="${escapeHtml(description)}"></div></figure>`,
-  );
   return `<section aria-labelledby="group-${escapeHtml(group)}"><h2 id="group-${escapeHtml(group)}">${escapeHtml(title)}</h2>
 <p>${escapeHtml(text)}</p>
-${figures.join("\n")}
+${charts.map(figure).join("\n")}
 <details><summary>All figures</summary>
 ${trials.map(table).join("\n")}
 </details></section>`;
@@ -147,19 +157,25 @@ ${trials.map(table).join("\n")}
 function table(trial: TrialResult): string {
   const reference = trial.subjects.find(({ name }) => name === trial.reference)?.median;
   const rows = trial.subjects.map((subject) => row(trial, subject, reference));
-  const caption = escapeHtml(`${trial.title} (${trial.operation})`);
+  const timer = trial.timer === undefined ? "" : `, timed by ${trial.timer}`;
+  const caption = escapeHtml(`${trial.title} (${trial.operation}${timer})`);
   return `<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr><th scope="col">Subject</th><th scope="col" class="number">Median</th><th scope="col" class="number">Worst to best tenth</th><th scope="col" class="number">Ratio to ${escapeHtml(trial.reference)}</th><th scope="col" class="number">CPU</th><th scope="col" class="number">Peak memory</th></tr></thead>
 <tbody>${rows.join("\n")}</tbody></table></div>`;
 }
 
 function row(trial: TrialResult, subject: SubjectResult, reference: number | undefined): string {
   const { name, kind, median, best, worst, notRun, cpuSeconds, wallSeconds, peakBytes } = subject;
+  const others = Object.entries(subject.figures ?? {}).map(
+    ([text, value]) => `, ${figureText(value)} ${text}`,
+  );
+  const speed = (rate: number): string =>
+    trial.unit === "calls" || trial.unit === "starts" ? durationText(1 / rate) : rateText(rate, trial.unit);
   const heading = `<th scope="row"${kind === "frameseal" ? ' class="ours"' : ""}>${escapeHtml(name)}</th>`;
   if (median === undefined || best === undefined || worst === undefined)
     return `<tr class="absent">${heading}<td colspan="5">not run: ${escapeHtml(notRun ?? "")}</td></tr>`;
   const cells = [
-    rateText(median, trial.unit),
-    `${rateText(worst, trial.unit)} to ${rateText(best, trial.unit)}`,
+    `${speed(median)}${escapeHtml(others.join(""))}`,
+    `${speed(worst)} to ${speed(best)}`,
     reference === undefined ? "" : `${(median / reference).toFixed(2)}×`,
     cpuSeconds === undefined || wallSeconds === undefined ? "" : (cpuSeconds / wallSeconds).toFixed(1),
     peakBytes === undefined ? "" : `${(peakBytes / 2 ** 20).toFixed(0)} MiB`,

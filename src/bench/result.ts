@@ -19,6 +19,8 @@ export interface SubjectResult {
   readonly wallSeconds?: number;
   /** Peak resident memory of the subject's whole process, in bytes. */
   readonly peakBytes?: number;
+  /** What was counted besides, by its name, such as "requests a range" or "cycles a 64 bytes". */
+  readonly figures?: Readonly<Record<string, number>>;
   /** Resident memory over time, where the trial records it. */
   readonly memory?: readonly { readonly seconds: number; readonly bytes: number }[];
 }
@@ -27,7 +29,7 @@ export interface SubjectResult {
 export interface TrialResult {
   /** Unique, for example "stream/seal/64KiB/frames-64KiB"; filters match words of it. */
   readonly id: string;
-  /** Trials of a group are drawn together: calls, messages, frames, scaling, streams, files, pipes, ranges, s3, kernel. */
+  /** Trials of a group are drawn together: calls, steps, kernels, frames, messages, streams, ranges, s3, files, pipes and more. */
   readonly group: string;
   readonly title: string;
   readonly operation: string;
@@ -38,8 +40,12 @@ export interface TrialResult {
   readonly frameLength?: number;
   readonly threads?: number;
   readonly suite?: string;
+  /** What took the times, where rounds of our own did not: "benchmark 2.1.4". */
+  readonly timer?: string;
   /** The subject that ratios are printed against. */
   readonly reference: string;
+  /** How long the trial took, start and agreement included. */
+  readonly seconds?: number;
   readonly subjects: readonly SubjectResult[];
 }
 
@@ -50,6 +56,8 @@ export interface ClaimResult {
   readonly bar: number;
   readonly higher: boolean;
   readonly unit: string;
+  /** Names of the trials that it was computed from. */
+  readonly trials: readonly string[];
   readonly measured?: number;
   readonly held?: boolean;
   /** Why there is no figure. */
@@ -81,7 +89,12 @@ export interface BenchResult {
   /** Names and versions of everything compared. */
   readonly versions: Readonly<Record<string, string>>;
   /** Share of CPU time the hypervisor gave to others during the run, 0 to 1, and the median spread of the samples. */
-  readonly noise: { readonly steal: number; readonly spread: number };
+  readonly noise: {
+    readonly steal: number;
+    readonly spread: number;
+    /** The CPU that the main threads of single-threaded subjects were kept on, where taskset(1) is there. */
+    readonly pinnedCpu?: number;
+  };
   readonly trials: readonly TrialResult[];
   readonly claims: readonly ClaimResult[];
 }

@@ -1,5 +1,5 @@
 // One trial: subjects are started, must agree, and then take turns, so that noise hits all alike.
-import { Absent, type TrialOptions } from "./adaptor.ts";
+import { Absent, type Adaptor, type TrialOptions } from "./adaptor.ts";
 import { bufferAdaptors, streamAdaptors } from "./adaptors/table.ts";
 import type { ChildTask } from "./child.ts";
 import { Child, type Runtime, thisNode } from "./child-process.ts";
@@ -20,11 +20,13 @@ export interface Subject {
 /** A trial whose subjects run in children. */
 export interface Trial extends Omit<TrialResult, "subjects"> {
   readonly workload: ChildTask["workload"];
-  readonly direction: "seal" | "open";
+  readonly direction: "seal" | "open" | "set up";
   readonly options: TrialOptions;
   readonly subjects: readonly Subject[];
-  /** A file that the subjects read; made before the first of them starts. */
-  readonly file?: () => Promise<string>;
+  /** Makes the file or the address that the subjects work on, before the first of them starts. */
+  readonly place?: () => Promise<string>;
+  /** Times calls of microseconds with the package `benchmark`. */
+  readonly byBenchmark?: boolean;
   readonly memoryEveryMs?: number;
   /** Instead of the run's own. */
   readonly rounds?: number;
@@ -40,20 +42,22 @@ const AGREEMENT_SIZES: readonly number[] = [1, 4095, 4096, 65_537, 300_000];
 
 /** Measures all subjects. One that cannot run says why; if any two of one format disagree, none has figures. */
 export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResult> {
-  const file = await trial.file?.();
-  const started = await Promise.all(trial.subjects.map((subject) => start(trial, subject, effort, file)));
+  const place = await trial.place?.();
+  const started = await Promise.all(trial.subjects.map((subject) => start(trial, subject, effort, place)));
   const running = started.filter((entry): entry is Running => "child" in entry);
   const samples = new Map<Running, { rates: number[]; cpu: number; wall: number }>();
   const results: SubjectResult[] = [];
   try {
-    const disagreement = trial.workload === "ranges" ? undefined : await findDisagreement(trial, running);
+    const disagreement = isExchanging(trial) ? await findDisagreement(trial, running) : undefined;
+    if (trial.memoryEveryMs !== undefined)
+      for (const { child } of running) child.sampleMemory(trial.memoryEveryMs);
     if (disagreement === undefined)
       for (let round = 0; round < (trial.rounds ?? effort.rounds); round++)
         for (const entry of running) {
-          const { seconds, cpuSeconds, units } = await entry.child.round();
+          const { rate, seconds, cpuSeconds } = await entry.child.round();
           const sum = samples.get(entry) ?? { rates: [], cpu: 0, wall: 0 };
           samples.set(entry, sum);
-          sum.rates.push(units / seconds);
+          sum.rates.push(rate);
           sum.cpu += cpuSeconds;
           sum.wall += seconds;
         }
@@ -61,7 +65,7 @@ export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResul
       const { name, kind } = entry.subject;
       if (!("child" in entry)) results.push({ name, kind, notRun: entry.notRun });
       else {
-        const { peakBytes, memory } = await entry.child.end();
+        const { peakBytes, memory, figures } = await entry.child.end();
         const sum = samples.get(entry);
         if (sum === undefined) results.push({ name, kind, notRun: disagreement ?? "no round was run" });
         else
@@ -72,7 +76,8 @@ export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResul
             cpuSeconds: sum.cpu,
             wallSeconds: sum.wall,
             ...(peakBytes === undefined ? {} : { peakBytes }),
-            ...(memory === undefined || memory.length === 0 ? {} : { memory }),
+            ...(figures === undefined ? {} : { figures }),
+            ...(memory.length === 0 ? {} : { memory }),
           });
       }
     }
@@ -80,9 +85,27 @@ export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResul
     for (const { child } of running) await child.end().catch(() => {});
   }
   const { id, group, title, operation, unit, size, frameLength, threads, suite, reference } = trial;
-  const description = { id, group, title, operation, unit, size, frameLength, threads, suite, reference };
+  const timers = [...new Set(running.flatMap(({ child }) => child.timer ?? []))].join(" or ");
+  const timer = timers === "" ? undefined : timers;
+  const description = {
+    id,
+    group,
+    title,
+    operation,
+    unit,
+    size,
+    frameLength,
+    threads,
+    suite,
+    reference,
+    timer,
+  };
   return { ...(JSON.parse(JSON.stringify(description)) as typeof trial), subjects: results };
 }
+
+// Ranges and transfers check what they read themselves.
+const isExchanging = ({ workload }: Trial): boolean =>
+  workload !== "ranges" && workload !== "ranges over HTTP" && workload !== "S3 transfers";
 
 interface Running {
   readonly subject: Subject;
@@ -93,17 +116,17 @@ async function start(
   trial: Trial,
   subject: Subject,
   effort: Effort,
-  file: string | undefined,
+  place: string | undefined,
 ): Promise<Running | { readonly subject: Subject; readonly notRun: string }> {
   const task: ChildTask = {
     workload: trial.workload,
     adaptor: subject.adaptor,
     operation: trial.direction,
-    options: { ...trial.options, ...subject.options },
+    options: { ...trial.options, ...subject.options, ...(place === undefined ? {} : { place }) },
     inFlight: subject.inFlight ?? 1,
     roundSeconds: effort.roundSeconds,
-    ...(file === undefined ? {} : { file }),
-    ...(trial.memoryEveryMs === undefined ? {} : { memoryEveryMs: trial.memoryEveryMs }),
+    unitsPerCall: trial.unit === "bytes" ? trial.options.size : 1,
+    byBenchmark: trial.byBenchmark === true,
   };
   try {
     return { subject, child: await Child.start(subject.runtime ?? thisNode, task) };
@@ -115,7 +138,7 @@ async function start(
 
 // Within a format each opens what the first one made, and the first one opens what each made.
 async function findDisagreement(trial: Trial, running: readonly Running[]): Promise<string | undefined> {
-  const adaptors: Readonly<Record<string, { readonly format?: string }>> = {
+  const adaptors: Readonly<Record<string, Pick<Adaptor<unknown>, "format" | "sizes">>> = {
     ...bufferAdaptors,
     ...streamAdaptors,
   };
@@ -124,8 +147,7 @@ async function findDisagreement(trial: Trial, running: readonly Running[]): Prom
     const format = formatOf(first);
     if (format === undefined) continue;
     if (running.find((entry) => formatOf(entry) === format) !== first) continue;
-    const { frameLength } = trial.options;
-    const sizes = format === "run of frames" ? [frameLength, 3 * frameLength] : AGREEMENT_SIZES;
+    const sizes = adaptors[first.subject.adaptor]?.sizes?.(trial.options) ?? AGREEMENT_SIZES;
     for (const other of running.filter((entry) => formatOf(entry) === format))
       for (const size of sizes)
         try {

@@ -1,9 +1,12 @@
-// Files for trials, in a folder of their own that is removed at the end.
+// Files for trials, in a folder of their own that is removed at the end, and a store of objects that ends with it.
+import { type ChildProcess, spawn } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import {
   closeSync,
   existsSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -12,13 +15,18 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { encryptFile } from "../stream/file.ts";
 import { benchKey, benchKeyName, benchKeyring } from "./adaptors/ours.ts";
 import { benchBytes } from "./workloads/source.ts";
 
+const storeProgram = fileURLToPath(new URL("./store.js", import.meta.url));
+
 /** Makes files when they are first asked for. */
 export class WorkFiles {
   #folder: string | undefined;
+  #store: ChildProcess | undefined;
 
   /** A path in the folder; nothing is there yet. */
   path(name: string): string {
@@ -49,6 +57,24 @@ export class WorkFiles {
     return file;
   }
 
+  /** The same at an address. */
+  async served(size: number): Promise<string> {
+    const address = `${await this.store()}/ranges/sealed-${size}`;
+    const response = await fetch(address, { method: "PUT", body: readFileSync(await this.sealed(size)) });
+    if (!response.ok) throw new Error(`the store of the bench answered ${response.status}`);
+    return address;
+  }
+
+  /** The address of a new, empty store; the one before ends. */
+  async store(): Promise<string> {
+    this.#store?.kill();
+    const child = spawn(process.execPath, [storeProgram], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#store = child;
+    const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
+    if (typeof value !== "string") throw new Error("the store of the bench does not start");
+    return value;
+  }
+
   /** A key file as `frameseal keygen` makes them, of a key that protects nothing. */
   key(): string {
     const file = this.path("key.jwk");
@@ -57,7 +83,19 @@ export class WorkFiles {
     return file;
   }
 
+  /** An RSA key of 3072 bits as PEM, made afresh. */
+  rsaKey(): string {
+    const file = this.path("rsa.pem");
+    if (!existsSync(file)) {
+      const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 3072 });
+      writeFileSync(file, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+    }
+    return file;
+  }
+
   remove(): void {
+    this.#store?.kill();
+    this.#store = undefined;
     if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
     this.#folder = undefined;
   }

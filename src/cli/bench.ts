@@ -28,7 +28,10 @@ export function register(program: Command): void {
     .argument("[words...]", "only trials whose name has all these words; see --list")
     .option("--full", "the full set: more sizes, 64 GiB streams, 4 GiB files")
     .option("--list", "print the names of the trials and stop")
-    .option("--claims", "print which promised speeds hold")
+    .option(
+      "--claims",
+      "print which promised speeds hold; with --full and no words, run just the trials that all of them need",
+    )
     .option("--json <file>", "write all figures as JSON (-: standard output)")
     .option("--html <file>", "write a page with pictures, complete in one file")
     .option("--baseline <file>", "compare with a run that --json wrote")
@@ -36,7 +39,12 @@ export function register(program: Command): void {
     .option("--round-ms <milliseconds>", "how long a round takes", wholeNumber, 100)
     .addHelpText(
       "after",
-      "\nRatios are of medians of this run. GB are 10^9 bytes. Files are made in the system's temporary folder.",
+      `
+Without words, the default set takes less than five minutes. --claims --full takes about as many, the whole
+full set half an hour, and both need 20 GiB in the system's temporary folder.
+Ratios are of medians of this run. GB are 10^9 bytes.
+Peers are found in ./node_modules and on the PATH; what is absent says "not run". Calls of microseconds are
+timed by the package "benchmark" where it is installed, else by rounds as everything else.`,
     )
     .action(bench);
 }
@@ -55,9 +63,9 @@ async function bench(
 ): Promise<void> {
   const { allTrials, removeFiles } = await import("../bench/all-trials.ts");
   const { runBench, selectTrials } = await import("../bench/run.ts");
-  const { trialText, claimsText, headText } = await import("../bench/text.ts");
+  const { trialText, claimsText, headText, noiseText } = await import("../bench/text.ts");
   const baseline = options.baseline === undefined ? undefined : readRun(options.baseline);
-  const trials = selectTrials(allTrials(options.full === true), words, options.full === true);
+  const trials = selectTrials(allTrials(), selectionOf(words, options));
   if (trials.length === 0)
     throw new CommandFailure("no trial has all these words in its name; --list prints the names");
   if (options.list === true) {
@@ -90,10 +98,7 @@ async function bench(
   }
   if (!quiet) {
     print(headText(result));
-    const { steal, spread } = result.noise;
-    print(
-      `${result.seconds.toFixed(0)} s; spread of rounds ${(spread * 50).toFixed(0)} %, time taken by the hypervisor ${(steal * 100).toFixed(1)} %`,
-    );
+    print(noiseText(result));
     if (options.claims === true) print(`\n${claimsText(result.claims)}`);
     if (baseline !== undefined) {
       const { changesText, compareRuns } = await import("../bench/baseline.ts");
@@ -108,6 +113,12 @@ async function bench(
     note(`the page is in ${options.html}`);
   }
 }
+
+const selectionOf = (words: readonly string[], { full = false, claims = false }: BenchCommandOptions) => ({
+  words,
+  full,
+  forClaims: claims && full && words.length === 0,
+});
 
 // What to type to get the same again; outputs are left out.
 function commandLine(words: readonly string[], { full, rounds, roundMs }: BenchCommandOptions): string {

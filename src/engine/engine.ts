@@ -67,8 +67,12 @@ export interface AeadKey {
   seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
   /** Opens ciphertext ‖ tag. Returns the plaintext in memory that the caller owns, or null if it is not authentic. */
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null;
-  /** Seals and opens frames of one message under this key. */
-  frameCipher(format: FrameFormat): FrameCipher;
+  /**
+   * Seals and opens frames of one message under this key. `threads`, by default 1, is how many threads may work on one
+   * run, the caller's among them; an engine may use fewer. The others are done with the caller's memory when the call
+   * returns.
+   */
+  frameCipher(format: FrameFormat, threads?: number): FrameCipher;
   /** Starts sealing one message in pieces of any length. */
   startSeal(nonce: Uint8Array, aad: Uint8Array): GcmSealer;
   /** Starts opening one message in pieces of any length. */
@@ -164,6 +168,66 @@ export interface FrameCipher {
     frameCount: number,
     finalLength: number,
   ): Promise<OpenedFrames>;
+  /**
+   * Seals or opens all frames of a message, from number 1 to the final one, on threads of its own that read and write
+   * themselves. A plaintext of whole frames ends in an empty final frame. Absent when the engine cannot.
+   */
+  readonly startPump?: ((direction: "seal" | "open", ends: PumpEnds) => Pump) | undefined;
+}
+
+/** Where a pump reads and writes. Descriptors are borrowed; those of pipes must not block. */
+export interface PumpEnds {
+  readonly input: number;
+  /** Where to read on in a file; -1: where the descriptor stands. */
+  readonly inputAt: number;
+  /** -1: what was opened is verified and dropped. */
+  readonly output: number;
+  /** Where to write on in a file; -1: in order, where the descriptor stands. */
+  readonly outputAt: number;
+  /** Bytes that the output will have, to be reserved on disk at once; 0 if that is not known. */
+  readonly reservedLength: number;
+  /** Sealing: written first. Opening: bytes that were read already. Copied. */
+  readonly head: Uint8Array;
+  /** Bytes of plaintext; one more is a failure. */
+  readonly maxPlaintextLength: number;
+  /** Highest sequence number that the final frame may have. */
+  readonly maxFrameCount: number;
+  /** From 1 to 64. */
+  readonly threads: number;
+}
+
+/** How a pump ended. Frames before a failure, and only those, have been written. */
+export type PumpStatus =
+  | "done"
+  | "cancelled"
+  | "not authentic"
+  | "truncated"
+  | "trailing data"
+  | "too long"
+  | "too many frames"
+  | "read failed"
+  | "write failed";
+
+/** What a pump did. */
+export interface PumpResult {
+  readonly status: PumpStatus;
+  /** The system's error number behind `read failed` and `write failed`. */
+  readonly errorNumber: number;
+  /** Frames before the failure. */
+  readonly frameCount: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly plaintextLength: number;
+}
+
+/** All frames of a message on their way from one descriptor to another. */
+export interface Pump {
+  /** Resolves when no thread uses the descriptors any more, whatever became of it. */
+  readonly done: Promise<PumpResult>;
+  /** Bytes of input so far, without `head`. */
+  bytesRead(): number;
+  /** Ends it soon, also when it waits for the other side of a pipe. */
+  cancel(): void;
 }
 
 /** What `openInto` did. */

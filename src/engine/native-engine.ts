@@ -16,6 +16,10 @@ import {
   type OpenedFrames,
   type OpenedInto,
   type OpenedSegment,
+  type Pump,
+  type PumpEnds,
+  type PumpResult,
+  type PumpStatus,
   type SealedSegment,
   type SegmentCipher,
   type SegmentPartial,
@@ -41,19 +45,19 @@ interface Addon extends HashAddon {
   openSmall(key: number, aadLength: number, sealedLength: number): boolean;
   sealFrames: RunFunction<void>;
   openFrames: RunFunction<number>;
-  sealFramesAsync: RunFunction<Promise<void>>;
-  openFramesAsync: RunFunction<Promise<number>>;
   startMessage(key: number, nonce: Bytes, aad: Bytes): number;
   sealUpdate(message: number, plaintext: Bytes, output: Bytes): void;
   openUpdate(message: number, ciphertext: Bytes, output: Bytes): void;
   finishSeal(message: number, tag: Bytes): void;
   finishOpen(message: number, tag: Bytes): boolean;
   dropMessage(message: number): void;
-  sealSegment: SegmentFunction<void>;
-  openSegment: SegmentFunction<void>;
-  sealSegmentAsync: SegmentFunction<Promise<void>>;
-  openSegmentAsync: SegmentFunction<Promise<void>>;
+  sealSegment: SegmentFunction;
+  openSegment: SegmentFunction;
   finishSegments(key: number, nonce: Bytes, aad: Bytes, hashes: Bytes, lengths: Bytes, tag: Bytes): void;
+  /** This and the next two are absent on systems that are not POSIX. */
+  startPump?: (key: number, format: Bytes, head: Bytes, numbers: Bytes, onDone: PumpCallback) => number;
+  pumpReadLength?: (pump: number) => number;
+  cancelPump?: (pump: number) => void;
   adviseHugePages(output: Bytes): void;
   recycle(result: Bytes): void;
   kernels(): NativeKernel[];
@@ -68,16 +72,26 @@ type RunFunction<Result> = (
   firstSequence: number,
   frameCount: number,
   finalLength: number,
+  threads: number,
 ) => Result;
 
-type SegmentFunction<Result> = (
+type PumpCallback = (
+  status: number,
+  errorNumber: number,
+  frameCount: number,
+  bytesRead: number,
+  bytesWritten: number,
+  plaintextLength: number,
+) => void;
+
+type SegmentFunction = (
   key: number,
   nonce: Bytes,
   firstBlock: number,
   chunks: Chunks,
   output: Bytes,
   ghash: Bytes,
-) => Result;
+) => void;
 
 /** One implementation inside the addon. */
 export interface NativeKernel {
@@ -193,12 +207,6 @@ function copyToScratch(bytes: Bytes, at: number): void {
 }
 
 /** Wipes keys that their users have forgotten to dispose of. */
-/**
- * The VAES kernels seal as fast as memory is copied, and a run for another thread is copied first: measured, streams in
- * runs of 1 MiB are a fifth faster without threads, whole messages of 1 MiB twice.
- */
-const ASYNC_FROM_WIDE = 4 * 2 ** 20;
-
 const abandonedKeys = new FinalizationRegistry<() => void>((dispose) => dispose());
 
 class NativeKey implements AeadKey {
@@ -207,14 +215,12 @@ class NativeKey implements AeadKey {
   /** Does what the kernel cannot. */
   readonly #substitute: AeadKey | undefined;
   #segments: SegmentCipher | undefined;
-  readonly #asyncFrom: number | undefined;
 
   constructor(addon: Addon, rawKey: Uint8Array, kernelIndex: number, kernel: NativeKernel) {
     this.#addon = addon;
     const handle = addon.createKey(unshared(rawKey), kernelIndex);
     this.#handle = handle;
     this.#substitute = kernel.segments ? undefined : nodeEngine.createKey(rawKey);
-    this.#asyncFrom = kernel.name.startsWith("vaes") ? ASYNC_FROM_WIDE : undefined;
     abandonedKeys.register(this, () => addon.disposeKey(handle), this);
   }
   get segments(): SegmentCipher | undefined {
@@ -263,9 +269,9 @@ class NativeKey implements AeadKey {
     );
     return isAuthentic ? plaintext : null;
   }
-  frameCipher(format: FrameFormat): FrameCipher {
+  frameCipher(format: FrameFormat, threads = 1): FrameCipher {
     checkFrameFormat(format);
-    return new NativeFrameCipher(this.#addon, this, format, this.#asyncFrom);
+    return new NativeFrameCipher(this.#addon, this, format, threads);
   }
   startSeal(nonce: Uint8Array, aad: Uint8Array): GcmSealer {
     return new NativeGcmSealer(new NativeMessage(this.#addon, this, nonce, aad));
@@ -287,13 +293,12 @@ class NativeFrameCipher implements FrameCipher {
   readonly #key: NativeKey;
   readonly #frameLength: number;
   readonly #format: Uint8Array;
+  readonly #threads: number;
 
-  readonly asyncFrom: number | undefined;
-
-  constructor(addon: Addon, key: NativeKey, format: FrameFormat, asyncFrom: number | undefined) {
+  constructor(addon: Addon, key: NativeKey, format: FrameFormat, threads: number) {
     this.#addon = addon;
     this.#key = key;
-    this.asyncFrom = asyncFrom;
+    this.#threads = threads;
     this.#frameLength = format.frameLength;
     this.#format = encodeFormat(format);
   }
@@ -322,7 +327,16 @@ class NativeFrameCipher implements FrameCipher {
     checkOutput(output, lengths.sealedLength);
     const own = ownChunks(chunks, lengths.plaintextLength);
     const { handle } = this.#key;
-    this.#addon.sealFrames(handle, this.#format, own, output, firstSequence, frameCount, finalLength);
+    this.#addon.sealFrames(
+      handle,
+      this.#format,
+      own,
+      output,
+      firstSequence,
+      frameCount,
+      finalLength,
+      this.#threads,
+    );
     return lengths.sealedLength;
   }
   open(chunks: Chunks, firstSequence: number, frameCount: number, finalLength: number): OpenedFrames {
@@ -350,53 +364,15 @@ class NativeFrameCipher implements FrameCipher {
       firstSequence,
       frameCount,
       finalLength,
+      this.#threads,
     );
     return { plaintextLength: this.#plaintextLength(verifiedCount, frameCount, finalLength), verifiedCount };
   }
-  async sealAsync(
-    chunks: Chunks,
-    firstSequence: number,
-    frameCount: number,
-    finalLength: number,
-    headroom: number,
-  ): Promise<Uint8Array> {
-    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
-    const own = ownChunks(chunks, lengths.plaintextLength);
-    const { handle } = this.#key;
-    const output = allocate(this.#addon, headroom + lengths.sealedLength);
-    output.fill(0, 0, headroom);
-    const sealed = headroom === 0 ? output : output.subarray(headroom);
-    await this.#addon.sealFramesAsync(
-      handle,
-      this.#format,
-      own,
-      sealed,
-      firstSequence,
-      frameCount,
-      finalLength,
-    );
-    return output;
-  }
-  async openAsync(
-    chunks: Chunks,
-    firstSequence: number,
-    frameCount: number,
-    finalLength: number,
-  ): Promise<OpenedFrames> {
-    const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
-    const own = ownChunks(chunks, lengths.sealedLength);
-    const { handle } = this.#key;
-    const output = allocate(this.#addon, lengths.plaintextLength);
-    const verifiedCount = await this.#addon.openFramesAsync(
-      handle,
-      this.#format,
-      own,
-      output,
-      firstSequence,
-      frameCount,
-      finalLength,
-    );
-    return this.#opened(output, verifiedCount, frameCount, finalLength);
+  get startPump(): ((direction: "seal" | "open", ends: PumpEnds) => Pump) | undefined {
+    const { startPump } = this.#addon;
+    if (startPump === undefined) return undefined;
+    return (direction, ends) =>
+      new NativePump(this.#addon, startPump, this.#key, this.#format, direction, ends);
   }
   #plaintextLength(verifiedCount: number, frameCount: number, finalLength: number): number {
     const regular = Math.min(verifiedCount, frameCount) * this.#frameLength;
@@ -409,6 +385,76 @@ class NativeFrameCipher implements FrameCipher {
     const plaintext = output.slice(0, length);
     output.fill(0);
     return { plaintext, verifiedCount };
+  }
+}
+
+/** In the order of the numbers that the addon gives. */
+const pumpStatuses: readonly PumpStatus[] = [
+  "done",
+  "cancelled",
+  "not authentic",
+  "truncated",
+  "trailing data",
+  "too long",
+  "too many frames",
+  "read failed",
+  "write failed",
+];
+
+class NativePump implements Pump {
+  readonly done: Promise<PumpResult>;
+  readonly #addon: Addon;
+  #handle = 0;
+
+  constructor(
+    addon: Addon,
+    start: NonNullable<Addon["startPump"]>,
+    key: NativeKey,
+    format: Uint8Array,
+    direction: "seal" | "open",
+    ends: PumpEnds,
+  ) {
+    this.#addon = addon;
+    const { input, output, inputAt, outputAt, reservedLength, maxFrameCount, threads } = ends;
+    const maxLength = Math.min(ends.maxPlaintextLength, Number.MAX_SAFE_INTEGER);
+    const numbers = Float64Array.of(
+      direction === "seal" ? 0 : 1,
+      input,
+      output,
+      inputAt,
+      outputAt,
+      reservedLength,
+      maxLength,
+      maxFrameCount,
+      threads,
+    );
+    this.done = new Promise((resolve) => {
+      const onDone: PumpCallback = (
+        status,
+        errorNumber,
+        frameCount,
+        bytesRead,
+        bytesWritten,
+        plaintextLength,
+      ) => {
+        this.#handle = 0;
+        resolve({
+          status: pumpStatuses[status] ?? "cancelled",
+          errorNumber,
+          frameCount,
+          bytesRead,
+          bytesWritten,
+          plaintextLength,
+        });
+      };
+      this.#handle = start(key.handle, format, unshared(ends.head), new Uint8Array(numbers.buffer), onDone);
+    });
+  }
+  bytesRead(): number {
+    return this.#addon.pumpReadLength?.(this.#handle) ?? 0;
+  }
+  cancel(): void {
+    this.#addon.cancelPump?.(this.#handle);
   }
 }
 
@@ -509,24 +555,12 @@ class NativeSegments implements SegmentCipher {
     this.#key = key;
   }
   seal(nonce: Uint8Array, firstBlock: number, chunks: Chunks): SealedSegment {
-    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
-    call(this.#addon.sealSegment);
-    return { ciphertext: output, partial: { ghash, length: output.length } };
+    const { output, partial } = this.#run(this.#addon.sealSegment, nonce, firstBlock, chunks);
+    return { ciphertext: output, partial };
   }
   open(nonce: Uint8Array, firstBlock: number, chunks: Chunks): OpenedSegment {
-    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
-    call(this.#addon.openSegment);
-    return { plaintext: output, partial: { ghash, length: output.length } };
-  }
-  async sealAsync(nonce: Uint8Array, firstBlock: number, chunks: Chunks): Promise<SealedSegment> {
-    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
-    await call(this.#addon.sealSegmentAsync);
-    return { ciphertext: output, partial: { ghash, length: output.length } };
-  }
-  async openAsync(nonce: Uint8Array, firstBlock: number, chunks: Chunks): Promise<OpenedSegment> {
-    const { output, ghash, call } = this.#prepare(nonce, firstBlock, chunks);
-    await call(this.#addon.openSegmentAsync);
-    return { plaintext: output, partial: { ghash, length: output.length } };
+    const { output, partial } = this.#run(this.#addon.openSegment, nonce, firstBlock, chunks);
+    return { plaintext: output, partial };
   }
   finish(nonce: Uint8Array, aad: Uint8Array, partials: readonly SegmentPartial[]): Uint8Array {
     checkLength("nonce", nonce, NONCE_LENGTH);
@@ -540,15 +574,13 @@ class NativeSegments implements SegmentCipher {
     hashes.fill(0);
     return tag;
   }
-  #prepare(nonce: Uint8Array, firstBlock: number, chunks: Chunks) {
+  #run(work: SegmentFunction, nonce: Uint8Array, firstBlock: number, chunks: Chunks) {
     checkLength("nonce", nonce, NONCE_LENGTH);
     const length = checkSegment(firstBlock, chunks);
     const own = chunks.map(unshared);
     const output = allocate(this.#addon, length);
     const ghash = new Uint8Array(TAG_LENGTH);
-    const { handle } = this.#key;
-    const call = <Result>(work: SegmentFunction<Result>): Result =>
-      work(handle, unshared(nonce), firstBlock, own, output, ghash);
-    return { output, ghash, call };
+    work(this.#key.handle, unshared(nonce), firstBlock, own, output, ghash);
+    return { output, partial: { ghash, length } };
   }
 }

@@ -22,11 +22,13 @@ import {
 import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
+  checkConcurrency,
   checkDataKey,
   checkKeyring,
   createFrameCipher,
   createMessageKey,
   deriveLedgerKey,
+  hashEngine,
   headerAad,
 } from "./seal-message.ts";
 import { MessageVerifier } from "./signature.ts";
@@ -45,7 +47,7 @@ export interface DecryptOptions extends ReadLimits {
   readonly signedMessages?: "verify" | "refuse" | undefined;
   /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
   readonly engine?: string | Engine | undefined;
-  /** Runs of frames in work at a time on other threads, where the engine can do that; by default 2. */
+  /** Threads that work on one message, the caller's among them, where the engine can do that; by default 2. */
   readonly concurrency?: number | undefined;
   /** Upper bound of the plaintext: more is an error. */
   readonly plaintextLength?: number | undefined;
@@ -78,12 +80,13 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
   const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
   checkPolicyName(policy);
   checkKeyring(options.keyring);
+  checkConcurrency(options.concurrency);
   const { suite } = parsed;
   checkSuiteForReading(suite, policy);
   if (options.signedMessages === "refuse" && suite.signature !== "none")
     throw new FramesealError("POLICY", "message is signed, and signed messages are refused here");
   const engine = selectEngine(options.engine);
-  const verifier = createVerifier(suite, parsed.encryptionContext, engine);
+  const verifier = createVerifier(suite, parsed.encryptionContext, hashEngine(engine, options));
   const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? {});
   const fullContext: EncryptionContext = Object.assign(
     Object.create(null),
@@ -124,7 +127,7 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
       headerLength: parsed.length,
       // Made on demand: a body without frames has no frame length.
       get cipher() {
-        cipher ??= createFrameCipher(key, parsed);
+        cipher ??= createFrameCipher(key, parsed, options.concurrency);
         return cipher;
       },
       verifier,
@@ -170,7 +173,7 @@ export function publicHeader(parsed: ParsedHeader): MessageHeader {
 function createVerifier(
   suite: AlgorithmSuite,
   context: EncryptionContext,
-  engine: Engine,
+  engine: Engine | undefined,
 ): MessageVerifier | undefined {
   const publicKey = context[PUBLIC_KEY_CONTEXT_KEY];
   if ((suite.signature === "none") !== (publicKey === undefined))

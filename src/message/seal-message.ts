@@ -2,7 +2,14 @@
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
 import { allocateSecret, concatBytes, wipe } from "../bytes.ts";
-import { type AeadKey, type Engine, type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
+import {
+  type AeadKey,
+  type Engine,
+  type FrameCipher,
+  NO_FINAL_FRAME,
+  type Pump,
+  type PumpEnds,
+} from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import {
@@ -59,7 +66,7 @@ export interface EncryptOptions {
   readonly commitmentPolicy?: CommitmentPolicy | undefined;
   /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
   readonly engine?: string | Engine | undefined;
-  /** Runs of frames in work at a time on other threads, where the engine can do that; by default 2. */
+  /** Threads that work on one message, the caller's among them, where the engine can do that; by default 2. */
   readonly concurrency?: number | undefined;
   /** Refuses to write a header with more wrapped keys than this; by default 16. */
   readonly maxEncryptedDataKeys?: number | undefined;
@@ -103,6 +110,7 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
   checkSuiteForWriting(suite, policy);
   const frameLength = options.frameLength ?? DEFAULT_FRAME_LENGTH;
   checkFrameLength(frameLength, options.maxFrameLength);
+  checkConcurrency(options.concurrency);
   const { plaintextLength } = options;
   if (plaintextLength !== undefined) layoutFromPlaintext(plaintextLength, frameLength);
   checkKeyring(options.keyring);
@@ -116,7 +124,8 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
   const engine = selectEngine(options.engine);
   throwIfAborted(options.signal);
 
-  const signer = suite.signature === "none" ? undefined : new MessageSigner(suite.signature, engine);
+  const signer =
+    suite.signature === "none" ? undefined : new MessageSigner(suite.signature, hashEngine(engine, options));
   const fullContext: EncryptionContext =
     signer === undefined
       ? callerContext
@@ -160,7 +169,8 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
       const recordUse = (length: number): void => {
         if (plaintextLength === undefined) options.keyring.recordUse?.(request, length);
       };
-      return frames({ header, headerBytes, key, signer, plaintextLength, recordUse });
+      const cipher = createFrameCipher(key, header, options.concurrency);
+      return frames({ header, headerBytes, key, cipher, signer, plaintextLength, recordUse });
     } finally {
       derived.dispose();
     }
@@ -174,13 +184,30 @@ export function headerAad(body: Uint8Array, required: EncryptionContext): Uint8A
   return Buffer.concat([body, encodeEncryptionContext(required)]);
 }
 
-/** The frame cipher of a message under `key`. */
-export function createFrameCipher(key: AeadKey, header: MessageHeader): FrameCipher {
-  return key.frameCipher({
+/** The frame cipher of a message under `key`, on as many threads as `concurrency` asks for. */
+export function createFrameCipher(key: AeadKey, header: MessageHeader, concurrency?: number): FrameCipher {
+  const format = {
     frameLength: header.frameLength,
     regularAadPrefix: regularAadPrefix(header.messageId),
     finalAadPrefix: finalAadPrefix(header.messageId),
-  });
+  };
+  const threads = checkConcurrency(concurrency);
+  // The hash of a signed message takes ten times as long as its frames, so the other thread is for that.
+  return key.frameCipher(format, header.suite.signature === "none" ? threads : 1);
+}
+
+const DEFAULT_CONCURRENCY = 2;
+
+/** The engine that hashes a message on another thread, where its options allow for one. */
+export function hashEngine(engine: Engine, options: Pick<EncryptOptions, "concurrency">): Engine | undefined {
+  return checkConcurrency(options.concurrency) > 1 ? engine : undefined;
+}
+
+/** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
+export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1024)
+    throw new RangeError(`"concurrency" expected a whole number from 1 to 1024, got ${concurrency}`);
+  return concurrency;
 }
 
 /** Gives `rawKey` to the engine and wipes it. */
@@ -211,15 +238,16 @@ function frames(parts: {
   header: MessageHeader;
   headerBytes: Uint8Array;
   key: AeadKey;
+  cipher: FrameCipher;
   signer: MessageSigner | undefined;
   plaintextLength: number | undefined;
   recordUse: (plaintextLength: number) => void;
 }): PreparedFrames {
-  const { header, headerBytes, key, signer, recordUse } = parts;
+  const { header, headerBytes, key, cipher, signer, recordUse } = parts;
   return {
     header,
     headerBytes,
-    cipher: createFrameCipher(key, header),
+    cipher,
     signer,
     plaintextBound: parts.plaintextLength ?? Number.POSITIVE_INFINITY,
     recordUse,
@@ -384,6 +412,30 @@ export class MessageSealer {
     const sealed = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
     this.#complete(sealed, headroom, finalLength);
     return sealed;
+  }
+
+  /** True if `startPump` may be called: the engine has one, and nobody has to see the bytes that it moves. */
+  get canPump(): boolean {
+    return this.#frames.cipher.startPump !== undefined && this.#frames.signer === undefined;
+  }
+
+  /** Seals the whole message from descriptor to descriptor, header included; all frame numbers are used up by it. */
+  startPump(ends: Omit<PumpEnds, "head" | "maxPlaintextLength" | "maxFrameCount">): Pump {
+    const { cipher, headerBytes, plaintextBound } = this.#frames;
+    if (!this.canPump || cipher.startPump === undefined || this.#ended || this.#nextSequence !== 1)
+      throw new Error("internal error: the message cannot be pumped");
+    this.#ended = true;
+    const pump = cipher.startPump("seal", {
+      ...ends,
+      head: headerBytes,
+      maxPlaintextLength: plaintextBound,
+      maxFrameCount: MAX_FRAME_COUNT_WRITTEN,
+    });
+    const done = pump.done.then((result) => {
+      if (result.status === "done") this.#frames.recordUse(result.plaintextLength);
+      return result;
+    });
+    return { done, bytesRead: () => pump.bytesRead(), cancel: () => pump.cancel() };
   }
 
   #claim(frameCount: number, finalLength: number): { firstSequence: number; headroom: number } {

@@ -57,9 +57,10 @@ export class MessageSigner {
   readonly #hash: Hash | undefined;
   readonly #key: ECDH;
 
-  constructor(suite: SignatureSuite, engine: Engine) {
+  /** @param engine hashes on another thread if it can; without one it is done here */
+  constructor(suite: SignatureSuite, engine: Engine | undefined) {
     this.#curve = curves[suite.curve];
-    this.#background = engine.startHash?.(hashBits[suite.hash]);
+    this.#background = engine?.startHash?.(hashBits[suite.hash]);
     this.#hash = this.#background === undefined ? createHash(suite.hash) : undefined;
     this.#key = createECDH(this.#curve.opensslName);
     this.publicKey = this.#key.generateKeys("base64", "compressed");
@@ -118,7 +119,7 @@ const GATHER_LENGTH = 64 * 1024;
 /** Verifies the signature of one message. */
 export class MessageVerifier {
   readonly #hash: SignatureSuite["hash"];
-  readonly #engine: Engine;
+  readonly #engine: Engine | undefined;
   readonly #spki: Uint8Array;
   readonly #key: KeyObject;
   #gathered: Uint8Array[] | undefined = [];
@@ -128,9 +129,10 @@ export class MessageVerifier {
 
   /**
    * @param publicKey the Base64 text from the encryption context
+   * @param engine as with `MessageSigner`
    * @throws FramesealError INVALID_HEADER if it is not a compressed point of the suite's curve
    */
-  constructor(suite: SignatureSuite, publicKey: string, engine: Engine) {
+  constructor(suite: SignatureSuite, publicKey: string, engine: Engine | undefined) {
     const { spkiPrefix, coordinateLength } = curves[suite.curve];
     const point = Buffer.from(publicKey, "base64");
     try {
@@ -158,7 +160,7 @@ export class MessageVerifier {
     this.#gatheredLength += bytes.length;
     if (this.#gatheredLength < GATHER_LENGTH) return;
     this.#gathered = undefined;
-    this.#background = this.#engine.startHash?.(hashBits[this.#hash]);
+    this.#background = this.#engine?.startHash?.(hashBits[this.#hash]);
     // Pieces are hashed in order, so when the last is done, all are.
     return gathered.map((piece) => this.#add(piece)).at(-1);
   }

@@ -1,11 +1,12 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
+import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { CopyHandler } from "./copy-object.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import { getObject, headObject } from "./get-object.ts";
-import { type MultipartState, type MultipartStateStore, UploadRegistry } from "./multipart.ts";
+import type { MultipartState } from "./multipart.ts";
 import { MultipartHandler } from "./multipart-requests.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./put-object.ts";
@@ -20,6 +21,7 @@ import {
   type S3ClientLike,
   Transport,
 } from "./transport.ts";
+import { type MultipartStateStore, UploadRegistry } from "./upload-registry.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
 export interface EncryptS3ClientOptions extends FormatOptions {
@@ -248,19 +250,31 @@ class EncryptionPlugin {
     transport: Transport,
     result: Awaited<ReturnType<Next>>,
   ): ReturnType<Next> {
+    const access = {
+      Bucket: String(input.Bucket),
+      ...(input.RequestPayer === undefined ? {} : { RequestPayer: "requester" as const }),
+      ...(input.ExpectedBucketOwner === undefined
+        ? {}
+        : { ExpectedBucketOwner: String(input.ExpectedBucketOwner) }),
+    };
     const many = (input.Delete as { Objects?: { Key?: string; VersionId?: string }[] } | undefined)?.Objects;
     const objects = many ?? [input as { Key?: string; VersionId?: string }];
-    const failed = new Set((result.output.Errors as { Key?: string }[] | undefined)?.map(({ Key }) => Key));
-    for (const { Key, VersionId } of objects) {
-      if (Key === undefined || VersionId !== undefined || failed.has(Key)) continue;
-      for (const sideKey of this.#formats.written.sideObjectKeys(Key))
-        await transport.deleteObject({
-          Bucket: String(input.Bucket),
-          Key: sideKey,
-          ...(input.RequestPayer === undefined ? {} : { RequestPayer: "requester" }),
-        });
+    const errors = (result.output.Errors as S3._Error[] | undefined) ?? [];
+    const failed = new Set(errors.map(({ Key }) => Key));
+    const sideKeys = objects.flatMap(({ Key, VersionId }) =>
+      Key === undefined || VersionId !== undefined || failed.has(Key)
+        ? []
+        : this.#formats.written.sideObjectKeys(Key),
+    );
+    if (many === undefined) {
+      for (const Key of sideKeys) await transport.deleteObject({ ...access, Key });
+      return result;
     }
-    return result;
+    if (sideKeys.length === 0) return result;
+    const Delete = { Objects: sideKeys.map((Key) => ({ Key })), Quiet: true };
+    const { Errors = [] } = await transport.deleteObjects({ ...access, Delete });
+    if (Errors.length === 0) return result;
+    return { ...result, output: { ...result.output, Errors: [...errors, ...Errors] } };
   }
 }
 

@@ -1,14 +1,16 @@
 // The requests of multipart uploads that callers make by hand, through lib-storage or other tools.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
+import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { Formats } from "./formats.ts";
 import type { Send } from "./get-object.ts";
-import type { EncryptedUpload, ListedPart, S3Access, UploadRegistry } from "./multipart.ts";
+import type { EncryptedUpload } from "./multipart.ts";
 import { collectBody } from "./object-body.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata } from "./object-metadata.ts";
-import { accessOfUpload, checkCallerFields, putSideObject } from "./put-object.ts";
+import { abortUpload, accessOfUpload, checkCallerFields, putSideObject } from "./put-object.ts";
 import type { Next, Transport } from "./transport.ts";
+import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
 
@@ -50,14 +52,24 @@ export class MultipartHandler {
 
   async #create(input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
     checkCallerFields(input, this.#formats.all);
+    // The SDK puts a checksum on every part by itself: S3 takes it only if it was announced.
+    const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await this.#transport.defaultChecksum());
+    const access = accessOfUpload({ ...input, ChecksumAlgorithm });
     const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
       await putSideObject(sealer, input, location, this.#transport);
-      const result = await send({ Metadata: joinMetadata(caller, sealer.metadata) });
+      const result = await send({ ChecksumAlgorithm, Metadata: joinMetadata(caller, sealer.metadata) });
       const { UploadId } = result.output;
       if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-      await this.#uploads.add(this.#formats.written, sealer, location, UploadId, accessOfUpload(input));
+      try {
+        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access);
+      } catch (error) {
+        const { RequestPayer, ExpectedBucketOwner } = access;
+        const target = { Bucket: location.bucket, Key: location.key, UploadId };
+        await abortUpload(this.#transport, { RequestPayer, ExpectedBucketOwner, ...target });
+        throw error;
+      }
       return result;
     } catch (error) {
       sealer.dispose();
@@ -76,7 +88,9 @@ export class MultipartHandler {
     const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength, () =>
       this.#uploads.save(upload),
     );
-    return send({ Body: bytes, ContentLength: bytes.length });
+    const result = await send({ Body: bytes, ContentLength: bytes.length });
+    upload.recordSent(PartNumber, result.output);
+    return result;
   }
 
   async #complete(upload: EncryptedUpload, input: Input): ReturnType<Next> {

@@ -110,7 +110,8 @@ export async function collectBody(
   const whole = bytesInMemory(body);
   if (whole !== undefined) {
     if (expected !== undefined && expected !== whole.length) throw wrongLength(expected, whole.length);
-    return whole;
+    // What another thread can change must not differ between the ledger and the seal.
+    return whole.buffer instanceof SharedArrayBuffer ? Uint8Array.from(whole) : whole;
   }
   const source = iterateBody(body);
   const chunks: Uint8Array[] = [];

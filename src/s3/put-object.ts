@@ -9,7 +9,7 @@ import {
   FINGERPRINT_LENGTH,
   readingAccess,
   type S3Access,
-} from "./multipart.ts";
+} from "./complete-upload.ts";
 import { bytesInMemory, cutParts } from "./object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata } from "./object-metadata.ts";

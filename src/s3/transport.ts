@@ -94,6 +94,10 @@ export class Transport {
     const { DeleteObjectCommand } = await loadCommands();
     return this.#client.send(new DeleteObjectCommand(input), this.#options);
   }
+  async deleteObjects(input: S3.DeleteObjectsCommandInput): Promise<S3.DeleteObjectsCommandOutput> {
+    const { DeleteObjectsCommand } = await loadCommands();
+    return this.#client.send(new DeleteObjectsCommand(input), this.#options);
+  }
   async createMultipartUpload(
     input: S3.CreateMultipartUploadCommandInput,
   ): Promise<S3.CreateMultipartUploadCommandOutput> {

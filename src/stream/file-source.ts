@@ -2,6 +2,7 @@
 // read in large pieces with one piece ahead; pipes and terminals give what has arrived.
 import { type BigIntStats, close, constants, fstat, open, read } from "node:fs";
 import { promisify } from "node:util";
+import { throwIfAborted } from "../errors.ts";
 
 /**
  * A path, or the number of an open descriptor, which is read or written from where it stands. Descriptors of pipes and
@@ -15,6 +16,13 @@ export const descriptors = {
   close: promisify(close),
   stat: promisify(fstat) as (descriptor: number, options: { bigint: true }) => Promise<BigIntStats>,
 };
+
+/** An end that a pump of the engine can use. */
+export interface PumpEnd {
+  readonly descriptor: number;
+  /** Where to go on in a file; -1: where the descriptor stands. */
+  readonly at: number;
+}
 
 /** An input that is open. */
 export interface FileSource {
@@ -31,6 +39,13 @@ export interface FileSource {
   readonly waits: boolean;
   /** What arrives, as it arrives. Each piece may be reused when the next one is asked for. */
   arrivals(signal: AbortSignal | undefined): AsyncIterable<Uint8Array>;
+  /**
+   * The descriptor for a pump, where nothing but `advance` is used any more; undefined for terminals, sockets and pipes
+   * that cannot be opened again without blocking.
+   */
+  pumpEnd(): Promise<PumpEnd | undefined>;
+  /** Tells that `length` bytes were read from `pumpEnd`. */
+  advance(length: number): void;
   /** @throws Error EBUSY if a file that was opened by path has changed since */
   checkUnchanged(): Promise<void>;
   close(): Promise<void>;
@@ -68,13 +83,26 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
   const size = path !== undefined && stats.isFile() && stats.size > 0n ? Number(stats.size) : undefined;
   let position = 0;
   let owned = path !== undefined;
+  let reopened: number | undefined;
   return {
     stats,
     size,
     waits: kind !== "file",
+    async pumpEnd() {
+      if (kind === "terminal") return undefined;
+      if (kind === "file") return { descriptor, at: size === undefined ? -1 : position };
+      reopened ??= await reopenPipe(descriptor, stats, constants.O_RDONLY);
+      if (reopened !== undefined) owned ||= descriptor > 2; // as with `arrivals`, whose stream closes it
+      return reopened === undefined ? undefined : { descriptor: reopened, at: -1 };
+    },
+    advance(length) {
+      position += length;
+    },
     async close() {
       if (owned) await descriptors.close(descriptor);
       owned = false;
+      if (reopened !== undefined) await descriptors.close(reopened);
+      reopened = undefined;
     },
     async fill(buffer) {
       const length = await fillBuffer(descriptor, buffer, size === undefined ? null : position);
@@ -101,6 +129,41 @@ export async function kindOf(descriptor: number, stats: BigIntStats): Promise<"f
   if (!stats.isCharacterDevice()) return "file";
   const { isatty } = await import("node:tty");
   return isatty(descriptor) ? "terminal" : "file";
+}
+
+/**
+ * Opens a pipe once more, so that reading or writing it does not block, and other processes that share `descriptor`
+ * notice nothing of it. Undefined where the system has no such way, or for a pipe of another user.
+ */
+export async function reopenPipe(
+  descriptor: number,
+  stats: BigIntStats,
+  access: number,
+): Promise<number | undefined> {
+  if (process.platform !== "linux" || !stats.isFIFO()) return undefined;
+  return descriptors
+    .open(`/proc/self/fd/${descriptor}`, access | constants.O_NONBLOCK)
+    .catch(() => undefined);
+}
+
+/** Reads what there is from a descriptor that does not block: at least one byte, or none at the end. */
+export async function readAvailable(
+  descriptor: number,
+  buffer: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  for (;;) {
+    throwIfAborted(signal);
+    const count = await new Promise<number | "later">((resolve, reject) => {
+      read(descriptor, buffer, 0, buffer.length, null, (error, length) => {
+        if (error === null) resolve(length);
+        else if (error.code === "EAGAIN" || error.code === "EINTR") resolve("later");
+        else reject(error);
+      });
+    });
+    if (count !== "later") return count;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
 }
 
 function changed(path: string | undefined): Error {

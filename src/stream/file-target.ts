@@ -5,7 +5,17 @@ import { type BigIntStats, constants, write as writeDescriptor } from "node:fs";
 import { link, lstat, open, readdir, readlink, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { throwIfAborted } from "../errors.ts";
-import { checkFileEnd, descriptors, type FileEnd, fileError, kindOf, retry } from "./file-source.ts";
+import {
+  checkFileEnd,
+  descriptors,
+  type FileEnd,
+  fileError,
+  kindOf,
+  type PumpEnd,
+  reopenPipe,
+  retry,
+} from "./file-source.ts";
+import type { PipeWriter } from "./pipe.ts";
 
 /** How a target is written. */
 export interface FileTargetOptions {
@@ -22,6 +32,8 @@ export interface FileTargetOptions {
 export interface FileTarget {
   /** Appends bytes, which must not change before this resolves. One call at a time. */
   write(bytes: Uint8Array): Promise<void>;
+  /** The descriptor for a pump, where `write` is not used; undefined for sockets and terminals. */
+  pumpEnd(): Promise<PumpEnd | undefined>;
   /** Makes the file appear under its name. */
   commit(): Promise<void>;
   /** Removes what was written, where that is possible. Safe after `commit` and more than once. */
@@ -97,6 +109,7 @@ async function openTemporary(to: string, options: FileTargetOptions): Promise<Fi
       await writeAll(file.fd, bytes, position);
       position += bytes.length;
     },
+    pumpEnd: async () => ({ descriptor: file.fd, at: position }),
     async commit() {
       if (options.mode !== undefined) await file.chmod(options.mode);
       if (options.sync !== "none") await file.sync();
@@ -232,17 +245,44 @@ async function openDescriptor(
   signal: AbortSignal | undefined,
 ): Promise<FileTarget> {
   let isOpen = true;
-  if ((await kindOf(descriptor, stats)) === "pipe") {
-    const { PipeWriter } = await import("./pipe.ts");
-    const writer = new PipeWriter(descriptor, signal);
-    const end = async (): Promise<void> => writer.end();
-    return { write: (bytes) => writer.write(bytes), commit: end, discard: end };
-  }
-  const end = async (): Promise<void> => {
-    if (isOpen && ownership === "owned") await descriptors.close(descriptor);
+  let reopened: number | undefined;
+  const kind = await kindOf(descriptor, stats);
+  const close = async (): Promise<void> => {
+    if (reopened !== undefined) await descriptors.close(reopened);
+    reopened = undefined;
+    if (isOpen && (ownership === "owned" || (kind === "pipe" && descriptor > 2)))
+      await descriptors.close(descriptor);
     isOpen = false;
   };
-  return { write: (bytes) => writeAll(descriptor, bytes, null), commit: end, discard: end };
+  if (kind !== "pipe")
+    return {
+      write: (bytes) => writeAll(descriptor, bytes, null),
+      pumpEnd: async () => (kind === "file" ? { descriptor, at: -1 } : undefined),
+      commit: close,
+      discard: close,
+    };
+  let writer: PipeWriter | undefined;
+  const end = async (): Promise<void> => {
+    if (writer === undefined) return close();
+    writer.end(); // and closes the descriptor
+    isOpen = false;
+    await close();
+  };
+  return {
+    async write(bytes) {
+      if (writer === undefined) {
+        const { PipeWriter } = await import("./pipe.ts");
+        writer = new PipeWriter(descriptor, signal);
+      }
+      await writer.write(bytes);
+    },
+    async pumpEnd() {
+      reopened ??= await reopenPipe(descriptor, stats, constants.O_WRONLY);
+      return reopened === undefined ? undefined : { descriptor: reopened, at: -1 };
+    },
+    commit: end,
+    discard: end,
+  };
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array, position: number | null): Promise<void> {

@@ -13,16 +13,27 @@ export type Emit = (bytes: Uint8Array) => void | Promise<void>;
 export interface FrameMachine {
   /** Prepares keys. */
   start(): Promise<void>;
-  /** Takes a chunk. It is not used after the call, or the promise it returns, has completed. */
-  absorb(chunk: Uint8Array): void | Promise<void>;
+  /** Takes chunks. They are not used after the call, or the promise it returns, has completed. */
+  absorb(chunks: readonly Uint8Array[]): void | Promise<void>;
+  /** Takes a chunk that others will follow at once: copies it without working on it. False: it must be absorbed. */
+  hold(chunk: Uint8Array): boolean;
   /** The input has ended. */
   finish(): Promise<void>;
+  /** Frees the memory of a result that nobody needs any more, see `FrameTransform.recycle`. */
+  recycle(result: Uint8Array): void;
   /** Wipes keys after work in flight has ended. Safe at any time, more than once. */
   dispose(): Promise<void>;
 }
 
 /** Plaintext bytes gathered into one call of the engine: large enough that its fixed cost vanishes. */
 export const RUN_LENGTH = 1024 * 1024;
+
+/** How many of `available` frames go into the next run: what is left over joins it rather than make a small one. */
+export function framesOfRun(available: number, frameLength: number): number {
+  const usual = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
+  return available < 1.5 * usual ? available : usual;
+}
+
 /**
  * Frames are gathered until an output of this many bytes is ready, because uploaders refuse small chunks (8 KiB for S3)
  * and every chunk costs its reader something.
@@ -30,21 +41,12 @@ export const RUN_LENGTH = 1024 * 1024;
 export const GATHER_LENGTH = 64 * 1024;
 /** Frames that are complete are not kept waiting for more for longer than this. */
 export const FLUSH_DELAY_MS = 5;
-/** Runs in work at a time when the caller does not say otherwise. */
-export const DEFAULT_CONCURRENCY = 2;
 /** Below this many bytes work is done on the calling thread, unless the engine knows better. */
 export const MIN_ASYNC_RUN_LENGTH = 256 * 1024;
 
 /** From how many bytes on a run of `cipher` goes to another thread. */
 export function asyncFrom(cipher: FrameCipher): number {
   return cipher.asyncFrom ?? MIN_ASYNC_RUN_LENGTH;
-}
-
-/** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
-export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
-  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1024)
-    throw new RangeError(`"concurrency" expected a whole number from 1 to 1024, got ${concurrency}`);
-  return concurrency;
 }
 
 /** Emits results in the order they were added, with a bounded number in work. */

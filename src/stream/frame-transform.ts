@@ -1,5 +1,6 @@
 // A Transform around a FrameMachine: backpressure, abort, errors and destruction. Knows no cryptography.
 import { Transform, type TransformCallback } from "node:stream";
+import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
@@ -11,6 +12,8 @@ export interface StreamOptions {
 }
 
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
+/** Smaller chunks wait for the others of their turn. */
+const GATHER_UP_TO = 512 * 1024;
 
 /**
  * The stream that `createEncryptStream` and `createDecryptStream` return. It emits `header` with the MessageHeader once
@@ -49,6 +52,31 @@ export class FrameTransform extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    if (chunk.length >= GATHER_UP_TO) {
+      this.#absorb([chunk], done);
+      return;
+    }
+    // Whoever writes small chunks often writes several in one turn; the others then wait behind this one and come to
+    // `_writev` together, where one call of the engine takes them all.
+    process.nextTick(() => {
+      if (this.destroyed) return done();
+      const isHeld = (): boolean => this.writableLength > chunk.length && this.#machine.hold(chunk);
+      this.#attempt(() => (isHeld() ? undefined : this.#machine.absorb([chunk])), done);
+    });
+  }
+
+  override _writev(chunks: { readonly chunk: Buffer }[], done: TransformCallback): void {
+    this.#absorb(
+      chunks.map(({ chunk }) => chunk),
+      done,
+    );
+  }
+
+  #absorb(chunks: readonly Buffer[], done: TransformCallback): void {
+    this.#attempt(() => this.#machine.absorb(chunks), done);
+  }
+
+  #attempt(absorb: () => void | Promise<void>, done: TransformCallback): void {
     // Node hands on chunks that were queued before a failure; the machine must not see them.
     if (this.#failure !== undefined) {
       done(this.#failure.reason);
@@ -60,7 +88,7 @@ export class FrameTransform extends Transform {
     };
     // A throw would escape from the caller's write().
     try {
-      const work = this.#machine.absorb(chunk);
+      const work = absorb();
       if (work === undefined) done();
       else {
         this.#work = work;
@@ -69,6 +97,19 @@ export class FrameTransform extends Transform {
     } catch (error) {
       fail(error as Error);
     }
+  }
+
+  /**
+   * Gives back a chunk that was read and that nobody needs any more, so that later ones find its memory warm in the cache
+   * instead of waiting for the garbage collector: worth a fifth more speed to a reader that is done with each chunk at
+   * once. Never needed. `chunk`, which must be as it was read, and all other views of its memory are empty afterwards, and
+   * plaintext is wiped. What shares its memory with anything else is left to the collector.
+   */
+  recycle(chunk: Uint8Array): void {
+    checkBytes("chunk", chunk);
+    const { buffer, byteLength } = chunk;
+    if (byteLength === buffer.byteLength && !(buffer instanceof SharedArrayBuffer))
+      this.#machine.recycle(chunk);
   }
 
   override _flush(done: TransformCallback): void {

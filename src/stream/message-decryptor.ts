@@ -2,6 +2,7 @@
 // a signed message the final frame waits for the signature.
 import { asBuffer, concatBytes } from "../bytes.ts";
 import { FINAL_FRAME_MARKER, NO_FINAL_FRAME, type OpenedFrames } from "../engine/engine.ts";
+import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import {
@@ -13,14 +14,8 @@ import {
 import { HeaderParser, readLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
-import {
-  asyncFrom,
-  checkConcurrency,
-  type Emit,
-  type FrameMachine,
-  RUN_LENGTH,
-  RunQueue,
-} from "./frame-machine.ts";
+import { checkConcurrency } from "../message/seal-message.ts";
+import { asyncFrom, type Emit, type FrameMachine, framesOfRun, RunQueue } from "./frame-machine.ts";
 import type { OnHeader } from "./message-encryptor.ts";
 import { Window } from "./window.ts";
 
@@ -42,35 +37,46 @@ export class MessageDecryptor implements FrameMachine {
   #withheld: Uint8Array = new Uint8Array(0);
   #disposed = false;
 
-  constructor(options: DecryptOptions, emit: Emit, onHeader: OnHeader) {
+  /** @param prepared an unsigned header of frames that was verified before; what follows it comes in chunks */
+  constructor(options: DecryptOptions, emit: Emit, onHeader: OnHeader, prepared?: OpenedHeader) {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
     this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
     this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
+    this.#opened = prepared;
+    if (prepared !== undefined) this.#state = "frames";
   }
 
   async start(): Promise<void> {}
 
-  absorb(chunk: Uint8Array): void | Promise<void> {
-    throwIfAborted(this.#options.signal);
-    if (this.#state === "header") return this.#absorbHeader(chunk);
+  hold(chunk: Uint8Array): boolean {
+    if (this.#state !== "frames") return false;
     this.#window.push(chunk);
+    this.#window.hold();
+    return true;
+  }
+
+  absorb(chunks: readonly Uint8Array[]): void | Promise<void> {
+    throwIfAborted(this.#options.signal);
+    if (this.#state === "header") return this.#absorbHeader(chunks);
+    for (const chunk of chunks) this.#window.push(chunk);
     return this.#advance();
   }
 
-  #absorbHeader(chunk: Uint8Array): void | Promise<void> {
-    const rest = chunk.subarray(this.#parser.push(chunk));
-    const parsed = this.#parser.header;
-    if (parsed === undefined) return;
-    return openHeader(parsed, this.#options).then((opened) => {
-      this.#opened = opened;
-      if (this.#disposed) return opened.dispose();
-      this.#state = parsed.contentType === "framed" ? "frames" : "non-framed";
-      this.#onHeader(opened.header);
-      this.#window.push(rest);
-      return this.#advance();
-    });
+  #absorbHeader(chunks: readonly Uint8Array[]): void | Promise<void> {
+    for (const [index, chunk] of chunks.entries()) {
+      const rest = chunk.subarray(this.#parser.push(chunk));
+      const parsed = this.#parser.header;
+      if (parsed === undefined) continue;
+      return openHeader(parsed, this.#options).then((opened) => {
+        this.#opened = opened;
+        if (this.#disposed) return opened.dispose();
+        this.#state = parsed.contentType === "framed" ? "frames" : "non-framed";
+        this.#onHeader(opened.header);
+        return this.absorb([rest, ...chunks.slice(index + 1)]);
+      });
+    }
   }
 
   /** Works on what is in the window until more is needed. */
@@ -105,8 +111,8 @@ export class MessageDecryptor implements FrameMachine {
     const { header } = this.#openedHeader();
     const { frameLength } = header;
     const regularLength = frameLength + REGULAR_OVERHEAD;
-    const maxCount = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
     const available = this.#window.length;
+    const maxCount = framesOfRun(Math.ceil(available / regularLength), frameLength);
     let frameCount = 0;
     let length = 0;
     while (frameCount < maxCount && length + 4 <= available) {
@@ -185,7 +191,7 @@ export class MessageDecryptor implements FrameMachine {
     const plaintextLength = frameCount * header.frameLength + Math.max(0, finalLength);
     this.#countPlaintext(plaintextLength);
     this.#nextSequence = lastSequence + 1;
-    const chunks = this.#window.slices(0, length);
+    const chunks = this.#window.slices(length);
     if (verifier === undefined) return { firstSequence, chunks, plaintextLength };
     // Another thread may read them, and what is hashed must be what is opened: so nobody else may have them.
     const own = concatBytes(chunks);
@@ -216,7 +222,7 @@ export class MessageDecryptor implements FrameMachine {
     this.#plaintextLength = 0;
     this.#countPlaintext(length);
     if (window.length < length + NON_FRAMED_OVERHEAD) return "more";
-    const body = concatBytes(window.slices(0, length + NON_FRAMED_OVERHEAD));
+    const body = concatBytes(window.slices(length + NON_FRAMED_OVERHEAD));
     window.drop(body.length);
     verifier?.update(body);
     const plaintext = openNonFramed(body.subarray(0, 12), body.subarray(20));
@@ -231,9 +237,9 @@ export class MessageDecryptor implements FrameMachine {
 
   #stepFooter(): void | Promise<void> | "more" {
     if (this.#window.length < 2) return "more";
-    const length = signatureLengthOf(Buffer.concat(this.#window.slices(0, 2)));
+    const length = signatureLengthOf(Buffer.concat(this.#window.slices(2)));
     if (this.#window.length < 2 + length) return "more";
-    const signature = Buffer.concat(this.#window.slices(2, 2 + length));
+    const signature = Buffer.concat(this.#window.slices(2 + length)).subarray(2);
     this.#window.drop(2 + length);
     const verified = this.#openedHeader().verifier?.verify(signature);
     return verified?.then((isValid) => this.#endSigned(isValid));
@@ -262,6 +268,11 @@ export class MessageDecryptor implements FrameMachine {
           : `input ends before the final frame (frame ${this.#nextSequence})`,
       );
     this.#opened?.recordUse(this.#plaintextLength);
+  }
+
+  recycle(result: Uint8Array): void {
+    asBuffer(result).fill(0);
+    selectEngine(this.#options.engine).recycle?.(result);
   }
 
   async dispose(): Promise<void> {

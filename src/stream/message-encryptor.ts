@@ -2,18 +2,23 @@
 // that it is not the last; so at least one byte is always held back.
 
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
+import { selectEngine } from "../engine/select-engine.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
-import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import {
+  checkConcurrency,
+  type EncryptOptions,
+  MessageSealer,
+  prepareFrames,
+} from "../message/seal-message.ts";
 import {
   asyncFrom,
-  checkConcurrency,
   type Emit,
   FLUSH_DELAY_MS,
   type FrameMachine,
+  framesOfRun,
   GATHER_LENGTH,
   type OnError,
-  RUN_LENGTH,
   RunQueue,
 } from "./frame-machine.ts";
 import { Window } from "./window.ts";
@@ -55,16 +60,26 @@ export class MessageEncryptor implements FrameMachine {
     else this.#onHeader(this.#sealer.header);
   }
 
-  absorb(chunk: Uint8Array): void | Promise<void> {
+  hold(chunk: Uint8Array): boolean {
+    if (this.#flushing !== undefined) return false;
+    this.#started().checkBound(this.#window.length + chunk.length);
+    this.#window.push(chunk);
+    this.#window.hold();
+    return true;
+  }
+
+  absorb(chunks: readonly Uint8Array[]): void | Promise<void> {
     if (this.#flushing !== undefined)
       return this.#flushing.then(() => {
-        if (!this.#disposed) return this.absorb(chunk);
+        if (!this.#disposed) return this.absorb(chunks);
       });
     throwIfAborted(this.#options.signal);
     const sealer = this.#started();
     const { frameLength } = sealer.header;
-    sealer.checkBound(this.#window.length + chunk.length);
-    this.#window.push(chunk);
+    for (const chunk of chunks) {
+      sealer.checkBound(this.#window.length + chunk.length);
+      this.#window.push(chunk);
+    }
     const certain = Math.floor(this.#window.length / frameLength) * frameLength;
     if (certain >= GATHER_LENGTH) {
       this.#stopTimer();
@@ -89,10 +104,9 @@ export class MessageEncryptor implements FrameMachine {
 
   #sealRuns(sealer: MessageSealer): void | Promise<void> {
     const { frameLength } = sealer.header;
-    const framesPerRun = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
     while (this.#window.length >= frameLength) {
       const certain = Math.floor(this.#window.length / frameLength);
-      const wait = this.#sealRun(sealer, Math.min(certain, framesPerRun), NO_FINAL_FRAME);
+      const wait = this.#sealRun(sealer, framesOfRun(certain, frameLength), NO_FINAL_FRAME);
       if (wait !== undefined)
         return wait.then(() => {
           if (!this.#disposed) return this.#sealRuns(sealer);
@@ -103,7 +117,7 @@ export class MessageEncryptor implements FrameMachine {
 
   #sealRun(sealer: MessageSealer, frameCount: number, finalLength: number): void | Promise<void> {
     const length = frameCount * sealer.header.frameLength + Math.max(0, finalLength);
-    const chunks = this.#window.slices(0, length);
+    const chunks = this.#window.slices(length);
     const run =
       sealer.parallel && length >= asyncFrom(sealer.cipher)
         ? sealer.sealAsync(chunks, frameCount, finalLength)
@@ -122,6 +136,10 @@ export class MessageEncryptor implements FrameMachine {
     const frameCount = Math.floor(this.#window.length / frameLength);
     await this.#sealRun(sealer, frameCount, this.#window.length - frameCount * frameLength);
     await this.#queue.drain();
+  }
+
+  recycle(result: Uint8Array): void {
+    selectEngine(this.#options.engine).recycle?.(result);
   }
 
   async dispose(): Promise<void> {

@@ -99,7 +99,7 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
           return attempt(() => {
             if (!(chunk instanceof Uint8Array))
               throw new TypeError(`"chunk" expected a Uint8Array, got ${typeof chunk}`);
-            return machine.absorb(chunk);
+            return machine.absorb([chunk]);
           });
         },
         async close() {

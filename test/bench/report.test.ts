@@ -29,8 +29,17 @@ describe("the page", () => {
       ],
       {
         claims: [
-          { id: "a", text: hostile, bar: 2, higher: true, unit: "×", measured: 12, held: true },
-          { id: "b", text: "other", bar: 2, higher: false, unit: "ns", notRun: "no figure" },
+          {
+            id: "a",
+            text: hostile,
+            bar: 2,
+            higher: true,
+            unit: "×",
+            trials: ["t"],
+            measured: 12,
+            held: true,
+          },
+          { id: "b", text: "other", bar: 2, higher: false, unit: "ns", trials: ["t"], notRun: "no figure" },
         ],
       },
     ),
@@ -69,7 +78,7 @@ describe("the page", () => {
   it("gives every chart a place and a description", () => {
     const json = /<script type="application\/json" id="charts">(.*?)<\/script>/s.exec(page)?.[1] ?? "";
     const charts = JSON.parse(json) as { id: string; description: string; points: unknown[] }[];
-    expect(charts.map(({ id }) => id)).toEqual(["frames-seal", "memory-stream"]);
+    expect(charts.map(({ id }) => id)).toEqual(["ratios", "frames-seal", "memory-stream"]);
     for (const { id, description, points } of charts) {
       expect(page).toContain(`id="chart-${id}"`);
       expect(description.length).toBeGreaterThan(20);

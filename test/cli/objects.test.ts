@@ -6,10 +6,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { CreateBucketCommand } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { setDefaultEncryption, sseS3 } from "../../src/s3.ts";
 import { frameseal, type RunOptions } from "../support/command-line.ts";
 import { FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const bucket = "bucket";
 const body = randomBytes(9 * 2 ** 20 + 7);
@@ -129,4 +132,91 @@ test.each([
   expect(result).toMatchObject({ code });
   expect(result.stderr).not.toBe("");
   expect(server.calls.length).toBe(calls);
+});
+
+describe("server-side encryption", () => {
+  const arn = "arn:aws:kms:us-east-1:111122223333:key/1";
+  /** Runs a command over https. */
+  async function secure(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+    const trusted = path.join(folder, "loopback.pem");
+    writeFileSync(trusted, server.certificate);
+    const more = ["--endpoint", server.secureEndpoint];
+    const result = await run([...args, ...more], { env: { NODE_EXTRA_CA_CERTS: trusted } });
+    return { ...result, stdout: result.stdout.toString() };
+  }
+  const addressOf = (name: string): string => `s3://${bucket}/sse/${name}`;
+
+  test.each([
+    ["s3", ["--sse", "s3"], "AES256", undefined],
+    ["kms", ["--sse", "kms", "--sse-kms-key", arn], "aws:kms", arn],
+  ])("%s: put asks for it, inspect tells it", async (name, options, algorithm, keyId) => {
+    server.kmsKeys.set(arn, "enabled");
+    await ok("put", "-k", "a.jwk", ...options, "body", addressOf(name));
+    const described = JSON.parse((await ok("inspect", "--json", addressOf(name))).toString());
+    expect(described).toMatchObject({ clientSideFormat: "framed", serverSideEncryption: algorithm });
+    expect(described.serverSideKeyId).toBe(keyId);
+    const text = (await ok("inspect", addressOf(name))).toString();
+    expect(text).toContain(`server side     ${algorithm}${keyId === undefined ? "" : `, key ${keyId}`}\n`);
+    await ok("verify", "-k", "a.jwk", addressOf(name));
+  });
+
+  test("c: every command needs the key, and its payloads are not signed", async () => {
+    const address = addressOf("c");
+    writeFileSync(path.join(folder, "customer.key"), randomBytes(32));
+    const customer = ["--sse-c-key", "customer.key"];
+    const put = await secure("put", "-k", "a.jwk", "--sse", "c", ...customer, "body", address);
+    expect(put).toMatchObject({ code: 1, stderr: expect.stringContaining("blocked") });
+    await setDefaultEncryption(server.client(), bucket, { encryption: sseS3(), customerKeys: "allow" });
+    expect(await secure("put", "-k", "a.jwk", "--sse", "c", ...customer, "body", address)).toMatchObject({
+      code: 0,
+    });
+    const parts = server.calls.filter(({ method, query }) => method === "PUT" && query.has("partNumber"));
+    expect(parts.at(-1)?.headers["x-amz-content-sha256"]).toBe("UNSIGNED-PAYLOAD");
+    expect(await secure("get", "-k", "a.jwk", ...customer, address, "c.out")).toMatchObject({ code: 0 });
+    expect(readFileSync(path.join(folder, "c.out")).equals(body)).toBe(true);
+    expect(await secure("verify", "-k", "a.jwk", ...customer, address)).toMatchObject({ code: 0 });
+    const inspected = await secure("inspect", ...customer, address);
+    expect(inspected.stdout).toContain("server side     SSE-C\n");
+    for (const command of [["verify", "-k", "a.jwk"], ["inspect"]])
+      expect((await secure(...command, address)).code).not.toBe(0);
+  });
+
+  test("policy: made, applied, shown, explained", async () => {
+    await server.client().send(new CreateBucketCommand({ Bucket: "demanding" }));
+    const options = ["policy", "demanding", "--require", "kms", "--kms-key", arn, "--forbid-sse-c"];
+    const made = await secure(...options);
+    expect(JSON.parse(made.stdout).Statement.length).toBe(6);
+    expect(await secure(...options, "--apply")).toMatchObject({ code: 0, stdout: made.stdout });
+    const address = "s3://demanding/object";
+    const put = (...more: string[]) => secure("put", "-k", "a.jwk", ...more, "body", address);
+    expect((await put()).code).toBe(1);
+    expect((await put("--sse", "s3")).code).toBe(1);
+    expect((await put("--sse", "kms", "--sse-kms-key", arn)).code).toBe(0);
+    expect((await failing("verify", "-k", "a.jwk", address)).code).toBe(1); // plain http
+    const shown = await secure("policy", "demanding", "--show");
+    expect(shown.stdout).toContain(`denies uploads with another KMS key than ${arn}`);
+    expect(shown.stdout).toContain("uploads without encryption: denied\nplain http: denied");
+    writeFileSync(path.join(folder, "policy.json"), made.stdout);
+    const explained = await run(["policy", "--explain", "policy.json", "--json"]);
+    expect(JSON.parse(explained.stdout.toString())).toMatchObject({
+      demandsEncryption: true,
+      demandsTls: true,
+    });
+    writeFileSync(path.join(folder, "policy.json"), "{}");
+    expect(await run(["policy", "--explain", "policy.json"])).toMatchObject({ code: 1 });
+    expect(await run(["policy", "demanding", "--require", "magic"])).toMatchObject({ code: 2 });
+  });
+});
+
+test("put from standard input and cat into standard output, with a range", async () => {
+  const address = `s3://${bucket}/piped`;
+  const put = ["put", "-k", "a.jwk", address, "--endpoint", server.endpoint];
+  expect(await run(put, { stdin: body })).toMatchObject({ code: 0 });
+  const cat = async (range: string): Promise<Buffer> => ok("cat", "-k", "a.jwk", "--range", range, address);
+  expect((await ok("cat", "-k", "a.jwk", address)).equals(body)).toBe(true);
+  expect((await cat("0-99")).equals(body.subarray(0, 100))).toBe(true);
+  expect((await cat("9000000-")).equals(body.subarray(9_000_000))).toBe(true);
+  expect((await cat("-5")).equals(body.subarray(-5))).toBe(true);
+  expect((await failing("cat", "-k", "a.jwk", "--range", `${body.length}-`, address)).code).toBe(1);
+  expect(await run([...put, "--no-overwrite"], { stdin: body })).toMatchObject({ code: 1 });
 });

@@ -436,7 +436,60 @@ function describeFrames(engine: Engine): void {
       expect(() => cipher.sealInto?.(new Uint8Array(10), [run.plaintext], 1, 5, 77)).toThrow(RangeError);
     });
   });
-  test("does the same on other threads", async () => {
+  test("does the same with the help of other threads", () => {
+    for (const shape of [
+      ...shapes,
+      [65_536, 1, 40, 100] as const,
+      [1_000, 9, 1_500, NO_FINAL_FRAME] as const,
+      [300_000, 2, 3, 70_000] as const, // frames that are worked on in pieces
+      [131_072, 1, 1, 0] as const,
+      [1_000_000, 7, 0, 999_999] as const,
+    ]) {
+      const run = makeRun(...shape);
+      const { frameLength, firstSequence, frameCount, finalLength } = run;
+      const expected = referenceFrames(run);
+      withKey(engine, run.key, (key) => {
+        for (const threads of [1, 2, 1024]) {
+          const cipher = key.frameCipher({ frameLength, ...FORMAT }, threads);
+          for (const length of [7_777, 1_000_000]) {
+            const chunks = cut(run.plaintext, length);
+            const sealed = cipher.seal(chunks, firstSequence, frameCount, finalLength, 9);
+            expect(same(sealed.subarray(9), expected)).toBe(true);
+            expect(sealed.subarray(0, 9).every((byte) => byte === 0)).toBe(true);
+            const opened = cipher.open(cut(expected, length), firstSequence, frameCount, finalLength);
+            expect(opened.verifiedCount).toBe(totalFrames(run));
+            expect(same(opened.plaintext, run.plaintext)).toBe(true);
+          }
+        }
+      });
+    }
+  });
+  test.each([16_384, 200_000])("keeps the verified frames before the first bad one of %i bytes", (length) => {
+    const run = makeRun(length, 1, 30, 5);
+    const expected = referenceFrames(run);
+    withKey(engine, run.key, (key) => {
+      const cipher = key.frameCipher({ frameLength: length, ...FORMAT }, 4);
+      const output = new Uint8Array(run.plaintext.length);
+      for (const bad of [0, 1, 13, 29, 30]) {
+        // Sequence number, nonce, text, its last byte, tag.
+        const places =
+          bad === 30 ? [0, 4, 10, 20, 24, 30, 44] : [0, 4, 15, 16, length / 2, length + 15, length + 31];
+        for (const at of places) {
+          const forged = flipped(expected, bad * (length + 32) + at);
+          const opened = cipher.open([forged], 1, 30, 5);
+          expect(opened.verifiedCount).toBe(bad);
+          expect(same(opened.plaintext, run.plaintext.subarray(0, bad * length))).toBe(true);
+          expect(opened.plaintext.buffer.byteLength).toBe(bad * length);
+          if (cipher.openInto === undefined) continue;
+          output.fill(7);
+          expect(cipher.openInto(output, [forged], 1, 30, 5).verifiedCount).toBe(bad);
+          expect(same(output.subarray(0, bad * length), run.plaintext.subarray(0, bad * length))).toBe(true);
+          expect(output.subarray(bad * length).every((byte) => byte === 0)).toBe(true);
+        }
+      }
+    });
+  });
+  test("does the same on other threads, if it is asynchronous", async () => {
     for (const shape of [
       ...shapes,
       [65_536, 1, 40, 100] as const,

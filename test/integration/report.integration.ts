@@ -36,7 +36,16 @@ const trials = [
   ]),
 ];
 const claims = [
-  { id: "a", text: "runs of frames", bar: 5, higher: true, unit: "×", measured: 12, held: true },
+  {
+    id: "a",
+    text: "runs of frames",
+    bar: 5,
+    higher: true,
+    unit: "×",
+    trials: ["t"],
+    measured: 12,
+    held: true,
+  },
 ];
 
 describe.skipIf(!present)("the report in a browser", () => {

@@ -31,7 +31,7 @@ cluster addr = 127.0.0.1
 ms bind ipv6 = false
 setuser match path =
 osd objectstore = memstore
-memstore device bytes = 2147483648
+memstore device bytes = 4294967296
 osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 8
@@ -47,6 +47,9 @@ mon cluster log file = $folder/log/cluster.log
 rgw frontends = beast endpoint=127.0.0.1:$rgw_port
 rgw data = $folder/rgw
 rgw dynamic resharding = false
+rgw gc obj min wait = 2
+rgw gc processor period = 2
+rgw gc processor max time = 2
 rgw crypt require ssl = false
 rgw crypt s3 kms backend = testing
 rgw crypt s3 kms encryption keys = testkey-1=YmluCmJvb3N0CmJvb3N0LWJ1aWxkCmNlcGguY29uZgo=

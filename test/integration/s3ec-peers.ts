@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { credentials } from "../support/s3-server.ts";
 import { environment } from "./programs.ts";
 
 const cache = process.env.FRAMESEAL_PEER_CACHE ?? "";
@@ -53,6 +54,8 @@ export class S3ecPeer implements AsyncDisposable {
     this.#process = spawn(command, args, {
       env: {
         ...environment,
+        AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
         AWS_ENDPOINT_URL_S3: s3Endpoint,
         AWS_JAVA_V1_DISABLE_DEPRECATION_ANNOUNCEMENT: "true",
       },

@@ -162,7 +162,14 @@ async function putLegacy(
 function store(key: string, body: Buffer, entries: Record<string, string>): void {
   const headers = Object.fromEntries(Object.entries(entries).map(([name, value]) => [META + name, value]));
   const eTag = `"${createHash("md5").update(body).digest("hex")}"`;
-  s3.buckets.get(bucket)?.set(key, { body, headers, eTag, sseCKeyMd5: undefined, modified: new Date() });
+  s3.buckets.get(bucket)?.set(key, {
+    body,
+    headers,
+    eTag,
+    atRest: { algorithm: "AES256" },
+    checksum: undefined,
+    modified: new Date(),
+  });
 }
 function entriesOf(key: string): Record<string, string> {
   const entries = Object.entries(s3.object(bucket, key).headers).filter(([name]) => name.startsWith(META));

@@ -3,7 +3,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 kernel_flags="-O3 -fno-schedule-insns2 -fno-tree-ter -fno-tree-reassoc"
-common_flags="-std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra -Werror -I$root/native"
+common_flags="-std=c++20 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -Wall -Wextra -Werror -I$root/native"
 
 build_core() {
   local out=$1 cxx=$2
@@ -38,4 +38,31 @@ need() {
   if eval "$check" >/dev/null 2>&1; then return 0; fi
   echo "$what: not run ($* missing)"
   return 1
+}
+
+# Leaves the vectors written by others where gcm_test finds them, or says that they are not run.
+foreign_vectors() {
+  local vectors=${FRAMESEAL_VECTORS:-$root/../shared/vectors}
+  if [ -d "$vectors" ]; then
+    mkdir -p "$root/test/native/out"
+    export FRAMESEAL_GCM_VECTORS=$root/test/native/out/vectors.txt
+    node "$root/test/native/vectors.mjs" "$vectors" > "$FRAMESEAL_GCM_VECTORS"
+  elif [ "${CI:-}" = true ]; then
+    echo "vectors are missing" && exit 1
+  else
+    echo "foreign vectors: not run (FRAMESEAL_VECTORS is not set)"
+  fi
+}
+
+# exports_only_table NM OBJECT...: a kernel object exports its table and nothing else, not even weak symbols.
+exports_only_table() {
+  local nm=$1 object
+  shift
+  for object; do
+    if "$nm" -C "$object" | grep -E ' [WVuT] '; then
+      echo "$object exports more than its table" && exit 1
+    fi
+    [ "$("$nm" "$object" | grep -c ' [RD] ')" = 1 ] || { echo "$object does not export exactly one table" && exit 1; }
+  done
+  echo "every kernel object exports its table only"
 }

@@ -4,16 +4,7 @@
 . "$(dirname "$0")/build.sh"
 out=$root/test/native/out
 need "native tests" "command -v g++ && echo '#include <openssl/evp.h>' | g++ -E -x c++ -" g++ libssl-dev || exit 0
-vectors=${FRAMESEAL_VECTORS:-$root/../shared/vectors}
-if [ -d "$vectors" ]; then
-  mkdir -p "$out"
-  node "$root/test/native/vectors.mjs" "$vectors" >"$out/vectors.txt"
-  export FRAMESEAL_GCM_VECTORS=$out/vectors.txt
-elif [ "${CI:-}" = true ]; then
-  echo "vectors are missing" && exit 1
-else
-  echo "foreign vectors: not run (FRAMESEAL_VECTORS is not set)"
-fi
+foreign_vectors
 
 link() { # FOLDER FLAGS...
   local folder=$1
@@ -39,13 +30,7 @@ link "$out/asan" -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -
 ASAN_OPTIONS=detect_leaks=1 "$out/asan/gcm_test" "${1:---quick}"
 
 echo "== symbols of kernel objects"
-for object in "$out"/plain/kernel_*.o; do
-  if nm -C "$object" | grep -E ' [WVuT] '; then
-    echo "$object exports more than its table" && exit 1
-  fi
-  [ "$(nm "$object" | grep -c ' [RD] ')" = 1 ] || { echo "$object does not export exactly one table" && exit 1; }
-done
-echo "every kernel object exports its table only"
+exports_only_table nm "$out"/plain/kernel_*.o
 
 if command -v clang++ > /dev/null; then
   echo "== the same built by $(clang++ --version | head -n 1)"

@@ -16,7 +16,8 @@ struct Pair {
   struct T {
     __m256i a, b;
   };
-  static constexpr size_t kBlocks = 4;
+  static constexpr size_t kBlocks = 4, kVectors = 4;
+  static constexpr bool kKeepsRoundKeys = true, kHasMasks = true, kFoldsPairs = true;
   static __m256i twice(X x) { return _mm256_broadcastsi128_si256(x); }
   static T zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
   static T load(const void* p) {
@@ -29,15 +30,33 @@ struct Pair {
     _mm256_storeu_si256(to + 1, v.b);
   }
   static T broadcast(const void* p) { return {twice(x_load(p)), twice(x_load(p))}; }
+  static T load_part(const void* p, size_t n) {
+    uint8_t bytes[64] = {};
+    memcpy(bytes, p, n);
+    return load(bytes);
+  }
+  static void store_part(void* p, T v, size_t n) {
+    uint8_t bytes[64];
+    store(bytes, v);
+    memcpy(p, bytes, n);
+  }
+  static T keep_part(T v, size_t n) {
+    uint8_t bytes[64];
+    store(bytes, v);
+    return load_part(bytes, n);
+  }
+  static T spread(X x) { return {twice(x), twice(x)}; }
   static T from_lane(X x) { return {_mm256_inserti128_si256(_mm256_setzero_si256(), x, 0), _mm256_setzero_si256()}; }
   static X fold_lanes(T v) {
     const __m256i half = _mm256_xor_si256(v.a, v.b);
     return x_xor(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
   static T bit_xor(T x, T y) { return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)}; }
-  static T bit_and(T x, T y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+  static T bit_xor3(T x, T y, T z) { return bit_xor(x, bit_xor(y, z)); }
   static T add32(T x, T y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
   static T swap_halves(T v) { return {_mm256_shuffle_epi32(v.a, 0x4e), _mm256_shuffle_epi32(v.b, 0x4e)}; }
+  static T unpack_low(T x, T y) { return {_mm256_unpacklo_epi64(x.a, y.a), _mm256_unpacklo_epi64(x.b, y.b)}; }
+  static T unpack_high(T x, T y) { return {_mm256_unpackhi_epi64(x.a, y.a), _mm256_unpackhi_epi64(x.b, y.b)}; }
   static T byte_swap(T v) {
     const __m256i mask = twice(x_reverse_mask());
     return {_mm256_shuffle_epi8(v.a, mask), _mm256_shuffle_epi8(v.b, mask)};

@@ -1,4 +1,5 @@
-// Turns the foreign AES-256-GCM vectors into lines of KEY NONCE AAD PLAINTEXT CIPHERTEXT TAG in hex, `-` for nothing.
+// Turns the foreign AES-256-GCM vectors with nonces of 12 and tags of 16 bytes, which is all that the kernels know, into
+// lines of KEY NONCE AAD PLAINTEXT CIPHERTEXT TAG in hex, `-` for nothing, and `valid` or `invalid`.
 // usage: node vectors.mjs FOLDER > FILE
 import { createDecipheriv, createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -7,24 +8,30 @@ import { inflateSync } from "node:zlib";
 
 const folder = process.argv[2];
 const lines = [];
-const add = (...fields) => lines.push(fields.map((field) => field.toLowerCase() || "-").join(" "));
+const addAs = (result, ...fields) =>
+  lines.push([...fields.map((field) => field.toLowerCase() || "-"), result].join(" "));
+const add = (...fields) => addAs("valid", ...fields);
 
 const wycheproof = JSON.parse(readFileSync(join(folder, "aes-gcm/wycheproof_aes_gcm_test.json"), "utf8"));
 for (const group of wycheproof.testGroups)
   if (group.keySize === 256 && group.ivSize === 96 && group.tagSize === 128)
     for (const test of group.tests)
-      if (test.result === "valid") add(test.key, test.iv, test.aad, test.msg, test.ct, test.tag);
+      addAs(
+        test.result === "valid" ? "valid" : "invalid",
+        ...[test.key, test.iv, test.aad, test.result === "valid" ? test.msg : "", test.ct, test.tag],
+      );
 
-for (const block of readFileSync(join(folder, "aes-gcm/gcmEncryptExtIV256.rsp"), "utf8").split(
-  /\r?\n(?=\[Keylen)/,
-)) {
-  if (!block.includes("[IVlen = 96]") || !block.includes("[Taglen = 128]")) continue;
-  for (const record of block.split(/\r?\n\r?\n/)) {
-    const field = (name) => new RegExp(`^${name} = ?([0-9a-f]*)`, "m").exec(record)?.[1];
-    if (field("Key") !== undefined)
-      add(field("Key"), field("IV"), field("AAD"), field("PT"), field("CT"), field("Tag"));
+for (const file of ["gcmEncryptExtIV256.rsp", "gcmDecrypt256.rsp"])
+  for (const block of readFileSync(join(folder, "aes-gcm", file), "utf8").split(/\r?\n(?=\[Keylen)/)) {
+    if (!block.includes("[IVlen = 96]") || !block.includes("[Taglen = 128]")) continue;
+    for (const record of block.split(/\r?\n\r?\n/)) {
+      const field = (name) => new RegExp(`^${name} = ?([0-9a-f]*)`, "m").exec(record)?.[1];
+      const sealed = [field("CT"), field("Tag")];
+      const result = /^FAIL/m.test(record) ? "invalid" : "valid";
+      if (field("Key") !== undefined)
+        addAs(result, field("Key"), field("IV"), field("AAD"), field("PT") ?? "", ...sealed);
+    }
   }
-}
 
 for (const record of readFileSync(join(folder, "aes-gcm/boringssl_aes_256_gcm_tests.txt"), "utf8").split(
   /\n\s*\n/,

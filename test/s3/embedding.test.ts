@@ -13,10 +13,12 @@ import { Server as TusServer } from "@tus/server";
 import { Disk } from "flydrive";
 import { S3Driver } from "flydrive/drivers/s3";
 import { S3SyncClient } from "s3-sync-client";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
 import { encryptS3Client } from "../../src/s3.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 // Neither has types.
 type Handler = (request: IncomingMessage, response: ServerResponse, done: (error?: unknown) => void) => void;

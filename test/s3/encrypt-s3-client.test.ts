@@ -1,27 +1,17 @@
-// The encrypting client against an independent S3 server: lengths × ways to write × ways to read, refusals, tampering,
-// and an independent reader of the stored bodies.
+// What the encrypting client refuses, against a server of others: tampering, wrong parts, sources that fail.
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
-import {
-  buildClient,
-  CommitmentPolicy,
-  RawAesKeyringNode,
-  RawAesWrappingSuiteIdentifier,
-} from "@aws-crypto/client-node";
 import {
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
   GetObjectCommand,
-  HeadObjectCommand,
   ListMultipartUploadsCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { Upload } from "@aws-sdk/lib-storage";
 import { startFauxqs } from "fauxqs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
@@ -31,7 +21,6 @@ const F = 65_536;
 const P = 5 * 2 ** 20;
 const wrappingKey = Buffer.alloc(32, 3);
 const data = randomBytes(3 * P + 5);
-const lengths = [0, 1, F - 1, F, F + 1, P - 1, P, P + 1, 3 * P, 3 * P + 5];
 const Bucket = "bucket";
 
 let server: Awaited<ReturnType<typeof startFauxqs>>;
@@ -55,110 +44,11 @@ afterAll(async () => {
   await server.stop();
 });
 
-const stream = (bytes: Uint8Array): Readable =>
-  Readable.from(
-    (function* () {
-      for (let at = 0; at < bytes.length; at += 100_000) yield bytes.subarray(at, at + 100_000);
-    })(),
-    { objectMode: false },
-  );
-
 async function fetchBytes(from: S3Client, Key: string, Range?: string) {
   const output = await from.send(
     new GetObjectCommand({ Bucket, Key, ...(Range === undefined ? {} : { Range }) }),
   );
   return { ...output, bytes: Buffer.from((await output.Body?.transformToByteArray()) ?? []) };
-}
-
-async function byHand(Key: string, bytes: Buffer): Promise<void> {
-  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
-  const count = Math.max(1, Math.ceil(bytes.length / P));
-  const parts: { ETag: string | undefined; PartNumber: number }[] = [];
-  // The first part fixes the part size; then any order, and one part again, as a retry would.
-  const order = [1, ...Array.from({ length: count - 1 }, (_, index) => count - index), 1];
-  for (const PartNumber of order) {
-    const Body = bytes.subarray((PartNumber - 1) * P, PartNumber * P);
-    const { ETag } = await client.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }));
-    parts[PartNumber - 1] = { ETag, PartNumber };
-  }
-  await client.send(
-    new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts: parts } }),
-  );
-}
-
-const ways: Readonly<Record<string, (Key: string, bytes: Buffer) => Promise<unknown>>> = {
-  buffer: (Key, Body) => client.send(new PutObjectCommand({ Bucket, Key, Body })),
-  "stream of known length": (Key, bytes) =>
-    client.send(new PutObjectCommand({ Bucket, Key, Body: stream(bytes), ContentLength: bytes.length })),
-  "stream of unknown length": (Key, bytes) =>
-    client.send(new PutObjectCommand({ Bucket, Key, Body: stream(bytes) })),
-  Upload: (Key, bytes) =>
-    new Upload({ client, partSize: P, params: { Bucket, Key, Body: stream(bytes) } }).done(),
-  "parts by hand": byHand,
-};
-
-/** Forty ranges of all kinds; the expected slice, or undefined for one that cannot be satisfied. */
-function ranges(length: number): [range: string, expected: Buffer | undefined][] {
-  const whole = data.subarray(0, length);
-  const list: [string, Buffer | undefined][] = [];
-  const add = (first: number, last: number): void => {
-    if (first <= last)
-      list.push([`bytes=${first}-${last}`, first < length ? whole.subarray(first, last + 1) : undefined]);
-  };
-  const places = [0, 1, F - 1, F, F + 1, P - 1, P, P + 1, Math.max(0, length - 1), length];
-  for (const first of places) {
-    add(first, first);
-    add(first, first + F);
-    list.push([`bytes=${first}-`, first < length ? whole.subarray(first) : undefined]);
-  }
-  for (const count of [1, 15, 16, F, F + 1, P + 1, length + 1, length || 1, 7, 100])
-    list.push([`bytes=-${count}`, length > 0 ? whole.subarray(Math.max(0, length - count)) : undefined]);
-  return list;
-}
-
-describe("objects", () => {
-  let reads = 0;
-  test.each(lengths.flatMap((length) => Object.keys(ways).map((way) => [length, way] as const)))(
-    "%i bytes by %s",
-    { timeout: 60_000 },
-    async (length, way) => {
-      const bytes = data.subarray(0, length);
-      const Key = `${way}/${length}`;
-      await ways[way]?.(Key, bytes);
-      const whole = await fetchBytes(client, Key);
-      expect(whole.bytes.equals(bytes)).toBe(true);
-      expect(whole.ContentLength).toBe(length);
-      expect((await client.send(new HeadObjectCommand({ Bucket, Key }))).ContentLength).toBe(length);
-      for (const [range, expected] of ranges(length)) {
-        reads += 1;
-        if (expected === undefined) {
-          await expect(fetchBytes(client, Key, range), range).rejects.toMatchObject({
-            code: "RANGE_NOT_SATISFIABLE",
-          });
-          continue;
-        }
-        const got = await fetchBytes(client, Key, range);
-        expect(got.bytes.equals(expected), range).toBe(true);
-        expect(got.ContentLength, range).toBe(expected.length);
-      }
-      const stored = await fetchBytes(plain, Key);
-      expect(stored.Metadata).toMatchObject({ "frameseal-format": "framed", "frameseal-keys": "n/k" });
-      expect((await readByPeer(stored.bytes)).equals(bytes)).toBe(true);
-    },
-  );
-  afterAll(() => console.log(`objects: ${lengths.length * 5} written, ${reads} ranges read`));
-});
-
-async function readByPeer(message: Buffer): Promise<Buffer> {
-  const { decryptStream } = buildClient(CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT);
-  const keyring = new RawAesKeyringNode({
-    keyNamespace: "n",
-    keyName: "k",
-    unencryptedMasterKey: Uint8Array.from(wrappingKey),
-    wrappingSuite: RawAesWrappingSuiteIdentifier.AES256_GCM_IV12_TAG16_NO_PADDING,
-    utf8Sorting: true,
-  } as ConstructorParameters<typeof RawAesKeyringNode>[0]);
-  return buffer(stream(message).pipe(decryptStream(keyring)));
 }
 
 describe("refusals", () => {

@@ -1,13 +1,15 @@
 // New master keys for stored objects: what opens afterwards, what does not, and what stays as it was.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { rewrapWithin } from "../../src/s3/rewrap.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, rewrapObject } from "../../src/s3.ts";
 import { FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const bucket = "bucket";
 const body = randomBytes(100_000);

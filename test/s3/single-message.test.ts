@@ -16,7 +16,7 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { CachingKeyring, type Keyring, MultiKeyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import {
@@ -28,6 +28,8 @@ import {
 import { ACCOUNT, FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { openByOracle } from "./s3ec-oracle.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const P = 5 * 2 ** 20;
 const Bucket = "bucket";

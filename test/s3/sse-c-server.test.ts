@@ -10,9 +10,11 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { deriveSseCKey, serverSideEncryptS3Client, sseC } from "../../src/s3.ts";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { deriveSseCKey, serverSideEncryptS3Client, setDefaultEncryption, sseC, sseS3 } from "../../src/s3.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const Bucket = "bucket";
 const Key = "path/object";
@@ -22,8 +24,9 @@ let server: S3Server;
 let plain: S3Client;
 beforeAll(async () => {
   server = await S3Server.start();
-  plain = server.client();
+  plain = server.secureClient();
   await plain.send(new CreateBucketCommand({ Bucket }));
+  await setDefaultEncryption(plain, Bucket, { encryption: sseS3(), customerKeys: "allow" });
 });
 afterAll(() => server[Symbol.asyncDispose]());
 

@@ -11,6 +11,7 @@ import {
   decryptWebStream,
   encrypt,
   encryptWebStream,
+  engineInfo,
   RawAesKeyring,
 } from "../../src/index.ts";
 
@@ -90,6 +91,93 @@ describe("streams", () => {
     expect(error.code).toBe("AUTHENTICATION_FAILED");
     expect(Buffer.concat(released).length).toBeLessThanOrEqual(36_864);
   });
+
+  test.each([16, 4096, 65_536, 1_000_000])(
+    "chunks of one turn come out as few, frames of %i",
+    async (frameLength) => {
+      for (const pieceLength of [7, 1_000, 65_536, 100_003]) {
+        const bytes = data.subarray(0, Math.min(data.length, pieceLength * 5_000));
+        const pieces = Math.ceil(bytes.length / pieceLength);
+        const write = async (
+          stream: ReturnType<typeof createEncryptStream>,
+          source: Buffer,
+        ): Promise<Buffer[]> => {
+          const chunks: Buffer[] = [];
+          stream.on("data", (chunk) => chunks.push(chunk));
+          for (let at = 0; at < source.length; at += pieceLength) {
+            if (!stream.write(source.subarray(at, at + pieceLength))) await once(stream, "drain");
+          }
+          stream.end();
+          await once(stream, "end");
+          return chunks;
+        };
+        const sealed = await write(createEncryptStream({ keyring, frameLength }), bytes);
+        const opened = await write(createDecryptStream({ keyring }), Buffer.concat(sealed));
+        expect(Buffer.concat(opened).equals(bytes)).toBe(true);
+        for (const chunks of [sealed, opened]) expect(chunks.length).toBeLessThan(Math.max(20, pieces / 3));
+      }
+    },
+  );
+
+  test("chunks of one turn may change after their callbacks", async () => {
+    const stream = createEncryptStream({ keyring, frameLength: 16_384 });
+    const sealed = buffer(stream);
+    let at = 0;
+    const writeMany = (count: number): Promise<unknown> =>
+      Promise.all(
+        Array.from({ length: count }, () => {
+          const chunk = Buffer.from(data.subarray(at, at + 33_333));
+          at += chunk.length;
+          return new Promise<void>((resolve, reject) =>
+            stream.write(chunk, (error) => {
+              chunk.fill(0);
+              if (error instanceof Error) reject(error);
+              else resolve();
+            }),
+          );
+        }),
+      );
+    for (let turn = 0; turn < 20; turn++) await writeMany(1 + (turn % 7));
+    stream.end();
+    expect((await decrypt(await sealed, { keyring })).plaintext.equals(data.subarray(0, at))).toBe(true);
+  });
+
+  test.each(["native", "node"])(
+    "recycled chunks of the %s engine are gone, and what comes later is right",
+    async (engine) => {
+      if (engine === "native" && engineInfo().engine !== "native") return;
+      const [sealer, opener] = [
+        createEncryptStream({ keyring, engine }),
+        createDecryptStream({ keyring, engine }),
+      ];
+      const message: Buffer[] = [];
+      for await (const chunk of Readable.from([data], { objectMode: false }).pipe(
+        sealer,
+      ) as AsyncIterable<Buffer>) {
+        message.push(Buffer.from(chunk));
+        sealer.recycle(chunk);
+        expect(chunk.length === 0).toBe(engine === "native");
+      }
+      const plaintext: Buffer[] = [];
+      for await (const chunk of Readable.from(message, { objectMode: false }).pipe(
+        opener,
+      ) as AsyncIterable<Buffer>) {
+        plaintext.push(Buffer.from(chunk));
+        opener.recycle(chunk);
+        expect(chunk.length === 0 || chunk.every((byte) => byte === 0)).toBe(true);
+      }
+      expect(Buffer.concat(plaintext).equals(data)).toBe(true);
+      // Memory that others use is not taken away, and nothing is taken twice.
+      const [part, whole] = [Buffer.from("part of the pool"), new Uint8Array(new SharedArrayBuffer(8))];
+      for (const chunk of [part, whole]) opener.recycle(chunk);
+      expect(part.toString()).toBe("part of the pool");
+      expect(whole.length).toBe(8);
+      const own = new Uint8Array(100).fill(1);
+      opener.recycle(own);
+      if (engine === "native") expect(() => opener.recycle(own)).toThrow(TypeError);
+      expect(() => opener.recycle("text" as never)).toThrow(TypeError);
+    },
+  );
 
   test("what is no bytes ends in an error, not in a throw", async () => {
     const stream = createDecryptStream({ keyring });

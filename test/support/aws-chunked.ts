@@ -1,78 +1,131 @@
-// The body of an S3 request as S3 takes it: aws-chunked encoding with trailers undone, lengths, digests and checksums
-// checked.
+// The body of an S3 request as S3 takes it: aws-chunked encoding with signatures and trailers undone, lengths, digests
+// and checksums checked.
 import { createHash } from "node:crypto";
-import type { IncomingMessage } from "node:http";
-import { crc32 } from "node:zlib";
-
-/** An answer that is an S3 error. */
-export class S3Error extends Error {
-  readonly code: string;
-  readonly status: number;
-  constructor(status: number, code: string, message = code) {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
-}
+import type { IncomingHttpHeaders } from "node:http";
+import { type Checksum, checksumAlgorithms, checksumOf } from "./checksums.ts";
+import { S3Error } from "./s3-error.ts";
+import type { Signature } from "./s3-signature.ts";
 
 const MIN_CHUNK_LENGTH = 8192;
+const STREAMED = new Set([
+  "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+  "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+  "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+]);
 
-/** Reads the whole body. */
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  const raw = Buffer.concat(chunks);
-  const declared = request.headers["content-length"];
-  if (declared !== undefined && Number(declared) !== raw.length) throw new S3Error(400, "IncompleteBody");
-  const digest = String(request.headers["x-amz-content-sha256"] ?? "UNSIGNED-PAYLOAD");
-  const { headers } = request;
-  if (!digest.startsWith("STREAMING-")) {
-    if (/^[0-9a-f]{64}$/.test(digest) && createHash("sha256").update(raw).digest("hex") !== digest)
-      throw new S3Error(400, "XAmzContentSHA256Mismatch");
-    checkSums(raw, headers);
-    return raw;
-  }
-  const { body, trailers } = decodeChunks(raw);
-  const length = headers["x-amz-decoded-content-length"];
-  if (length === undefined) throw new S3Error(411, "MissingContentLength");
-  if (Number(length) !== body.length) throw new S3Error(400, "IncompleteBody");
-  checkSums(body, { ...headers, ...trailers });
-  return body;
+/** A body as it was meant. */
+export interface RequestBody {
+  readonly bytes: Buffer;
+  readonly checksum: Checksum | undefined;
 }
 
-function decodeChunks(raw: Buffer): { body: Buffer; trailers: Record<string, string> } {
+/**
+ * Decodes and checks a body.
+ * @param raw the bytes on the wire
+ * @throws S3Error
+ */
+export function decodeBody(raw: Buffer, headers: IncomingHttpHeaders, signature: Signature): RequestBody {
+  const { payload } = signature;
+  const declared = headers["content-length"];
+  if (declared === undefined && raw.length > 0) throw new S3Error(411, "MissingContentLength");
+  if (declared !== undefined && Number(declared) !== raw.length) throw new S3Error(400, "IncompleteBody");
+  if (!STREAMED.has(payload)) {
+    if (/^[0-9a-f]{64}$/.test(payload)) {
+      if (createHash("sha256").update(raw).digest("hex") !== payload)
+        throw new S3Error(400, "XAmzContentSHA256Mismatch");
+    } else if (payload !== "UNSIGNED-PAYLOAD")
+      throw new S3Error(400, "InvalidArgument", "x-amz-content-sha256");
+    return { bytes: raw, checksum: checkSums(raw, headers) };
+  }
+  const encodings = String(headers["content-encoding"] ?? "").split(/, */);
+  if (!encodings.includes("aws-chunked")) throw new S3Error(400, "InvalidRequest", "content-encoding");
+  const length = headers["x-amz-decoded-content-length"];
+  if (length === undefined) throw new S3Error(411, "MissingContentLength");
+  const { bytes, trailers } = decodeChunks(raw, headers, signature);
+  if (Number(length) !== bytes.length) throw new S3Error(400, "IncompleteBody");
+  return { bytes, checksum: checkSums(bytes, { ...headers, ...trailers }) };
+}
+
+function decodeChunks(
+  raw: Buffer,
+  headers: IncomingHttpHeaders,
+  signature: Signature,
+): { bytes: Buffer; trailers: Record<string, string> } {
+  const isSigned = signature.payload.startsWith("STREAMING-AWS4-");
   const parts: Buffer[] = [];
   let at = 0;
   let shortChunk = false;
   for (;;) {
     const end = raw.indexOf("\r\n", at);
     if (end < 0) throw new S3Error(400, "IncompleteBody");
-    const size = Number.parseInt(raw.subarray(at, end).toString("latin1"), 16);
-    if (!Number.isSafeInteger(size) || size < 0) throw new S3Error(400, "InvalidRequest", "chunk size");
-    at = end + 2;
+    const line = raw.toString("latin1", at, end);
+    const match = /^([0-9a-f]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?$/i.exec(line);
+    if (match === null) throw new S3Error(400, "InvalidRequest", "chunk size");
+    const [, digits = "", chunkSignature] = match;
+    const size = Number.parseInt(digits, 16);
+    const chunk = raw.subarray(end + 2, end + 2 + size);
+    if (isSigned !== (chunkSignature !== undefined)) throw new S3Error(403, "SignatureDoesNotMatch");
+    if (chunkSignature !== undefined) signature.checkChunk(chunk, chunkSignature);
+    at = end + 2 + size;
     if (size === 0) break;
     if (shortChunk) throw new S3Error(403, "InvalidChunkSizeError");
     shortChunk = size < MIN_CHUNK_LENGTH;
-    parts.push(raw.subarray(at, at + size));
-    at += size;
+    parts.push(chunk);
     if (raw.toString("latin1", at, at + 2) !== "\r\n") throw new S3Error(400, "IncompleteBody");
     at += 2;
   }
-  const trailers: Record<string, string> = {};
-  for (const line of raw.toString("latin1", at).split("\r\n")) {
-    const colon = line.indexOf(":");
-    if (colon > 0) trailers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
-  }
-  return { body: Buffer.concat(parts), trailers };
+  return {
+    bytes: Buffer.concat(parts),
+    trailers: decodeTrailers(raw.toString("latin1", at), headers, signature),
+  };
 }
 
-function checkSums(body: Buffer, headers: Record<string, unknown>): void {
+// The trailing headers: exactly those that `x-amz-trailer` announced.
+function decodeTrailers(
+  text: string,
+  headers: IncomingHttpHeaders,
+  signature: Signature,
+): Record<string, string> {
+  const trailers: Record<string, string> = {};
+  let trailerSignature: string | undefined;
+  let signedText = "";
+  for (const line of text.split("\r\n")) {
+    if (line === "") continue;
+    const colon = line.indexOf(":");
+    if (colon < 1) throw new S3Error(400, "MalformedTrailerError");
+    const name = line.slice(0, colon).trim().toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    if (name === "x-amz-trailer-signature") trailerSignature = value;
+    else {
+      trailers[name] = value;
+      signedText += `${name}:${value}\n`;
+    }
+  }
+  if (!text.endsWith("\r\n")) throw new S3Error(400, "IncompleteBody");
+  const announced = String(headers["x-amz-trailer"] ?? "")
+    .split(",")
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== "");
+  const isTrailing = signature.payload.endsWith("-TRAILER");
+  if (isTrailing !== announced.length > 0 || announced.sort().join() !== Object.keys(trailers).sort().join())
+    throw new S3Error(400, "MalformedTrailerError", "trailers are not those announced");
+  if (isTrailing && signature.payload.startsWith("STREAMING-AWS4-"))
+    signature.checkTrailers(signedText, trailerSignature ?? "");
+  return trailers;
+}
+
+function checkSums(bytes: Buffer, headers: Readonly<Record<string, unknown>>): Checksum | undefined {
   const md5 = headers["content-md5"];
-  if (md5 !== undefined && createHash("md5").update(body).digest("base64") !== md5)
+  if (md5 !== undefined && createHash("md5").update(bytes).digest("base64") !== md5)
     throw new S3Error(400, "BadDigest");
-  const expected = headers["x-amz-checksum-crc32"];
-  if (expected === undefined) return;
-  const sum = Buffer.alloc(4);
-  sum.writeUInt32BE(crc32(body));
-  if (sum.toString("base64") !== expected) throw new S3Error(400, "BadDigest", "CRC32");
+  const given = checksumAlgorithms.filter((name) => headers[`x-amz-checksum-${name}`] !== undefined);
+  if (given.length > 1) throw new S3Error(400, "InvalidRequest", "more than one checksum");
+  const [algorithm] = given;
+  const named = headers["x-amz-sdk-checksum-algorithm"];
+  if (named !== undefined && String(named).toLowerCase() !== algorithm)
+    throw new S3Error(400, "InvalidRequest", "x-amz-sdk-checksum-algorithm without that checksum");
+  if (algorithm === undefined) return undefined;
+  const value = checksumOf(algorithm, bytes);
+  if (value !== headers[`x-amz-checksum-${algorithm}`]) throw new S3Error(400, "BadDigest", algorithm);
+  return { algorithm, value };
 }

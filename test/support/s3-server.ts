@@ -1,39 +1,44 @@
-// A strict S3 on loopback, in memory: it refuses what the real service refuses and public emulators let pass (short
-// chunks, metadata above 2 KB, small parts, wrong SSE-C keys), and can be told to fail.
-import { createHash, randomUUID } from "node:crypto";
+// A strict S3 on loopback, in memory, over http and https: it refuses what the real service refuses and public emulators
+// let pass (wrong signatures, short chunks, metadata above 2 KB, small parts, wrong SSE-C keys, uploads that a bucket
+// policy denies), and can be told to fail.
+import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Agent, createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
-import { readBody, S3Error } from "./aws-chunked.ts";
+import { decodeBody, type RequestBody } from "./aws-chunked.ts";
+import { createLoopbackCertificate } from "./certificate.ts";
+import type { Checksum } from "./checksums.ts";
+import {
+  type AtRest,
+  askedFor,
+  type BucketEncryption,
+  describeEncryption,
+  NEW_BUCKET_ENCRYPTION,
+  parseEncryption,
+  storedAs,
+  toldHeaders,
+} from "./s3-encryption.ts";
+import { type Answer, escapeXml, S3Error, unescapeXml, xml } from "./s3-error.ts";
+import {
+  answerObject,
+  checkConditions,
+  checkCopySource,
+  copySourceOf,
+  describing,
+  eTagOf,
+  listObjects,
+  type S3Call,
+  type StoredS3Object,
+} from "./s3-objects.ts";
+import { denies, type ParsedPolicy, parsePolicy } from "./s3-policy.ts";
+import { policyRequestOf } from "./s3-policy-request.ts";
+import { verifySignature } from "./s3-signature.ts";
+import { announcedChecksum, joinParts, listParts, putPart, type S3Upload } from "./s3-uploads.ts";
 
-const MIN_PART_LENGTH = 5 * 2 ** 20;
-const MAX_METADATA_LENGTH = 2048;
-
-/** An object as it is stored. */
-export interface StoredS3Object {
-  body: Buffer;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly eTag: string;
-  readonly sseCKeyMd5: string | undefined;
-  readonly modified: Date;
-}
-
-interface S3Upload {
-  readonly bucket: string;
-  readonly key: string;
-  readonly headers: Record<string, string>;
-  readonly sseCKeyMd5: string | undefined;
-  readonly parts: Map<number, { body: Buffer; eTag: string }>;
-}
-
-/** One request as the server sees it. */
-export interface S3Call {
-  readonly method: string;
-  readonly bucket: string;
-  readonly key: string;
-  readonly query: URLSearchParams;
-  readonly headers: IncomingMessage["headers"];
-}
+const REGION = "us-east-1";
+/** The credentials of `client`. */
+export const credentials = { accessKeyId: "a", secretAccessKey: "b" };
 
 /**
  * What goes wrong with one call: an error or a broken connection before or after it took effect, silence, an error
@@ -47,49 +52,65 @@ export type S3Fault =
   | { readonly kind: "cut"; readonly at: number }
   | { readonly kind: "flip"; readonly at: number };
 
-interface Answer {
-  readonly status?: number;
-  readonly headers?: Record<string, string>;
-  readonly body?: Buffer | string;
-}
-
 /** Buckets live as long as the server; `close` must be called. */
 export class S3Server implements AsyncDisposable {
   readonly buckets = new Map<string, Map<string, StoredS3Object>>();
   readonly uploads = new Map<string, S3Upload>();
   readonly calls: S3Call[] = [];
+  /** Keys of KMS that S3 may use, besides the managed one. */
+  readonly kmsKeys = new Map<string, "enabled" | "disabled">();
   /** Asked for each call; undefined is no fault. */
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;
   /** Sees every body that arrived whole, whatever becomes of the call. */
   onBody: (call: S3Call, body: Buffer) => void = () => {};
-  readonly #server: Server;
+  readonly #policies = new Map<string, ParsedPolicy>();
+  readonly #encryption = new Map<string, BucketEncryption>();
+  readonly #signers = {
+    region: REGION,
+    secrets: new Map([[credentials.accessKeyId, credentials.secretAccessKey]]),
+  };
+  readonly #certificate = createLoopbackCertificate();
+  readonly #http: Server;
+  readonly #https: Server;
   readonly #clients: S3Client[] = [];
 
   private constructor() {
-    this.#server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
-      this.#serve(request, response).catch(() => response.destroy());
-    });
+    const listener = (secure: boolean) => (request: IncomingMessage, response: ServerResponse) =>
+      void this.#serve(request, response, secure).catch(() => response.destroy());
+    this.#http = createServer({ keepAliveTimeout: 60_000 }, listener(false));
+    this.#https = createSecureServer({ keepAliveTimeout: 60_000, ...this.#certificate }, listener(true));
   }
   static async start(port = 0): Promise<S3Server> {
     const server = new S3Server();
-    await new Promise<void>((resolve) => server.#server.listen(port, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => server.#http.listen(port, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => server.#https.listen(0, "127.0.0.1", resolve));
     return server;
   }
   get endpoint(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+  }
+  get secureEndpoint(): string {
+    return `https://127.0.0.1:${(this.#https.address() as AddressInfo).port}`;
+  }
+  /** What a client of `secureEndpoint` must trust. */
+  get certificate(): string {
+    return this.#certificate.cert;
   }
   client(config: S3ClientConfig = {}): S3Client {
-    const credentials = { accessKeyId: "a", secretAccessKey: "b" };
-    const { endpoint } = this;
     const client = new S3Client({
-      endpoint,
-      region: "us-east-1",
+      endpoint: this.endpoint,
+      region: REGION,
       forcePathStyle: true,
       credentials,
       ...config,
     });
     this.#clients.push(client);
     return client;
+  }
+  /** A client that speaks TLS, as SSE-C and `unsignedPayload` need it. */
+  secureClient(config: S3ClientConfig = {}): S3Client {
+    const httpsAgent = new Agent({ ca: this.certificate, keepAlive: true, maxSockets: 50 });
+    return this.client({ endpoint: this.secureEndpoint, requestHandler: { httpsAgent }, ...config });
   }
   /** The object, which must be there. */
   object(bucket: string, key: string): StoredS3Object {
@@ -99,11 +120,13 @@ export class S3Server implements AsyncDisposable {
   }
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.destroy();
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+    for (const server of [this.#http, this.#https]) {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(request: IncomingMessage, response: ServerResponse, secure: boolean): Promise<void> {
     const url = new URL(request.url ?? "/", "http://s3");
     const [bucket = "", ...rest] = url.pathname.slice(1).split("/");
     const call: S3Call = {
@@ -112,26 +135,27 @@ export class S3Server implements AsyncDisposable {
       key: decodeURIComponent(rest.join("/")),
       query: url.searchParams,
       headers: request.headers,
+      secure,
     };
     this.calls.push(call);
     const fault = this.fault(call, this.calls.length);
     let answer: Answer;
     try {
       if (fault?.kind === "reset" && fault.after !== true) return void request.socket.destroy();
-      const body = await readBody(request);
-      this.onBody(call, body);
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const signature = verifySignature(request, this.#signers);
+      const body = decodeBody(Buffer.concat(chunks), request.headers, signature);
+      this.onBody(call, body.bytes);
       if (fault?.kind === "stall") return;
       if (fault?.kind === "error" && fault.after !== true) throw new S3Error(fault.status, fault.code);
       answer = this.#answer(call, body);
       if (fault?.kind === "error") throw new S3Error(fault.status, fault.code);
     } catch (error) {
       if (!(error instanceof S3Error)) throw error;
-      const text = `<Error><Code>${error.code}</Code><Message>${error.message}</Message></Error>`;
-      answer = {
-        status: error.status,
-        body: call.method === "HEAD" ? "" : text,
-        headers: { "content-type": "application/xml" },
-      };
+      const text = `<Error><Code>${error.code}</Code><Message>${escapeXml(error.message)}</Message></Error>`;
+      answer = { ...xml(text), status: error.status };
+      if (call.method === "HEAD") answer = { status: error.status };
     }
     if (fault?.kind === "reset") return void request.socket.destroy();
     if (fault?.kind === "error200")
@@ -148,30 +172,23 @@ export class S3Server implements AsyncDisposable {
     response.write(body.subarray(0, fault.at), () => request.socket.destroy());
   }
 
-  #answer(call: S3Call, body: Buffer): Answer {
+  #answer(call: S3Call, body: RequestBody): Answer {
     const { method, bucket, key, query, headers } = call;
+    const upload = this.#uploadOf(call);
+    const source = headers["x-amz-copy-source"];
+    this.#authorize(call, upload);
     if (key === "") return this.#answerBucket(call, body);
     const objects = this.#bucket(bucket);
-    if (query.has("uploads") && method === "POST") {
-      const uploadId = randomUUID();
-      const described = { bucket, key, headers: describing(headers), parts: new Map() };
-      this.uploads.set(uploadId, { ...described, sseCKeyMd5: sseCKeyOf(headers) });
-      return xml(
-        `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`,
-      );
-    }
-    if (query.has("uploadId")) return this.#answerUpload(call, body);
+    if (upload !== undefined) return this.#answerUpload(call, upload, body);
+    if (query.has("uploads") && method === "POST") return this.#create(call);
     switch (method) {
-      case "PUT": {
+      case "PUT":
         checkConditions(headers, objects.get(key));
-        const source = headers["x-amz-copy-source"];
-        if (source === undefined)
-          return this.#put(objects, key, body, describing(headers), sseCKeyOf(headers));
-        return this.#copy(objects, call, String(source));
-      }
+        if (source !== undefined) return this.#copy(call, String(source));
+        return this.#put(call, body.bytes, describing(headers), this.#atRest(call), body.checksum);
       case "GET":
       case "HEAD":
-        return answerObject(call, objects.get(key));
+        return answerObject(call, objects.get(key), this.kmsKeys);
       case "DELETE":
         objects.delete(key);
         return { status: 204 };
@@ -180,23 +197,43 @@ export class S3Server implements AsyncDisposable {
     }
   }
 
+  #authorize(call: S3Call, upload: S3Upload | undefined): void {
+    const policy = this.#policies.get(call.bucket);
+    if (policy !== undefined && denies(policy, policyRequestOf(call, upload)))
+      throw new S3Error(403, "AccessDenied", "with an explicit deny in a resource-based policy");
+  }
+
   #bucket(name: string): Map<string, StoredS3Object> {
     const objects = this.buckets.get(name);
     if (objects === undefined) throw new S3Error(404, "NoSuchBucket");
     return objects;
   }
 
-  #answerBucket({ method, bucket, query }: S3Call, body: Buffer): Answer {
+  #atRest(call: S3Call): AtRest {
+    const encryption = this.#encryption.get(call.bucket) ?? NEW_BUCKET_ENCRYPTION;
+    return storedAs(askedFor(call.headers, call.secure), encryption, this.kmsKeys);
+  }
+
+  #answerBucket({ method, bucket, query }: S3Call, { bytes, checksum }: RequestBody): Answer {
+    const text = bytes.toString();
     if (method === "PUT" && query.size === 0) {
       this.buckets.set(bucket, this.buckets.get(bucket) ?? new Map());
       return {};
     }
     const objects = this.#bucket(bucket);
     if (method === "HEAD") return {};
+    if (query.has("policy")) return this.#answerPolicy(method, bucket, text);
+    if (query.has("encryption")) {
+      if (method === "GET") return describeEncryption(this.#encryption.get(bucket) ?? NEW_BUCKET_ENCRYPTION);
+      if (method === "PUT") this.#encryption.set(bucket, parseEncryption(text));
+      else this.#encryption.delete(bucket);
+      return {};
+    }
     if (method === "POST" && query.has("delete")) {
-      const keys = [...body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, name = ""]) =>
-        unescapeXml(name),
-      );
+      if (checksum === undefined)
+        throw new S3Error(400, "InvalidRequest", "Missing required header: Content-MD5");
+      const keys = [...text.matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, name = ""]) => unescapeXml(name));
+      if (keys.length > 1000) throw new S3Error(400, "MalformedXML");
       for (const name of keys) objects.delete(name);
       return xml("<DeleteResult></DeleteResult>");
     }
@@ -211,230 +248,106 @@ export class S3Server implements AsyncDisposable {
     throw new S3Error(501, "NotImplemented");
   }
 
+  #answerPolicy(method: string, bucket: string, text: string): Answer {
+    if (method === "PUT") this.#policies.set(bucket, parsePolicy(text, bucket));
+    else if (method === "DELETE") this.#policies.delete(bucket);
+    else {
+      const policy = this.#policies.get(bucket);
+      if (policy === undefined) throw new S3Error(404, "NoSuchBucketPolicy");
+      return { headers: { "content-type": "application/json" }, body: policy.text };
+    }
+    return { status: 204 };
+  }
+
   #put(
-    objects: Map<string, StoredS3Object>,
-    key: string,
+    { bucket, key }: S3Call,
     body: Buffer,
     headers: Record<string, string>,
-    sseCKeyMd5: string | undefined,
-    eTag = `"${createHash("md5").update(body).digest("hex")}"`,
+    atRest: AtRest,
+    checksum: (Checksum & { readonly parts?: number }) | undefined,
+    eTag = eTagOf(body, atRest),
   ): Answer {
-    objects.set(key, { body, headers, eTag, sseCKeyMd5, modified: new Date() });
-    return { headers: { etag: eTag } };
+    this.#bucket(bucket).set(key, { body, headers, eTag, atRest, checksum, modified: new Date() });
+    return { headers: { etag: eTag, ...toldHeaders(atRest) } };
   }
 
   #copySource(call: S3Call, text: string): StoredS3Object {
-    const [bucket = "", ...rest] = decodeURIComponent(text.replace(/^\//, "").split("?")[0] ?? "").split("/");
-    const source = this.#bucket(bucket).get(rest.join("/"));
+    const { bucket, key } = copySourceOf(text);
+    const source = this.#bucket(bucket).get(key);
     if (source === undefined) throw new S3Error(404, "NoSuchKey");
-    const match = call.headers["x-amz-copy-source-if-match"];
-    if (match !== undefined && match !== source.eTag) throw new S3Error(412, "PreconditionFailed");
-    checkSseC(source, call.headers["x-amz-copy-source-server-side-encryption-customer-key-md5"]);
+    checkCopySource(call, source, this.kmsKeys);
     return source;
   }
 
-  #copy(objects: Map<string, StoredS3Object>, call: S3Call, text: string): Answer {
+  #copy(call: S3Call, text: string): Answer {
     const source = this.#copySource(call, text);
-    if (source.body.length > 5 * 2 ** 30) throw new S3Error(400, "InvalidRequest");
     const replace = call.headers["x-amz-metadata-directive"] === "REPLACE";
+    const { bucket, key } = copySourceOf(text);
+    const asked = askedFor(call.headers, call.secure);
+    if (bucket === call.bucket && key === call.key && !replace && asked === undefined)
+      throw new S3Error(400, "InvalidRequest", "This copy request is illegal: nothing would change");
     const headers = replace ? describing(call.headers) : { ...source.headers };
-    const { headers: answered } = this.#put(objects, call.key, source.body, headers, sseCKeyOf(call.headers));
-    return xml(`<CopyObjectResult><ETag>${escapeXml(answered?.etag ?? "")}</ETag></CopyObjectResult>`);
+    const answer = this.#put(call, source.body, headers, this.#atRest(call), undefined);
+    const eTag = escapeXml(answer.headers?.etag ?? "");
+    return { ...answer, ...xml(`<CopyObjectResult><ETag>${eTag}</ETag></CopyObjectResult>`) };
   }
 
-  #answerUpload(call: S3Call, body: Buffer): Answer {
-    const { method, query, bucket, key, headers } = call;
-    const uploadId = query.get("uploadId") ?? "";
+  #create(call: S3Call): Answer {
+    const { bucket, key, headers } = call;
+    const uploadId = randomUUID();
+    const atRest = this.#atRest(call);
+    const checksum = announcedChecksum(call);
+    this.uploads.set(uploadId, {
+      bucket,
+      key,
+      headers: describing(headers),
+      asked: headers,
+      atRest,
+      checksum,
+      parts: new Map(),
+    });
+    const { body, headers: type } = xml(
+      `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`,
+    );
+    return { body: body ?? "", headers: { ...type, ...toldHeaders(atRest) } };
+  }
+
+  #uploadOf({ bucket, key, query }: S3Call): S3Upload | undefined {
+    const uploadId = query.get("uploadId");
+    if (uploadId === null) return undefined;
     const upload = this.uploads.get(uploadId);
     if (upload === undefined || upload.bucket !== bucket || upload.key !== key)
       throw new S3Error(404, "NoSuchUpload");
+    return upload;
+  }
+
+  #answerUpload(call: S3Call, upload: S3Upload, body: RequestBody): Answer {
+    const { method, headers, bucket, key, query } = call;
+    const uploadId = query.get("uploadId") ?? "";
     if (method === "PUT") {
-      const number = Number(query.get("partNumber"));
-      if (!(number >= 1 && number <= 10_000)) throw new S3Error(400, "InvalidArgument");
-      if (upload.sseCKeyMd5 !== sseCKeyOf(headers))
-        throw new S3Error(400, "InvalidRequest", "SSE-C key of the upload");
       const source = headers["x-amz-copy-source"];
-      const bytes = source === undefined ? body : this.#copiedPart(call, String(source));
-      const eTag = `"${createHash("md5").update(bytes).digest("hex")}"`;
-      upload.parts.set(number, { body: bytes, eTag });
-      if (source === undefined) return { headers: { etag: eTag } };
-      return xml(`<CopyPartResult><ETag>${escapeXml(eTag)}</ETag></CopyPartResult>`);
+      if (source === undefined) return putPart(upload, call, body, undefined);
+      const copied = this.#copySource(call, String(source)).body;
+      const range = /^bytes=(\d+)-(\d+)$/.exec(String(headers["x-amz-copy-source-range"] ?? ""));
+      const [first, end] = range === null ? [0, copied.length] : [Number(range[1]), Number(range[2]) + 1];
+      if (end > copied.length) throw new S3Error(400, "InvalidArgument", "range of the source");
+      return putPart(upload, call, body, copied.subarray(first, end));
     }
     if (method === "DELETE") {
       this.uploads.delete(uploadId);
       return { status: 204 };
     }
-    if (method === "GET") {
-      const after = Number(query.get("part-number-marker") ?? 0);
-      const parts = [...upload.parts].sort(([a], [b]) => a - b).filter(([number]) => number > after);
-      const page = parts.slice(0, 1000);
-      const list = page.map(
-        ([
-          number,
-          {
-            eTag,
-            body: { length },
-          },
-        ]) =>
-          `<Part><PartNumber>${number}</PartNumber><ETag>${escapeXml(eTag)}</ETag><Size>${length}</Size></Part>`,
-      );
-      const more = parts.length > page.length;
-      return xml(
-        `<ListPartsResult><IsTruncated>${more}</IsTruncated>` +
-          `<NextPartNumberMarker>${page.at(-1)?.[0] ?? 0}</NextPartNumberMarker>${list.join("")}</ListPartsResult>`,
-      );
-    }
-    return this.#complete(call, uploadId, upload, body.toString());
-  }
-
-  #copiedPart(call: S3Call, text: string): Buffer {
-    const { body } = this.#copySource(call, text);
-    const range = /^bytes=(\d+)-(\d+)$/.exec(String(call.headers["x-amz-copy-source-range"] ?? ""));
-    return range === null ? body : body.subarray(Number(range[1]), Number(range[2]) + 1);
-  }
-
-  #complete({ headers, bucket, key }: S3Call, uploadId: string, upload: S3Upload, text: string): Answer {
-    const objects = this.#bucket(bucket);
-    checkConditions(headers, objects.get(key));
-    const listed = [...text.matchAll(/<Part>(.*?)<\/Part>/gs)].map(([, part = ""]) => ({
-      number: Number(/<PartNumber>(\d+)</.exec(part)?.[1]),
-      eTag: unescapeXml(/<ETag>([^<]*)</.exec(part)?.[1] ?? ""),
-    }));
-    if (listed.length === 0) throw new S3Error(400, "MalformedXML");
-    const parts = listed.map(({ number, eTag }, index) => {
-      if (index > 0 && number <= (listed[index - 1]?.number ?? 0)) throw new S3Error(400, "InvalidPartOrder");
-      const part = upload.parts.get(number);
-      if (part === undefined || part.eTag.replaceAll('"', "") !== eTag.replaceAll('"', ""))
-        throw new S3Error(400, "InvalidPart");
-      if (index < listed.length - 1 && part.body.length < MIN_PART_LENGTH)
-        throw new S3Error(400, "EntityTooSmall");
-      return part;
-    });
-    const digests = createHash("md5");
-    for (const { eTag } of parts) digests.update(Buffer.from(eTag.replaceAll('"', ""), "hex"));
-    const eTag = `"${digests.digest("hex")}-${parts.length}"`;
-    this.#put(
-      objects,
-      key,
-      Buffer.concat(parts.map(({ body }) => body)),
-      upload.headers,
-      upload.sseCKeyMd5,
-      eTag,
-    );
+    if (method === "GET") return listParts(upload, call);
+    checkConditions(headers, this.#bucket(bucket).get(key));
+    const { body: joined, eTag, checksum } = joinParts(upload, call, body.bytes.toString());
+    this.#put(call, joined, upload.headers, upload.atRest, checksum, eTag);
     this.uploads.delete(uploadId);
-    return xml(
+    const { body: text, headers: type } = xml(
       `<CompleteMultipartUploadResult><Bucket>${bucket}</Bucket><Key>${escapeXml(key)}</Key>` +
         `<ETag>${escapeXml(eTag)}</ETag></CompleteMultipartUploadResult>`,
     );
+    return { body: text ?? "", headers: { ...type, ...toldHeaders(upload.atRest) } };
   }
 }
 
-function answerObject({ method, headers, query }: S3Call, object: StoredS3Object | undefined): Answer {
-  if (object === undefined) throw new S3Error(404, "NoSuchKey");
-  if (query.has("tagging")) return xml("<Tagging><TagSet></TagSet></Tagging>");
-  checkSseC(object, headers["x-amz-server-side-encryption-customer-key-md5"]);
-  const match = headers["if-match"];
-  if (match !== undefined && match !== object.eTag) throw new S3Error(412, "PreconditionFailed");
-  const { body, eTag, modified } = object;
-  const answered = {
-    ...object.headers,
-    etag: eTag,
-    "last-modified": modified.toUTCString(),
-    "accept-ranges": "bytes",
-  };
-  const range = /^bytes=(\d*)-(\d*)$/.exec(String(headers.range ?? ""));
-  if (range === null || method === "HEAD")
-    return method === "HEAD"
-      ? { headers: { ...answered, "content-length": String(body.length) } }
-      : { headers: answered, body };
-  const [, first = "", last = ""] = range;
-  const start = first === "" ? Math.max(0, body.length - Number(last)) : Number(first);
-  const end = first === "" || last === "" ? body.length : Math.min(body.length, Number(last) + 1);
-  if (start >= body.length || end <= start) throw new S3Error(416, "InvalidRange");
-  return {
-    status: 206,
-    headers: { ...answered, "content-range": `bytes ${start}-${end - 1}/${body.length}` },
-    body: body.subarray(start, end),
-  };
-}
-
-function listObjects(objects: Map<string, StoredS3Object>, query: URLSearchParams): Answer {
-  const prefix = query.get("prefix") ?? "";
-  const after = query.get("continuation-token") ?? query.get("start-after") ?? "";
-  const limit = Math.min(1000, Number(query.get("max-keys") ?? 1000));
-  const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
-  const page = keys.slice(0, limit);
-  const list = page.map((key) => {
-    const { body, eTag, modified } = objects.get(key) as StoredS3Object;
-    return (
-      `<Contents><Key>${escapeXml(key)}</Key><LastModified>${modified.toISOString()}</LastModified>` +
-      `<ETag>${escapeXml(eTag)}</ETag><Size>${body.length}</Size></Contents>`
-    );
-  });
-  const more = keys.length > page.length;
-  const next = more ? `<NextContinuationToken>${escapeXml(page.at(-1) ?? "")}</NextContinuationToken>` : "";
-  return xml(
-    `<ListBucketResult><KeyCount>${page.length}</KeyCount><IsTruncated>${more}</IsTruncated>${next}${list.join("")}</ListBucketResult>`,
-  );
-}
-
-const DESCRIBING =
-  /^(x-amz-meta-|content-type$|cache-control$|content-(encoding|disposition|language)$|expires$)/;
-
-// What is stored beside the bytes.
-function describing(headers: IncomingMessage["headers"]): Record<string, string> {
-  const described: Record<string, string> = {};
-  let length = 0;
-  for (const [name, value] of Object.entries(headers)) {
-    if (!DESCRIBING.test(name)) continue;
-    const text = name === "content-encoding" ? String(value).replace(/aws-chunked,?/, "") : String(value);
-    if (name === "content-encoding" && text === "") continue;
-    described[name] = text;
-    if (name.startsWith("x-amz-meta-")) length += name.length - 11 + text.length;
-  }
-  if (length > MAX_METADATA_LENGTH) throw new S3Error(400, "MetadataTooLarge");
-  return described;
-}
-
-function sseCKeyOf(headers: IncomingMessage["headers"]): string | undefined {
-  const key = headers["x-amz-server-side-encryption-customer-key"];
-  if (key === undefined) return undefined;
-  const bytes = Buffer.from(String(key), "base64");
-  const md5 = createHash("md5").update(bytes).digest("base64");
-  if (bytes.length !== 32 || headers["x-amz-server-side-encryption-customer-key-md5"] !== md5)
-    throw new S3Error(400, "InvalidArgument", "SSE-C key");
-  return md5;
-}
-
-function checkSseC(object: StoredS3Object, given: unknown): void {
-  if (object.sseCKeyMd5 !== undefined && given === undefined)
-    throw new S3Error(400, "InvalidRequest", "needs SSE-C key");
-  if (object.sseCKeyMd5 === undefined && given !== undefined)
-    throw new S3Error(400, "InvalidRequest", "has no SSE-C key");
-  if (object.sseCKeyMd5 !== given) throw new S3Error(403, "AccessDenied");
-}
-
-function checkConditions(headers: IncomingMessage["headers"], existing: StoredS3Object | undefined): void {
-  if (headers["if-none-match"] === "*" && existing !== undefined)
-    throw new S3Error(412, "PreconditionFailed");
-  const match = headers["if-match"];
-  if (match !== undefined && existing?.eTag !== match)
-    throw new S3Error(
-      existing === undefined ? 404 : 412,
-      existing === undefined ? "NoSuchKey" : "PreconditionFailed",
-    );
-}
-
-const xml = (text: string): Answer => ({
-  headers: { "content-type": "application/xml" },
-  body: `<?xml version="1.0" encoding="UTF-8"?>${text}`,
-});
-const escapeXml = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
-const unescapeXml = (text: string): string =>
-  text
-    .replaceAll("&quot;", '"')
-    .replaceAll("&#34;", '"')
-    .replaceAll("&lt;", "<")
-    .replaceAll("&gt;", ">")
-    .replaceAll("&amp;", "&");
+export type { S3Call, StoredS3Object } from "./s3-objects.ts";

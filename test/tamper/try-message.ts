@@ -80,7 +80,7 @@ export async function tryAltered(
   );
   try {
     await machine.start();
-    for (const chunk of cut(altered, chunkLength)) await machine.absorb(chunk);
+    for (const chunk of cut(altered, chunkLength)) await machine.absorb([chunk]);
     await machine.finish();
     wrong("the stream accepted it");
   } catch (error) {

@@ -58,28 +58,33 @@ export const streams: Adaptor<StreamSubject> = {
   async create(options) {
     const given = messageOptions(options);
     const { keyring, engine, concurrency } = given;
-    return {
+    const subject: StreamSubject = {
       sealStream: () => createEncryptStream(given),
       openStream: () => createDecryptStream({ keyring, engine, concurrency }),
     };
+    if (options.reuse && engine.recycle === undefined) throw new Absent("this engine takes no memory back");
+    if (options.reuse) subject.recycle = (chunk) => engine.recycle?.(chunk);
+    return subject;
   },
 };
 
 /** AAD of a frame before its sequence number and length, as in a message of suite 0x0478. */
 export const benchAadPrefix: Uint8Array = new Uint8Array(44).fill(2);
 
-/** One run of frames in one call of the engine; with `concurrency` above 1, several runs on its worker threads. */
-export const frameRuns: Adaptor<BufferSubject> = {
+/** Runs hold whole frames. Long ones go through pipes as text, which takes longer than timing them. */
+export const frameSizes = ({ frameLength }: TrialOptions): readonly number[] =>
+  frameLength < 2 ** 20 ? [frameLength, 3 * frameLength] : [frameLength];
+
+/** One run of frames in one call of the engine, on `concurrency` threads. */
+export const frameRunsOnThreads: Adaptor<BufferSubject> = {
   format: "run of frames",
+  sizes: frameSizes,
   async create(options) {
-    const { frameLength, size } = options;
+    const { frameLength, size, concurrency } = options;
     const frameCount = size / frameLength;
     const engine = engineOf(options);
-    const cipher = engine.createKey(benchKey).frameCipher({
-      frameLength,
-      regularAadPrefix: benchAadPrefix,
-      finalAadPrefix: benchAadPrefix,
-    });
+    const format = { frameLength, regularAadPrefix: benchAadPrefix, finalAadPrefix: benchAadPrefix };
+    const cipher = engine.createKey(benchKey).frameCipher(format, concurrency);
     const sealed = new Uint8Array(size + frameCount * REGULAR_FRAME_OVERHEAD + FINAL_FRAME_OVERHEAD);
     const opened = new Uint8Array(size);
     const { sealInto, openInto } = cipher;
@@ -101,37 +106,22 @@ export const frameRuns: Adaptor<BufferSubject> = {
   },
 };
 
-/** Runs on the engine's worker threads, `concurrency` × 2 in flight. */
-export const frameRunsAsync: Adaptor<BufferSubject> = {
+/** The same on one thread. */
+export const frameRuns: Adaptor<BufferSubject> = {
   format: "run of frames",
-  async create(options) {
-    const { frameLength, size } = options;
-    const frameCount = size / frameLength;
-    const engine = engineOf(options);
-    const cipher = engine.createKey(benchKey).frameCipher({
-      frameLength,
-      regularAadPrefix: benchAadPrefix,
-      finalAadPrefix: benchAadPrefix,
-    });
-    const { sealAsync, openAsync } = cipher;
-    if (sealAsync === undefined || openAsync === undefined)
-      throw new Absent("this engine has no worker threads");
-    const subject: BufferSubject = {
-      seal: (plaintext) => sealAsync.call(cipher, [plaintext], 1, frameCount, NO_FINAL_FRAME, 0),
-      open: async (bytes) => (await openAsync.call(cipher, [bytes], 1, frameCount, NO_FINAL_FRAME)).plaintext,
-    };
-    if (engine.recycle !== undefined) subject.recycle = (result) => engine.recycle?.(result);
-    return subject;
-  },
+  sizes: frameSizes,
+  create: (options) => frameRunsOnThreads.create({ ...options, concurrency: 1 }),
 };
 
 /** One GCM call of the engine: nonce 12, no AAD; ciphertext ‖ tag. The nonce is always the same, which only a benchmark may do. */
 export const gcmCalls: Adaptor<BufferSubject> = {
   format: "AES-256-GCM",
   async create(options) {
-    const key = engineOf(options).createKey(benchKey);
+    const engine = engineOf(options);
+    const key = engine.createKey(benchKey);
     const [nonce, aad] = [new Uint8Array(12), new Uint8Array(0)];
     return {
+      setUp: () => engine.createKey(benchKey).dispose(),
       seal: (plaintext) => key.seal(nonce, aad, plaintext),
       open(sealed) {
         const plaintext = key.open(nonce, aad, sealed);

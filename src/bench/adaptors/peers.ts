@@ -105,7 +105,7 @@ const view = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byte
 
 /** secretstream of libsodium (XChaCha20-Poly1305) in chunks of the frame length, into memory of its own. */
 export const sodium: Adaptor<BufferSubject> = {
-  async create({ frameLength }) {
+  async create({ frameLength, reuse }) {
     const peer = await importPackage<{ readonly default: Sodium }>("sodium-native");
     const lib = peer.default;
     const {
@@ -118,10 +118,17 @@ export const sodium: Adaptor<BufferSubject> = {
       lib.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE,
       lib.crypto_secretstream_xchacha20poly1305_TAG_FINAL,
     ];
+    const memory = new Map<number, Buffer>();
+    const allocate = (length: number): Buffer => {
+      if (!reuse) return Buffer.allocUnsafeSlow(length);
+      const bytes = memory.get(length) ?? Buffer.allocUnsafeSlow(length);
+      memory.set(length, bytes);
+      return bytes;
+    };
     return {
       seal(plaintext) {
         const chunks = Math.max(1, Math.ceil(plaintext.length / frameLength));
-        const sealed = Buffer.allocUnsafeSlow(head + plaintext.length + chunks * overhead);
+        const sealed = allocate(head + plaintext.length + chunks * overhead);
         lib.crypto_secretstream_xchacha20poly1305_init_push(state, sealed.subarray(0, head), key);
         for (let n = 0, at = head; n < chunks; n++) {
           const text = view(plaintext.subarray(n * frameLength, (n + 1) * frameLength));
@@ -137,7 +144,7 @@ export const sodium: Adaptor<BufferSubject> = {
         lib.crypto_secretstream_xchacha20poly1305_init_pull(state, bytes.subarray(0, head), key);
         const step = frameLength + overhead;
         const chunks = Math.ceil((bytes.length - head) / step);
-        const plaintext = Buffer.allocUnsafeSlow(bytes.length - head - chunks * overhead);
+        const plaintext = allocate(bytes.length - head - chunks * overhead);
         const tag = Buffer.alloc(1);
         for (let n = 0; n < chunks; n++) {
           const text = bytes.subarray(head + n * step, head + (n + 1) * step);

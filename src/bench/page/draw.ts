@@ -3,7 +3,20 @@ import * as Plot from "@observablehq/plot";
 import type { Chart, Point } from "../charts.ts";
 
 // Okabe and Ito's colours that all can tell apart, without yellow, which is too light on white.
-const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#8c564b"];
+const palette = [
+  "#0072b2",
+  "#d55e00",
+  "#009e73",
+  "#cc79a7",
+  "#56b4e9",
+  "#e69f00",
+  "#7f7f7f",
+  "#8c564b",
+  "#332288",
+  "#882255",
+  "#117733",
+  "#999933",
+];
 
 function colours(chart: Chart): Plot.ScaleOptions {
   const subjects = [...new Set(chart.points.map(({ subject }) => subject))];
@@ -38,7 +51,13 @@ function drawLines(chart: Chart, width: number): Element {
       label: chart.xLabel,
       ...(shown === undefined ? {} : { ticks: shown, tickFormat: (x: number) => textOf.get(x) ?? String(x) }),
     },
-    y: { type: chart.yScale, label: chart.yLabel, grid: true, zero: chart.yScale === "linear" },
+    y: {
+      type: chart.yScale,
+      label: chart.yLabel,
+      grid: true,
+      zero: chart.yScale === "linear",
+      ...(chart.yScale === "log" ? { ticks: 5, tickFormat: "~g" } : {}),
+    },
     color: colours(chart),
     symbol: { domain: colours(chart).domain as string[], legend: !dense },
     marks: [
@@ -78,7 +97,7 @@ function drawBars(chart: Chart, width: number): Element {
   const narrow = width < 480;
   const left = narrow
     ? 12
-    : Math.min(310, 16 + 7 * Math.max(...chart.points.map(({ subject }) => subject.length)));
+    : Math.min(0.48 * width, 16 + 6.6 * Math.max(...chart.points.map(({ subject }) => subject.length)));
   return Plot.plot({
     width,
     height: 60 + chart.points.length * (narrow ? 44 : 30),
@@ -116,6 +135,8 @@ function drawBars(chart: Chart, width: number): Element {
               x: 0,
               y: "subject",
               text: "subject",
+              lineWidth: (width - 40) / 12,
+              textOverflow: "ellipsis",
               textAnchor: "start",
               dy: -19,
               fill: "currentColor",

@@ -2,6 +2,8 @@
 import { Absent, type Adaptor, type BufferSubject } from "../adaptor.ts";
 import { bufferAdaptors } from "../adaptors/table.ts";
 import type { ChildTask, Workload } from "../child.ts";
+import { createCallTimer } from "./benchmark.ts";
+import { callsFor, repeat } from "./repeat.ts";
 import { agreementBytes, benchBytes, mustBeEqual } from "./source.ts";
 
 export async function createBuffers(task: ChildTask): Promise<Workload> {
@@ -13,34 +15,57 @@ export async function createBuffers(task: ChildTask): Promise<Workload> {
   // Copied: the subject may use the memory of its result again.
   const sealed = Uint8Array.from(await subject.seal(plaintext));
   mustBeEqual(await subject.open(sealed), plaintext);
-  const call = task.operation === "seal" ? () => subject.seal(plaintext) : () => subject.open(sealed);
+  const call = callOf(task, subject, plaintext, sealed);
+  const isAsync = await isAsynchronous(call);
   let calls = 1;
   const round = async (): Promise<number> => {
     if (task.inFlight > 1) await inFlight(subject, call, calls, task.inFlight);
-    else {
-      const first = call();
-      if (first instanceof Promise) {
-        await first;
-        for (let n = 1; n < calls; n++) await call();
-      } else for (let n = 1; n < calls; n++) call();
-    }
-    return calls * task.options.size;
+    else await repeat(call, calls);
+    return calls * task.unitsPerCall;
   };
-  calls = await callsFor(task.roundSeconds, async (count) => {
-    calls = count;
-    await round();
-  });
+  const timer = task.byBenchmark ? await createCallTimer(call, isAsync, task.roundSeconds) : undefined;
+  if (timer === undefined)
+    calls = await callsFor(task.roundSeconds, async (count) => {
+      calls = count;
+      await round();
+    });
   return {
-    round,
+    synchronous: !isAsync,
+    ...(timer === undefined
+      ? { round }
+      : {
+          timer: timer.name,
+          round: async () => ({ perSecond: (await timer.measure()) * task.unitsPerCall }),
+        }),
     produce: async (size) => (await subjectOf(size)).seal(agreementBytes(size)),
     accept: async (size, bytes) =>
       mustBeEqual(await (await subjectOf(size)).open(bytes), agreementBytes(size)),
   };
 }
 
+function callOf(
+  { operation }: ChildTask,
+  subject: BufferSubject,
+  plaintext: Uint8Array,
+  sealed: Uint8Array,
+): () => unknown {
+  if (operation === "seal") return () => subject.seal(plaintext);
+  if (operation === "open") return () => subject.open(sealed);
+  const { setUp } = subject;
+  if (setUp === undefined) throw new Absent("it has no such step of its own");
+  return () => setUp.call(subject);
+}
+
+async function isAsynchronous(call: () => unknown): Promise<boolean> {
+  const result = call();
+  if (!(result instanceof Promise)) return false;
+  await result;
+  return true;
+}
+
 async function inFlight(
   { recycle }: BufferSubject,
-  call: () => Uint8Array | Promise<Uint8Array>,
+  call: () => unknown,
   calls: number,
   lanes: number,
 ): Promise<void> {
@@ -48,29 +73,8 @@ async function inFlight(
   const lane = async (): Promise<void> => {
     while (left-- > 0) {
       const result = await call();
-      recycle?.(result);
+      if (result instanceof Uint8Array) recycle?.(result);
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
-}
-
-/**
- * How many calls fill a round, after a warm-up of `warmSeconds`: until then code is compiled, memory is touched for the
- * first time and the garbage collector finds its pace.
- */
-export async function callsFor(
-  roundSeconds: number,
-  run: (count: number) => Promise<unknown>,
-  warmSeconds = 0.1,
-): Promise<number> {
-  const warm = performance.now() + warmSeconds * 1000;
-  do await run(1);
-  while (performance.now() < warm);
-  for (let count = 1; ; ) {
-    const start = performance.now();
-    await run(count);
-    const seconds = (performance.now() - start) / 1000;
-    if (seconds >= roundSeconds / 2) return Math.max(1, Math.round((count * roundSeconds) / seconds));
-    count = Math.max(count + 1, Math.ceil(Math.min(count * 10, (count * roundSeconds * 0.7) / seconds)));
-  }
 }

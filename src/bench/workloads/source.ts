@@ -49,12 +49,16 @@ export function sourceOf(bytes: Uint8Array, chunkLength: number, length: number 
 /** A stream that drops what it is given, and counts it in `length`. */
 export class NullSink extends Writable {
   length = 0;
+  readonly #recycle: ((chunk: Uint8Array) => void) | undefined;
 
-  constructor() {
+  /** @param recycle what is done with chunks that were dropped */
+  constructor(recycle?: (chunk: Uint8Array) => void) {
     super({ highWaterMark: 4 * 1024 * 1024 });
+    this.#recycle = recycle;
   }
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: () => void): void {
     this.length += chunk.length;
+    this.#recycle?.(chunk);
     done();
   }
 }

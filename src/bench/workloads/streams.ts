@@ -3,13 +3,15 @@ import { pipeline } from "node:stream/promises";
 import { Absent, type Adaptor, type StreamSubject } from "../adaptor.ts";
 import { streamAdaptors } from "../adaptors/table.ts";
 import type { ChildTask, Workload } from "../child.ts";
-import { callsFor } from "./buffers.ts";
+import { callsFor } from "./repeat.ts";
 import { agreementBytes, benchBytes, mustBeEqual, NullSink, sourceOf } from "./source.ts";
 
 const SOURCE_LENGTH = 4 * 1024 * 1024;
 const WARM_SECONDS = 0.6;
 /** Longer rounds than others: after each pause memory has to come back into the caches, and collections come late. */
-const ROUND_FACTOR = 3;
+const ROUND_FACTOR = 2;
+/** From here on one message fills a round, and a part of one warms up. */
+const LONG = 2 ** 30;
 
 async function subjectOf(task: ChildTask): Promise<StreamSubject> {
   const adaptor = (streamAdaptors as Readonly<Record<string, Adaptor<StreamSubject>>>)[task.adaptor];
@@ -18,7 +20,9 @@ async function subjectOf(task: ChildTask): Promise<StreamSubject> {
 }
 
 /** One message of `size` bytes at a time. */
-export async function createStreams(task: ChildTask): Promise<Workload> {
+export async function createStreams(
+  task: ChildTask,
+): Promise<Omit<Workload, "round"> & { round(): Promise<number> }> {
   const subject = await subjectOf(task);
   const { size, chunkLength } = task.options;
   const plaintext = benchBytes(Math.min(size, SOURCE_LENGTH));
@@ -28,23 +32,21 @@ export async function createStreams(task: ChildTask): Promise<Workload> {
     input = await collect(subject, benchBytes(size), chunkLength, "seal");
     inputLength = input.length;
   }
-  const once = async (): Promise<void> => {
+  const once = async (length = inputLength): Promise<void> => {
     const stream = task.operation === "seal" ? subject.sealStream() : subject.openStream();
-    const sink = new NullSink();
-    await pipeline(sourceOf(input, chunkLength, inputLength), stream, sink);
-    if (task.operation === "open" ? sink.length < size : sink.length < inputLength)
+    const sink = new NullSink(subject.recycle);
+    await pipeline(sourceOf(input, chunkLength, length), stream, sink);
+    if (sink.length < (task.operation === "open" ? size : length))
       throw new Error(`only ${sink.length} bytes came out`);
   };
-  const calls = await callsFor(
-    task.roundSeconds * ROUND_FACTOR,
-    async (count) => {
-      for (let n = 0; n < count; n++) await once();
-    },
-    WARM_SECONDS,
-  );
+  const repeated = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n++) await once();
+  };
+  const calls = size < LONG ? await callsFor(task.roundSeconds * ROUND_FACTOR, repeated, WARM_SECONDS) : 1;
+  if (size >= LONG) await once(LONG / 4);
   return {
     async round() {
-      for (let n = 0; n < calls; n++) await once();
+      await repeated(calls);
       return calls * size;
     },
     produce: (length) => collect(subject, agreementBytes(length), chunkLength, "seal"),
