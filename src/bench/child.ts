@@ -1,5 +1,6 @@
 // One subject in a process of its own. Commands come as JSON lines on standard input, answers go as JSON lines to
 // standard output: that works in Node, Bun and Deno alike.
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { Absent, type TrialOptions } from "./adaptor.ts";
@@ -93,7 +94,16 @@ async function answer(command: ChildCommand): Promise<object> {
     return { accepted: true };
   }
   if (command.do === "round") return { round: await measured(workload) };
-  return { peakBytes: process.resourceUsage().maxRSS * 1024, figures: await workload.figures?.() };
+  return { peakBytes: peakBytes(), figures: await workload.figures?.() };
+}
+
+// Not ru_maxrss where there is another way: Linux starts it at what the parent held when it forked.
+function peakBytes(): number {
+  try {
+    const kibibytes = /^VmHWM:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+    if (kibibytes !== undefined) return Number(kibibytes) * 1024;
+  } catch {}
+  return process.resourceUsage().maxRSS * 1024;
 }
 
 async function measured(work: Workload): Promise<Round> {

@@ -53,6 +53,20 @@ describe("a trial in processes of their own", () => {
     }
   });
 
+  it("counts the memory of the subject, not of the process that started it", async () => {
+    const ballast = Buffer.alloc(512 * 2 ** 20, 1);
+    const { subjects } = await runTrial(gcmTrial([node]), effort);
+    expect(ballast.length).toBeGreaterThan(subjects[0]?.peakBytes ?? Number.NaN);
+  });
+
+  it("samples the memory of a subject that is always busy", async () => {
+    const { subjects } = await runTrial(gcmTrial([node], { memoryEveryMs: 1, rounds: 5 }), {
+      rounds: 5,
+      roundSeconds: 0.03,
+    });
+    expect(subjects[0]?.memory?.length).toBeGreaterThan(20);
+  });
+
   it("says why a subject is absent, and measures the others", async () => {
     const runtime = { name: "none", command: "/does/not/exist", args: [] };
     const engine: Subject = { ...ours, name: "no such kernel", options: { engine: "native:none" } };

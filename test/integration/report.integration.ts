@@ -29,6 +29,13 @@ const trials = [
     { name: "age", kind: "program", notRun: "age is not installed" },
     subject("openssl enc", [2e9]),
   ]),
+  trial(
+    "steps/derive",
+    [subject("frameseal", [1e5]), subject("a peer with quite a long name, Node 24", [2e4])],
+    {
+      unit: "calls",
+    },
+  ),
   trial("memory/stream", [
     subject("frameseal native", [5e9], {
       memory: Array.from({ length: 80 }, (_sample, i) => ({ seconds: i / 10, bytes: 9e7 + 1e6 * (i % 7) })),
@@ -80,11 +87,15 @@ describe.skipIf(!present)("the report in a browser", () => {
     "draws every chart at %i pixels, %s, without a request, a message or a scroll bar",
     async (width, scheme) => {
       const { page, faults, requests } = await open(width, scheme);
-      expect(await page.locator(".chart svg[aria-label]").count()).toBe(3);
-      expect(await page.locator(".chart").count()).toBe(3);
+      expect(await page.locator(".chart svg[aria-label]").count()).toBe(5);
+      expect(await page.locator(".chart").count()).toBe(5);
       expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(width);
       expect(faults).toEqual([]);
       expect(requests.filter((request) => !request.startsWith("data:"))).toEqual([url]);
+      for (const text of await page
+        .locator("#chart-steps-derive-time g[aria-label=text] text")
+        .allTextContents())
+        expect(text).toMatch(/µs|frameseal|a peer/);
       const labels = await page
         .locator("#chart-frames-seal g[aria-label='x-axis tick label'] text")
         .allTextContents();

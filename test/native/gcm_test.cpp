@@ -194,7 +194,8 @@ void guard_pages(const Kernel& kernel, size_t from_length, size_t to_length, siz
       start(c.key, state, c.nonce, with, c.aad.size());
       encrypt_update(c.key, state, from, cut, to);
       encrypt_update(c.key, state, from + cut, length - cut, to + cut);
-      check(finish_and_compare(c.key, state, c.tag), "guard pages, pieces", length);
+      finish(c.key, state, tag);
+      check(same(tag, c.tag, 16), "guard pages, pieces", length);
       state_wipe(state);
     }
   }

@@ -9,16 +9,8 @@ import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { decodeBody, type RequestBody } from "./aws-chunked.ts";
 import { createLoopbackCertificate } from "./certificate.ts";
 import type { Checksum } from "./checksums.ts";
-import {
-  type AtRest,
-  askedFor,
-  type BucketEncryption,
-  describeEncryption,
-  NEW_BUCKET_ENCRYPTION,
-  parseEncryption,
-  storedAs,
-  toldHeaders,
-} from "./s3-encryption.ts";
+import { BucketSettings } from "./s3-buckets.ts";
+import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
 import { type Answer, escapeXml, S3Error, unescapeXml, xml } from "./s3-error.ts";
 import {
   answerObject,
@@ -31,8 +23,6 @@ import {
   type S3Call,
   type StoredS3Object,
 } from "./s3-objects.ts";
-import { denies, type ParsedPolicy, parsePolicy } from "./s3-policy.ts";
-import { policyRequestOf } from "./s3-policy-request.ts";
 import { verifySignature } from "./s3-signature.ts";
 import { announcedChecksum, joinParts, listParts, putPart, type S3Upload } from "./s3-uploads.ts";
 
@@ -63,8 +53,7 @@ export class S3Server implements AsyncDisposable {
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;
   /** Sees every body that arrived whole, whatever becomes of the call. */
   onBody: (call: S3Call, body: Buffer) => void = () => {};
-  readonly #policies = new Map<string, ParsedPolicy>();
-  readonly #encryption = new Map<string, BucketEncryption>();
+  readonly #settings = new BucketSettings();
   readonly #signers = {
     region: REGION,
     secrets: new Map([[credentials.accessKeyId, credentials.secretAccessKey]]),
@@ -176,7 +165,7 @@ export class S3Server implements AsyncDisposable {
     const { method, bucket, key, query, headers } = call;
     const upload = this.#uploadOf(call);
     const source = headers["x-amz-copy-source"];
-    this.#authorize(call, upload);
+    this.#settings.authorize(call, upload);
     if (key === "") return this.#answerBucket(call, body);
     const objects = this.#bucket(bucket);
     if (upload !== undefined) return this.#answerUpload(call, upload, body);
@@ -197,12 +186,6 @@ export class S3Server implements AsyncDisposable {
     }
   }
 
-  #authorize(call: S3Call, upload: S3Upload | undefined): void {
-    const policy = this.#policies.get(call.bucket);
-    if (policy !== undefined && denies(policy, policyRequestOf(call, upload)))
-      throw new S3Error(403, "AccessDenied", "with an explicit deny in a resource-based policy");
-  }
-
   #bucket(name: string): Map<string, StoredS3Object> {
     const objects = this.buckets.get(name);
     if (objects === undefined) throw new S3Error(404, "NoSuchBucket");
@@ -210,11 +193,12 @@ export class S3Server implements AsyncDisposable {
   }
 
   #atRest(call: S3Call): AtRest {
-    const encryption = this.#encryption.get(call.bucket) ?? NEW_BUCKET_ENCRYPTION;
+    const encryption = this.#settings.encryptionOf(call.bucket);
     return storedAs(askedFor(call.headers, call.secure), encryption, this.kmsKeys);
   }
 
-  #answerBucket({ method, bucket, query }: S3Call, { bytes, checksum }: RequestBody): Answer {
+  #answerBucket(call: S3Call, { bytes, checksum }: RequestBody): Answer {
+    const { method, bucket, query } = call;
     const text = bytes.toString();
     if (method === "PUT" && query.size === 0) {
       this.buckets.set(bucket, this.buckets.get(bucket) ?? new Map());
@@ -222,13 +206,8 @@ export class S3Server implements AsyncDisposable {
     }
     const objects = this.#bucket(bucket);
     if (method === "HEAD") return {};
-    if (query.has("policy")) return this.#answerPolicy(method, bucket, text);
-    if (query.has("encryption")) {
-      if (method === "GET") return describeEncryption(this.#encryption.get(bucket) ?? NEW_BUCKET_ENCRYPTION);
-      if (method === "PUT") this.#encryption.set(bucket, parseEncryption(text));
-      else this.#encryption.delete(bucket);
-      return {};
-    }
+    const setting = this.#settings.answer(call, text);
+    if (setting !== undefined) return setting;
     if (method === "POST" && query.has("delete")) {
       if (checksum === undefined)
         throw new S3Error(400, "InvalidRequest", "Missing required header: Content-MD5");
@@ -246,17 +225,6 @@ export class S3Server implements AsyncDisposable {
     }
     if (method === "GET") return listObjects(objects, query);
     throw new S3Error(501, "NotImplemented");
-  }
-
-  #answerPolicy(method: string, bucket: string, text: string): Answer {
-    if (method === "PUT") this.#policies.set(bucket, parsePolicy(text, bucket));
-    else if (method === "DELETE") this.#policies.delete(bucket);
-    else {
-      const policy = this.#policies.get(bucket);
-      if (policy === undefined) throw new S3Error(404, "NoSuchBucketPolicy");
-      return { headers: { "content-type": "application/json" }, body: policy.text };
-    }
-    return { status: 204 };
   }
 
   #put(

@@ -167,7 +167,7 @@ function* memory(): Generator<Listed> {
       unit: "bytes",
       size: MiB,
       reference: "frameseal native",
-      rounds: 10,
+      rounds: 30,
       memoryEveryMs: 20,
       options: ordinary,
       subjects: [ours("our messages", "native")],
