@@ -12,6 +12,7 @@
 #include "aead_key.h"
 #include "edge.h"
 #include "environment.h"
+#include "message_hash.h"
 #include "gcm/kernels.h"
 #include "gcm/cpu.h"
 #include "pump_task.h"
@@ -139,6 +140,12 @@ NAPI_MODULE_INIT() {
       {"sealSegment", seal_segment},
       {"openSegment", open_segment},
       {"finishSegments", finish_segments},
+      {"startHash", start_hash},
+      {"updateHash", update_hash},
+      {"updateHashAsync", update_hash_async},
+      {"finishHash", finish_hash},
+      {"dropHash", drop_hash},
+      {"verifyDigest", verify_digest},
       {"adviseHugePages", advise_huge_pages},
       {"recycle", recycle},
 #if defined(__unix__) || defined(__APPLE__)

@@ -6,6 +6,7 @@
 
 #include "crew.h"
 #include "gcm/gcm.h"
+#include "hash_thread.h"
 #include "scoped_state.h"
 #include "slot_table.h"
 
@@ -30,6 +31,7 @@ class PumpTask;
 struct Environment : std::enable_shared_from_this<Environment> {
   SlotTable<NativeKey> keys;
   SlotTable<NativeMessage> messages;
+  SlotTable<HashThread> hashes;
   SlotTable<PumpTask> pumps;
   /** Held so that its threads live as long as any environment. */
   std::shared_ptr<Crew> crew = Crew::shared();

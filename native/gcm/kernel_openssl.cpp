@@ -4,11 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#if !defined(_WIN32)
-#include <dlfcn.h>
-#endif
-
 #include "kernel.h"
+#include "process_symbol.h"
 
 namespace frameseal::gcm {
 namespace {
@@ -27,18 +24,6 @@ struct Evp {
 constexpr int kCtrlGetTag = 0x10;
 constexpr int kCtrlSetTag = 0x11;
 constexpr size_t kMaxCall = size_t{1} << 30;
-
-template <typename F>
-bool look_up(F& function, const char* name) noexcept {
-#if defined(_WIN32)
-  (void)name;
-  function = nullptr;
-#else
-  void* symbol = dlsym(RTLD_DEFAULT, name);
-  std::memcpy(&function, &symbol, sizeof symbol);
-#endif
-  return function != nullptr;
-}
 
 const Evp& evp() noexcept {
   static const Evp functions = [] {

@@ -33,6 +33,32 @@ export interface Engine {
    * the engine cannot.
    */
   recycle?(result: Uint8Array): void;
+  /**
+   * Starts a SHA-2 hash that runs on another thread beside the frames. Absent, or undefined, when the engine or the
+   * process has none: then the caller hashes on its own thread.
+   */
+  startHash?(bits: HashBits): BackgroundHash | undefined;
+}
+
+/** Bits of a SHA-2 digest. */
+export type HashBits = 256 | 384 | 512;
+
+/** The hash of one long message, made on another thread. */
+export interface BackgroundHash {
+  /**
+   * Adds bytes, in the order of the calls. A promise means that another thread reads them: until it is settled, nobody
+   * may change or transfer them.
+   */
+  update(bytes: Uint8Array): void | Promise<void>;
+  /** Waits for all bytes and returns the digest. Nothing may be called afterwards. */
+  digest(): Promise<Uint8Array>;
+  /**
+   * Waits for all bytes and tells whether `signature` (ECDSA, DER) is one of them under `publicKey`
+   * (SubjectPublicKeyInfo). Nothing may be called afterwards.
+   */
+  verify(publicKey: Uint8Array, signature: Uint8Array): Promise<boolean>;
+  /** Lets go of a hash that nobody will finish. Safe to call more than once, and after the end. */
+  dispose(): void;
 }
 
 /** One expanded AES-GCM key. */

@@ -26,6 +26,7 @@ import {
   TAG_LENGTH,
 } from "./engine.ts";
 import { addLength, checkChunks, checkFrameFormat, checkOutput, runLengths } from "./frame-run.ts";
+import { type HashAddon, startNativeHash } from "./native-hash.ts";
 import { nodeEngine } from "./node-engine.ts";
 import { checkPartials, checkSegment } from "./node-segments.ts";
 import { allocate as allocateOrdinary } from "./output-memory.ts";
@@ -34,7 +35,7 @@ type Bytes = Uint8Array;
 type Chunks = readonly Uint8Array[];
 
 /** The functions of the addon; native/*.h says what each does. */
-interface Addon {
+interface Addon extends HashAddon {
   createKey(rawKey: Bytes, kernel: number): number;
   disposeKey(key: number): void;
   seal(key: number, nonce: Bytes, aad: Bytes, plaintext: Bytes, output: Bytes): void;
@@ -137,6 +138,7 @@ export function createNativeEngine(kernel?: string): Engine {
       checkBytes("result", result);
       if (!(result.buffer instanceof SharedArrayBuffer)) addon.recycle(result);
     },
+    startHash: (bits) => startNativeHash(addon, bits),
   };
 }
 

@@ -1,6 +1,6 @@
 // Turns a received header into a checked one and a cipher for its frames. Order of the checks: policy, context, data
 // key, commitment, header tag.
-import { equalConstantTime, wipe } from "../bytes.ts";
+import { concatBytes, equalConstantTime, wipe } from "../bytes.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
@@ -28,6 +28,7 @@ import {
   createFrameCipher,
   createMessageKey,
   deriveLedgerKey,
+  hashEngine,
   headerAad,
 } from "./seal-message.ts";
 import { MessageVerifier } from "./signature.ts";
@@ -84,14 +85,14 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
   checkSuiteForReading(suite, policy);
   if (options.signedMessages === "refuse" && suite.signature !== "none")
     throw new FramesealError("POLICY", "message is signed, and signed messages are refused here");
-  const verifier = createVerifier(suite, parsed.encryptionContext);
+  const engine = selectEngine(options.engine);
+  const verifier = createVerifier(suite, parsed.encryptionContext, hashEngine(engine, options));
   const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? {});
   const fullContext: EncryptionContext = Object.assign(
     Object.create(null),
     parsed.encryptionContext,
     required,
   );
-  const engine = selectEngine(options.engine);
   const request: DataKeyRequest = {
     suite,
     commitmentPolicy: policy,
@@ -116,9 +117,10 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
   }
   try {
     if (key.open(parsed.nonce, headerAad(parsed.body, required), parsed.tag) === null) throw notAuthentic();
-    verifier?.update(parsed.body);
-    if (suite.version === 1) verifier?.update(parsed.nonce);
-    verifier?.update(parsed.tag);
+    // A copy of what the tag has just confirmed: the verifier reads it later, and the caller may own it.
+    verifier?.update(
+      concatBytes(suite.version === 1 ? [parsed.body, parsed.nonce, parsed.tag] : [parsed.body, parsed.tag]),
+    );
     let cipher: FrameCipher | undefined;
     return {
       header: publicHeader(parsed),
@@ -133,7 +135,10 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
         key.open(nonce, nonFramedAad(parsed.messageId, sealed.length - 16), sealed),
       recordUse: (length) => options.keyring.recordUse?.(request, length),
       ledgerKey: () => deriveLedgerKey(key),
-      dispose: () => key.dispose(),
+      dispose: () => {
+        key.dispose();
+        verifier?.dispose();
+      },
     };
   } catch (error) {
     key.dispose();
@@ -165,7 +170,11 @@ export function publicHeader(parsed: ParsedHeader): MessageHeader {
   };
 }
 
-function createVerifier(suite: AlgorithmSuite, context: EncryptionContext): MessageVerifier | undefined {
+function createVerifier(
+  suite: AlgorithmSuite,
+  context: EncryptionContext,
+  engine: Engine | undefined,
+): MessageVerifier | undefined {
   const publicKey = context[PUBLIC_KEY_CONTEXT_KEY];
   if ((suite.signature === "none") !== (publicKey === undefined))
     throw new FramesealError(
@@ -175,7 +184,7 @@ function createVerifier(suite: AlgorithmSuite, context: EncryptionContext): Mess
         : "message is of a suite without signature, but its header has a public key",
     );
   if (suite.signature === "none" || publicKey === undefined) return undefined;
-  return new MessageVerifier(suite.signature, publicKey);
+  return new MessageVerifier(suite.signature, publicKey, engine);
 }
 
 // Pairs stored in the header must be equal; the others are reproduced into the header's tag.

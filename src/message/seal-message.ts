@@ -1,7 +1,7 @@
 // Joins keyring, suite and engine into one message to be written: header bytes, then frames. Nonces are frame numbers
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
-import { allocateSecret, totalLength, wipe } from "../bytes.ts";
+import { allocateSecret, concatBytes, wipe } from "../bytes.ts";
 import {
   type AeadKey,
   type Engine,
@@ -124,7 +124,8 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
   const engine = selectEngine(options.engine);
   throwIfAborted(options.signal);
 
-  const signer = suite.signature === "none" ? undefined : new MessageSigner(suite.signature);
+  const signer =
+    suite.signature === "none" ? undefined : new MessageSigner(suite.signature, hashEngine(engine, options));
   const fullContext: EncryptionContext =
     signer === undefined
       ? callerContext
@@ -190,10 +191,17 @@ export function createFrameCipher(key: AeadKey, header: MessageHeader, concurren
     regularAadPrefix: regularAadPrefix(header.messageId),
     finalAadPrefix: finalAadPrefix(header.messageId),
   };
-  return key.frameCipher(format, checkConcurrency(concurrency));
+  const threads = checkConcurrency(concurrency);
+  // The hash of a signed message takes ten times as long as its frames, so the other thread is for that.
+  return key.frameCipher(format, header.suite.signature === "none" ? threads : 1);
 }
 
 const DEFAULT_CONCURRENCY = 2;
+
+/** The engine that hashes a message on another thread, where its options allow for one. */
+export function hashEngine(engine: Engine, options: Pick<EncryptOptions, "concurrency">): Engine | undefined {
+  return checkConcurrency(options.concurrency) > 1 ? engine : undefined;
+}
 
 /** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
 export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
@@ -244,7 +252,10 @@ function frames(parts: {
     plaintextBound: parts.plaintextLength ?? Number.POSITIVE_INFINITY,
     recordUse,
     ledgerKey: () => deriveLedgerKey(key),
-    dispose: () => key.dispose(),
+    dispose: () => {
+      key.dispose();
+      signer?.dispose();
+    },
   };
 }
 
@@ -285,6 +296,7 @@ export class MessageSealer {
   #sealedLength = 0;
   #ended = false;
   #disposed = false;
+  #hashed: void | Promise<void> = undefined;
 
   constructor(frames: PreparedFrames) {
     this.#frames = frames;
@@ -297,9 +309,13 @@ export class MessageSealer {
   get headerLength(): number {
     return this.#frames.headerBytes.length;
   }
-  /** True if `sealAsync` works on other threads. Signed messages are hashed in order and stay on this one. */
+  /** True if `sealAsync` works on other threads. A signed message keeps the other thread busy with its hash. */
   get parallel(): boolean {
-    return this.#frames.cipher.sealAsync !== undefined && this.#frames.signer === undefined;
+    return this.#frames.cipher.sealAsync !== undefined && !this.signed;
+  }
+  /** The message ends with a signature. */
+  get signed(): boolean {
+    return this.#frames.signer !== undefined;
   }
   get cipher(): FrameCipher {
     return this.#frames.cipher;
@@ -320,17 +336,28 @@ export class MessageSealer {
 
   /**
    * Seals `frameCount` whole frames, and the final one of `finalLength` bytes behind them unless that is
-   * NO_FINAL_FRAME. The first output starts with the header, the last ends with the footer.
+   * NO_FINAL_FRAME. The first output starts with the header, the last ends with the footer. Of a signed message the
+   * output comes when it has been hashed, so that nobody can change it before; runs are hashed in the order of the calls.
    */
-  seal(chunks: readonly Uint8Array[], frameCount: number, finalLength: number): Uint8Array {
+  seal(
+    chunks: readonly Uint8Array[],
+    frameCount: number,
+    finalLength: number,
+  ): Uint8Array | Promise<Uint8Array> {
     const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
     const sealed = this.#frames.cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
-    return this.#complete(sealed, headroom, finalLength);
+    this.#complete(sealed, headroom, finalLength);
+    const { signer } = this.#frames;
+    if (signer === undefined) return sealed;
+    const hashed = signer.update(sealed);
+    if (finalLength !== NO_FINAL_FRAME) return this.footer().then((footer) => concatBytes([sealed, footer]));
+    return hashed === undefined ? sealed : hashed.then(() => sealed);
   }
 
   /**
    * As `seal`, into memory of the caller, which must have `sealedOverhead` bytes more than the plaintext of the run and
-   * which no chunk overlaps. Returns what was written, a view of `output` where the engine can do that.
+   * which no chunk overlaps. Returns what was written, a view of `output` where the engine can do that. Of a signed
+   * message nobody may change that before `footer`, which it does not end with, has come.
    */
   sealInto(
     output: Uint8Array,
@@ -338,11 +365,33 @@ export class MessageSealer {
     frameCount: number,
     finalLength: number,
   ): Uint8Array {
-    const { cipher } = this.#frames;
-    if (cipher.sealInto === undefined) return this.seal(chunks, frameCount, finalLength);
+    const { cipher, signer } = this.#frames;
     const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
-    const length = cipher.sealInto(output.subarray(headroom), chunks, firstSequence, frameCount, finalLength);
-    return this.#complete(output.subarray(0, headroom + length), headroom, finalLength);
+    let sealed: Uint8Array;
+    if (cipher.sealInto === undefined)
+      sealed = cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    else {
+      const frames = output.subarray(headroom);
+      const length = cipher.sealInto(frames, chunks, firstSequence, frameCount, finalLength);
+      sealed = output.subarray(0, headroom + length);
+    }
+    this.#complete(sealed, headroom, finalLength);
+    this.#hashed = signer?.update(sealed);
+    return sealed;
+  }
+
+  /** Of a signed message: when the last run has been hashed, if that is still under way. */
+  get hashed(): void | Promise<void> {
+    return this.#hashed;
+  }
+
+  /** Resolves to the footer of a signed message when everything sealed has been hashed. May be called once. */
+  async footer(): Promise<Uint8Array> {
+    const { signer } = this.#frames;
+    if (signer === undefined) return new Uint8Array(0);
+    const footer = encodeFooter(await signer.sign());
+    if (footer.length !== footerLength(this.header.suite)) throw new Error("internal error: footer length");
+    return footer;
   }
 
   /** Bytes that header, footer and `frameCount` frames, the final one among them, add at most. */
@@ -361,7 +410,8 @@ export class MessageSealer {
     if (!this.parallel || cipher.sealAsync === undefined) return this.seal(chunks, frameCount, finalLength);
     const { firstSequence, headroom } = this.#claim(frameCount, finalLength);
     const sealed = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
-    return this.#complete(sealed, headroom, finalLength);
+    this.#complete(sealed, headroom, finalLength);
+    return sealed;
   }
 
   /** True if `startPump` may be called: the engine has one, and nobody has to see the bytes that it moves. */
@@ -403,19 +453,9 @@ export class MessageSealer {
     return { firstSequence, headroom: firstSequence === 1 ? this.headerLength : 0 };
   }
 
-  #complete(sealed: Uint8Array, headroom: number, finalLength: number): Uint8Array {
+  #complete(sealed: Uint8Array, headroom: number, finalLength: number): void {
     if (headroom > 0) sealed.set(this.#frames.headerBytes);
     if (finalLength !== NO_FINAL_FRAME) this.#frames.recordUse(this.#sealedLength);
-    const { signer } = this.#frames;
-    if (signer === undefined) return sealed;
-    signer.update(sealed);
-    if (finalLength === NO_FINAL_FRAME) return sealed;
-    const footer = encodeFooter(signer.sign());
-    if (footer.length !== footerLength(this.header.suite)) throw new Error("internal error: footer length");
-    const message = new Uint8Array(totalLength([sealed, footer]));
-    message.set(sealed);
-    message.set(footer, sealed.length);
-    return message;
   }
 
   /** Wipes the message key. Calls under way finish first. Safe to call more than once. */

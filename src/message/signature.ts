@@ -1,11 +1,24 @@
-// ECDSA over a whole message, for the signing suites. The hash runs beside the frames; the DER signature gets a fixed
-// length, so that the length of a message is known before its first byte.
-import { createECDH, createHash, createPublicKey, createVerify, type ECDH, randomBytes } from "node:crypto";
+// ECDSA over a whole message, for the signing suites. The hash runs beside the frames, on another thread where the engine
+// offers one; the DER signature gets a fixed length, so that the length of a message is known before its first byte.
+import {
+  createECDH,
+  createHash,
+  createPublicKey,
+  createVerify,
+  type ECDH,
+  type Hash,
+  type KeyObject,
+  randomBytes,
+  type Verify,
+} from "node:crypto";
 import { wipe } from "../bytes.ts";
+import type { BackgroundHash, Engine, HashBits } from "../engine/engine.ts";
 import { FramesealError } from "../errors.ts";
 import type { AlgorithmSuite, Curve } from "../format/suite.ts";
 
 type SignatureSuite = Exclude<AlgorithmSuite["signature"], "none">;
+
+const hashBits: Readonly<Record<SignatureSuite["hash"], HashBits>> = { sha256: 256, sha384: 384 };
 
 interface CurveParameters {
   readonly opensslName: string;
@@ -40,29 +53,43 @@ export class MessageSigner {
   /** Base64 of the compressed public point, for the encryption context. */
   readonly publicKey: string;
   readonly #curve: CurveParameters;
-  readonly #hash;
+  readonly #background: BackgroundHash | undefined;
+  readonly #hash: Hash | undefined;
   readonly #key: ECDH;
 
-  constructor(suite: SignatureSuite) {
+  /** @param engine hashes on another thread if it can; without one it is done here */
+  constructor(suite: SignatureSuite, engine: Engine | undefined) {
     this.#curve = curves[suite.curve];
-    this.#hash = createHash(suite.hash);
+    this.#background = engine?.startHash?.(hashBits[suite.hash]);
+    this.#hash = this.#background === undefined ? createHash(suite.hash) : undefined;
     this.#key = createECDH(this.#curve.opensslName);
     this.publicKey = this.#key.generateKeys("base64", "compressed");
   }
 
-  /** Adds the next bytes of the message. */
-  update(bytes: Uint8Array): void {
-    this.#hash.update(bytes);
+  /**
+   * Adds the next bytes of the message. If it returns a promise, they are being hashed on another thread: nobody may
+   * change them before it is settled.
+   */
+  update(bytes: Uint8Array): void | Promise<void> {
+    if (this.#background !== undefined) return this.#background.update(bytes);
+    this.#hash?.update(bytes);
+  }
+
+  /** Lets go of a hash that is not finished. */
+  dispose(): void {
+    this.#background?.dispose();
   }
 
   /**
-   * Returns the DER signature, 71 or 103 bytes. node:crypto signs no finished hash, and hashing again would need the
+   * Resolves to the DER signature, 71 or 103 bytes. node:crypto signs no finished hash, and hashing again would need the
    * whole message again, so the equation s = (z + r·d) / k is solved here (SEC 1, 4.1.3); OpenSSL makes k and r = x(k·G).
    * Both sides of the fraction are multiplied by a random number, so that the time big integers take tells nothing.
    */
-  sign(): Uint8Array {
+  async sign(): Promise<Uint8Array> {
     const { order, coordinateLength, signatureLength, opensslName } = this.#curve;
-    const z = toBigInt(this.#hash.digest()) % order; // hash length = order length in both suites
+    const digest = (await this.#background?.digest()) ?? this.#hash?.digest();
+    if (digest === undefined) throw new Error("internal error: no hash");
+    const z = toBigInt(digest) % order; // hash length = order length in both suites
     const privateKey = this.#key.getPrivateKey();
     const d = toBigInt(privateKey);
     wipe(privateKey);
@@ -86,39 +113,76 @@ export class MessageSigner {
   }
 }
 
+/** A verifier gathers this much before it decides where to hash: short messages are sooner done without another thread. */
+const GATHER_LENGTH = 64 * 1024;
+
 /** Verifies the signature of one message. */
 export class MessageVerifier {
-  readonly #verify;
-  readonly #key;
+  readonly #hash: SignatureSuite["hash"];
+  readonly #engine: Engine | undefined;
+  readonly #spki: Uint8Array;
+  readonly #key: KeyObject;
+  #gathered: Uint8Array[] | undefined = [];
+  #gatheredLength = 0;
+  #background: BackgroundHash | undefined;
+  #verify: Verify | undefined;
 
   /**
    * @param publicKey the Base64 text from the encryption context
+   * @param engine as with `MessageSigner`
    * @throws FramesealError INVALID_HEADER if it is not a compressed point of the suite's curve
    */
-  constructor(suite: SignatureSuite, publicKey: string) {
+  constructor(suite: SignatureSuite, publicKey: string, engine: Engine | undefined) {
     const { spkiPrefix, coordinateLength } = curves[suite.curve];
     const point = Buffer.from(publicKey, "base64");
     try {
       if (point.length !== coordinateLength + 1 || point.toString("base64") !== publicKey)
         throw new RangeError("not a compressed point in Base64");
-      const spki = Buffer.concat([Buffer.from(spkiPrefix, "hex"), point]);
-      this.#key = createPublicKey({ key: spki, format: "der", type: "spki" });
+      this.#spki = Uint8Array.from([...Buffer.from(spkiPrefix, "hex"), ...point]);
+      this.#key = createPublicKey({ key: Buffer.from(this.#spki), format: "der", type: "spki" });
     } catch (cause) {
       throw new FramesealError("INVALID_HEADER", "public key in the encryption context is invalid", {
         cause,
       });
     }
-    this.#verify = createVerify(suite.hash);
+    this.#hash = suite.hash;
+    this.#engine = engine;
   }
 
-  /** Adds the next bytes of the message, as received. */
-  update(bytes: Uint8Array): void {
+  /**
+   * Adds the next bytes of the message, as received. Nobody may change them before the verifier is done with them: when
+   * the promise is settled if it returns one, else after the next call that does, or `verify`.
+   */
+  update(bytes: Uint8Array): void | Promise<void> {
+    const gathered = this.#gathered;
+    if (gathered === undefined) return this.#add(bytes);
+    gathered.push(bytes);
+    this.#gatheredLength += bytes.length;
+    if (this.#gatheredLength < GATHER_LENGTH) return;
+    this.#gathered = undefined;
+    this.#background = this.#engine?.startHash?.(hashBits[this.#hash]);
+    // Pieces are hashed in order, so when the last is done, all are.
+    return gathered.map((piece) => this.#add(piece)).at(-1);
+  }
+
+  #add(bytes: Uint8Array): void | Promise<void> {
+    if (this.#background !== undefined) return this.#background.update(bytes);
+    this.#verify ??= createVerify(this.#hash);
     this.#verify.update(bytes);
   }
 
   /** True if `signature` (DER) is one of all bytes added. May be called once. */
-  verify(signature: Uint8Array): boolean {
-    return this.#verify.verify(this.#key, signature);
+  async verify(signature: Uint8Array): Promise<boolean> {
+    if (this.#background !== undefined) return this.#background.verify(this.#spki, signature);
+    const verify = this.#verify ?? createVerify(this.#hash);
+    for (const piece of this.#gathered ?? []) verify.update(piece);
+    return verify.verify(this.#key, signature);
+  }
+
+  /** Lets go of a hash that is not finished. */
+  dispose(): void {
+    this.#background?.dispose();
+    this.#gathered = undefined;
   }
 }
 

@@ -21,7 +21,7 @@ export async function sealFile(
   output: Output,
   options: EncryptOptions,
 ): Promise<void> {
-  if (!input.waits && sealer.header.frameLength <= MAX_RUN_FRAME_LENGTH)
+  if (!input.waits && !sealer.signed && sealer.header.frameLength <= MAX_RUN_FRAME_LENGTH)
     return sealRuns(sealer, input, output);
   const fail = (error: unknown): void => input.fail(error);
   await feed(new MessageEncryptor(options, output.emit, () => {}, fail, sealer), input, []);

@@ -1,6 +1,6 @@
 // One message in chunks of any size -> verified plaintext. Nothing leaves before the tag of its frame was verified; of
 // a signed message the final frame waits for the signature.
-import { asBuffer } from "../bytes.ts";
+import { asBuffer, concatBytes } from "../bytes.ts";
 import { FINAL_FRAME_MARKER, NO_FINAL_FRAME, type OpenedFrames } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
@@ -145,8 +145,8 @@ export class MessageDecryptor implements FrameMachine {
     if (frameCount > 0)
       return this.#releaseRun(frameCount, length - FINAL_OVERHEAD - finalLength, NO_FINAL_FRAME);
     const { firstSequence, chunks } = this.#claim(0, length, finalLength);
-    const final = this.#openedHeader().cipher.open(chunks, firstSequence, 0, finalLength);
     this.#window.drop(length);
+    const final = this.#openedHeader().cipher.open(chunks, firstSequence, 0, finalLength);
     if (final.verifiedCount !== 1) throw notAuthentic();
     this.#withheld = final.plaintext;
     this.#state = "footer";
@@ -158,7 +158,7 @@ export class MessageDecryptor implements FrameMachine {
    */
   #releaseRun(frameCount: number, length: number, finalLength: number): void | Promise<void> {
     const { cipher, verifier } = this.#openedHeader();
-    const { firstSequence, chunks, plaintextLength } = this.#claim(frameCount, length, finalLength);
+    const { firstSequence, chunks, plaintextLength, hashed } = this.#claim(frameCount, length, finalLength);
     const expected = frameCount + (finalLength === NO_FINAL_FRAME ? 0 : 1);
     const check = (opened: OpenedFrames): void => {
       if (opened.verifiedCount !== expected) throw notAuthentic();
@@ -175,7 +175,8 @@ export class MessageDecryptor implements FrameMachine {
     }
     const opened = cipher.open(chunks, firstSequence, frameCount, finalLength);
     this.#window.drop(length);
-    return this.#queue.add(opened.plaintext, () => check(opened));
+    const plaintext = hashed === undefined ? opened.plaintext : hashed.then(() => opened.plaintext);
+    return this.#queue.add(plaintext, () => check(opened));
   }
 
   // Takes the numbers of the next frames and checks them and their length against the limits.
@@ -191,8 +192,11 @@ export class MessageDecryptor implements FrameMachine {
     this.#countPlaintext(plaintextLength);
     this.#nextSequence = lastSequence + 1;
     const chunks = this.#window.slices(length);
-    if (verifier !== undefined) for (const chunk of chunks) verifier.update(chunk);
-    return { firstSequence, chunks, plaintextLength };
+    if (verifier === undefined) return { firstSequence, chunks, plaintextLength };
+    // Another thread may read them, and what is hashed must be what is opened: so nobody else may have them.
+    const own = concatBytes(chunks);
+    const hashed = verifier.update(own);
+    return { firstSequence, chunks: [own], plaintextLength, hashed };
   }
 
   #countPlaintext(length: number): void {
@@ -218,7 +222,7 @@ export class MessageDecryptor implements FrameMachine {
     this.#plaintextLength = 0;
     this.#countPlaintext(length);
     if (window.length < length + NON_FRAMED_OVERHEAD) return "more";
-    const body = Buffer.concat(window.slices(length + NON_FRAMED_OVERHEAD));
+    const body = concatBytes(window.slices(length + NON_FRAMED_OVERHEAD));
     window.drop(body.length);
     verifier?.update(body);
     const plaintext = openNonFramed(body.subarray(0, 12), body.subarray(20));
@@ -237,7 +241,13 @@ export class MessageDecryptor implements FrameMachine {
     if (this.#window.length < 2 + length) return "more";
     const signature = Buffer.concat(this.#window.slices(2 + length)).subarray(2);
     this.#window.drop(2 + length);
-    if (this.#openedHeader().verifier?.verify(signature) !== true) throw notAuthentic();
+    const verified = this.#openedHeader().verifier?.verify(signature);
+    return verified?.then((isValid) => this.#endSigned(isValid));
+  }
+
+  #endSigned(isValid: boolean): void | Promise<void> {
+    if (this.#disposed) return;
+    if (!isValid) throw notAuthentic();
     if (this.#window.length > 0)
       throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
     this.#state = "ended";

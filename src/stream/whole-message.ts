@@ -1,6 +1,7 @@
 // Whole messages in memory: one call of the engine for all frames, and nothing is returned before everything verified.
 import { asBuffer, concatBytes } from "../bytes.ts";
-import { FINAL_FRAME_MARKER } from "../engine/engine.ts";
+import { FINAL_FRAME_MARKER, type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
+import { allocate } from "../engine/output-memory.ts";
 import { FramesealError, notAuthentic } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import {
@@ -14,7 +15,11 @@ import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "..
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
 import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
-import { asyncFrom } from "./frame-machine.ts";
+import type { MessageVerifier } from "../message/signature.ts";
+import { asyncFrom, RUN_LENGTH } from "./frame-machine.ts";
+
+/** Runs that may wait for their hash at a time: later ones find them in the cache, and the event loop has its turn. */
+const MAX_RUNS_HASHED = 4;
 
 /** Bytes in memory, or in pieces that are collected first: a stream, a Web stream, any async iterable. */
 export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -34,9 +39,46 @@ export async function encrypt(plaintext: BytesSource, options: EncryptOptions): 
     const chunks = bytes.length === 0 ? [] : [bytes];
     if (sealer.parallel && bytes.length >= asyncFrom(sealer.cipher))
       return asBuffer(await sealer.sealAsync(chunks, regularCount, finalLength));
-    return asBuffer(sealer.seal(chunks, regularCount, finalLength));
+    if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
+    return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
     sealer.dispose();
+  }
+}
+
+// In runs, so that another thread hashes one while the next is sealed.
+async function sealSigned(
+  sealer: MessageSealer,
+  plaintext: Uint8Array,
+  regularCount: number,
+  finalLength: number,
+): Promise<Uint8Array> {
+  const { frameLength } = sealer.header;
+  const message = allocate(sealer.messageLength(plaintext.length));
+  const hashing: (void | Promise<void>)[] = [];
+  let length = 0;
+  for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+    const start = first * frameLength;
+    const final = isLast ? finalLength : NO_FINAL_FRAME;
+    const end = start + count * frameLength + Math.max(0, final);
+    const room = message.subarray(length);
+    const sealed = sealer.sealInto(room, end === start ? [] : [plaintext.subarray(start, end)], count, final);
+    if (sealed.buffer !== message.buffer) message.set(sealed, length);
+    length += sealed.length;
+    hashing.push(sealer.hashed);
+    if (hashing.length >= MAX_RUNS_HASHED) await hashing.shift();
+  }
+  message.set(await sealer.footer(), length);
+  return message;
+}
+
+/** Cuts regular frames into runs of about RUN_LENGTH; the final frame belongs to the last. */
+function* runs(regularCount: number, frameLength: number) {
+  const framesPerRun = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
+  for (let first = 0; ; first += framesPerRun) {
+    const isLast = first + framesPerRun >= regularCount;
+    yield { first, count: isLast ? regularCount - first : framesPerRun, isLast };
+    if (isLast) return;
   }
 }
 
@@ -62,7 +104,7 @@ export async function decrypt(message: BytesSource, options: DecryptOptions): Pr
     const plaintext =
       parsed.contentType === "framed"
         ? await openFrames(body, opened, options)
-        : openSingle(body, opened, options);
+        : await openSingle(body, opened, options);
     opened.recordUse(plaintext.length);
     return { plaintext: asBuffer(plaintext), header: opened.header };
   } finally {
@@ -86,7 +128,9 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   needBytes(body, offset, FINAL_OVERHEAD + finalLength);
   const plaintextLength = regularCount * frameLength + finalLength;
   checkPlaintextLength(plaintextLength, options);
-  checkFooter(body, end, opened);
+  if (opened.verifier !== undefined)
+    return openSigned(body, end, opened, opened.verifier, { regularCount, finalLength });
+  refuseTrailing(body, end);
   const frames = [body.subarray(0, end)];
   const { cipher } = opened;
   const result =
@@ -97,7 +141,56 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   return result.plaintext;
 }
 
-function openSingle(body: Buffer, opened: OpenedHeader, options: DecryptOptions): Uint8Array {
+// In runs, so that another thread hashes one while the next is opened. Each run is copied first: the caller's memory may
+// change meanwhile, and what is hashed must be what is opened.
+async function openSigned(
+  body: Buffer,
+  end: number,
+  opened: OpenedHeader,
+  verifier: MessageVerifier,
+  frames: { readonly regularCount: number; readonly finalLength: number },
+): Promise<Uint8Array> {
+  const { cipher, header } = opened;
+  const { frameLength } = header;
+  const { regularCount, finalLength } = frames;
+  const { signature, messageEnd } = readFooter(body, end);
+  const plaintext = allocate(regularCount * frameLength + finalLength);
+  const hashing: (void | Promise<void>)[] = [];
+  try {
+    for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+      const from = first * (frameLength + REGULAR_OVERHEAD);
+      const to = isLast ? end : from + count * (frameLength + REGULAR_OVERHEAD);
+      const run = concatBytes([body.subarray(from, to)]);
+      const hashed = verifier.update(run);
+      const numbers = [first + 1, count, isLast ? finalLength : NO_FINAL_FRAME] as const;
+      const verifiedCount = openInto(cipher, plaintext.subarray(first * frameLength), run, ...numbers);
+      if (verifiedCount !== count + (isLast ? 1 : 0)) throw notAuthentic();
+      hashing.push(hashed);
+      if (hashing.length >= MAX_RUNS_HASHED) await hashing.shift();
+    }
+    if (!(await verifier.verify(signature))) throw notAuthentic();
+    refuseTrailing(body, messageEnd);
+    return plaintext;
+  } catch (error) {
+    plaintext.fill(0);
+    throw error;
+  }
+}
+
+// Returns how many frames were verified.
+function openInto(
+  cipher: FrameCipher,
+  output: Uint8Array,
+  run: Uint8Array,
+  ...numbers: readonly [firstSequence: number, frameCount: number, finalLength: number]
+): number {
+  if (cipher.openInto !== undefined) return cipher.openInto(output, [run], ...numbers).verifiedCount;
+  const opened = cipher.open([run], ...numbers);
+  output.set(opened.plaintext);
+  return opened.verifiedCount;
+}
+
+async function openSingle(body: Buffer, opened: OpenedHeader, options: DecryptOptions): Promise<Uint8Array> {
   needBytes(body, 0, NON_FRAMED_OVERHEAD);
   const length = body.readUInt32BE(12) * 2 ** 32 + body.readUInt32BE(16);
   const { maxNonFramedLength } = readLimits(options);
@@ -109,22 +202,28 @@ function openSingle(body: Buffer, opened: OpenedHeader, options: DecryptOptions)
   checkPlaintextLength(length, options);
   const end = length + NON_FRAMED_OVERHEAD;
   needBytes(body, 0, end);
-  checkFooter(body, end, opened);
-  const plaintext = opened.openNonFramed(body.subarray(0, 12), body.subarray(20, end));
+  let single: Uint8Array = body.subarray(0, end);
+  if (opened.verifier === undefined) refuseTrailing(body, end);
+  else {
+    single = concatBytes([single]); // as in openSigned
+    const { signature, messageEnd } = readFooter(body, end);
+    opened.verifier.update(single);
+    if (!(await opened.verifier.verify(signature))) throw notAuthentic();
+    refuseTrailing(body, messageEnd);
+  }
+  const plaintext = opened.openNonFramed(single.subarray(0, 12), single.subarray(20));
   if (plaintext === null) throw notAuthentic();
   return plaintext;
 }
 
-// Signed: exactly one footer that verifies. Unsigned: nothing.
-function checkFooter(body: Buffer, end: number, opened: OpenedHeader): void {
-  let messageEnd = end;
-  if (opened.verifier !== undefined) {
-    const length = signatureLengthOf(needBytes(body, end, 2).subarray(end));
-    messageEnd = end + 2 + length;
-    const signature = needBytes(body, end, 2 + length).subarray(end + 2, messageEnd);
-    opened.verifier.update(body.subarray(0, end));
-    if (!opened.verifier.verify(signature)) throw notAuthentic();
-  }
+function readFooter(body: Buffer, start: number): { signature: Uint8Array; messageEnd: number } {
+  const length = signatureLengthOf(needBytes(body, start, 2).subarray(start));
+  const messageEnd = start + 2 + length;
+  const signature = concatBytes([needBytes(body, start, 2 + length).subarray(start + 2, messageEnd)]);
+  return { signature, messageEnd };
+}
+
+function refuseTrailing(body: Buffer, messageEnd: number): void {
   if (body.length > messageEnd)
     throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
 }

@@ -18,6 +18,11 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
       const engine = selectEngine("native");
       const format = { frameLength: 65536, regularAadPrefix: new Uint8Array(40), finalAadPrefix: new Uint8Array(41) };
       const text = randomBytes(2_000_000);
+      const hashing = () => {
+        const hash = engine.startHash(384);
+        for (let i = 0; i < 8; i++) hash.update(new Uint8Array(text));
+        return hash;
+      };
       const newCipher = () => engine.createKey(randomBytes(32)).frameCipher(format, 4);
       const flood = (cipher, count) => { for (let i = 0; i < count; i++) cipher.seal([text], 1, 30, 33920, 0); };
     `;
@@ -29,7 +34,7 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
     expect({ status, signal }, stderr).toEqual({ status: 0, signal: null });
     return stdout;
   }
-  /** A worker that seals with the help of other threads, tells so, and goes on. */
+  /** A worker that seals with the help of other threads and hashes, tells so, and goes on. */
   const workerSource = () => `
     const { parentPort } = require("node:worker_threads");
     const { randomBytes } = require("node:crypto");
@@ -39,6 +44,10 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
       const cipher = selectEngine("native").createKey(randomBytes(32)).frameCipher(format, 4);
       const again = () => { cipher.seal([text], 1, 30, 33920, 0); setImmediate(again); };
       again();
+      const hash = selectEngine("native").startHash(384);
+      const more = () => hash.update(text).then(more);
+      more();
+      hash.update(text);
       parentPort.postMessage("busy");
     });`;
 
@@ -53,6 +62,10 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
         await worker.terminate();
       }
       const sealed = newCipher().seal([text], 1, 30, 33920, 0);
+      const hash = engine.startHash(384);
+      hash.update(new Uint8Array(text));
+      const { createHash } = await import("node:crypto");
+      if (!createHash("sha384").update(text).digest().equals(await hash.digest())) throw new Error("wrong hash");
       console.log(sealed.length);`);
     expect(out.trim()).toBe(String(2_000_000 + 30 * 32 + 40));
   }, 120_000);
@@ -80,7 +93,7 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
     const rounds = SLOW ? 500 : 6;
     for (let i = 0; i < rounds; i++) {
       const { status, signal, stderr } = await runChild(
-        `${prelude} flood(newCipher(), 8);
+        `${prelude} flood(newCipher(), 8); hashing();
          if (${i % 2}) process.exit(7);
          new Worker(${JSON.stringify(workerSource())}, { eval: true, execArgv: [] })
            .once("message", () => setTimeout(() => process.exit(7), ${i % 3}));`,
@@ -99,6 +112,26 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
     );
     expect(out.trim()).toBe("done");
   });
+  test("a hash in work keeps the process alive, one that waits for more bytes does not", async () => {
+    const out = await expectCleanExit(`hashing().digest().then((digest) => console.log(digest.length));`);
+    expect(out.trim()).toBe("48");
+    expect(await expectCleanExit(`const idle = hashing(); globalThis.idle = idle;`)).toBe("");
+  });
+  test("hashes that nobody finishes are collected, and their threads end", async () => {
+    const out = await expectCleanExit(
+      `
+      for (let i = 0; i < 200; i++) {
+        await hashing().update(new Uint8Array(40_000));
+        if (i % 20 === 0) { globalThis.gc(); await new Promise((resolve) => setTimeout(resolve, 1)); }
+      }
+      const { readdirSync } = await import("node:fs");
+      const threads = () => process.platform === "linux" ? readdirSync("/proc/self/task").length : 0;
+      for (let i = 0; threads() > 30 && i < 500; i++) { globalThis.gc(); await new Promise((resolve) => setTimeout(resolve, 10)); }
+      console.log(threads() <= 30);`,
+      ["--expose-gc"],
+    );
+    expect(out.trim()).toBe("true");
+  }, 60_000);
   test("many worker threads use the addon at the same time", async () => {
     const out = await expectCleanExit(`
       const source = ${JSON.stringify(`
