@@ -37,8 +37,6 @@ export function decodeBody(raw: Buffer, headers: IncomingHttpHeaders, signature:
       throw new S3Error(400, "InvalidArgument", "x-amz-content-sha256");
     return { bytes: raw, checksum: checkSums(raw, headers) };
   }
-  const encodings = String(headers["content-encoding"] ?? "").split(/, */);
-  if (!encodings.includes("aws-chunked")) throw new S3Error(400, "InvalidRequest", "content-encoding");
   const length = headers["x-amz-decoded-content-length"];
   if (length === undefined) throw new S3Error(411, "MissingContentLength");
   const { bytes, trailers } = decodeChunks(raw, headers, signature);

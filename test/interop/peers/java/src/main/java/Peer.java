@@ -184,7 +184,10 @@ public final class Peer {
 
   // The clients of SDK 1: generation 1 (CBC, or GCM with unauthenticated wraps) and generation 2.
   private static void legacyPut(JsonNode question) throws Exception {
-    var credentials = new AWSStaticCredentialsProvider(new BasicAWSCredentials("testing", "testing"));
+    var credentials =
+        new AWSStaticCredentialsProvider(
+            new BasicAWSCredentials(
+                System.getenv("AWS_ACCESS_KEY_ID"), System.getenv("AWS_SECRET_ACCESS_KEY")));
     var endpoint = new EndpointConfiguration(S3.toString(), REGION);
     CryptoMode mode = CryptoMode.valueOf(question.get("mode").asText());
     CryptoStorageMode storage =
