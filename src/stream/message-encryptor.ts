@@ -1,5 +1,5 @@
-// Plaintext in chunks of any size -> one message. A frame is sealed as a regular one only when a later byte has proved
-// that it is not the last; so at least one byte is always held back.
+// Plaintext in chunks of any size -> one message. Whole frames are sealed as they come; what is left at the end, which may
+// be nothing, is the final frame.
 
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
