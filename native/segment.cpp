@@ -73,12 +73,13 @@ class SegmentUnits final : public Work {
   size_t length_of(size_t unit) const noexcept { return std::min(kUnitLength, output_.length - unit * kUnitLength); }
 };
 
-/** key, nonce, firstBlock, chunks, output, ghash */
+/** key, nonce, firstBlock, chunks, output, ghash, threads */
 napi_value run_segment(napi_env env, napi_callback_info info, Update update) {
   Arguments args(env, info);
   Environment& environment = args.data<Environment>();
   const uint32_t handle = args.uint32(0);
   const uint64_t first_block = args.integer(2, kMaxGcmLength / 16);
+  const uint32_t threads = args.any_uint32(6);
   if (!args.ok()) return nullptr;
   const std::shared_ptr<NativeKey> key = environment.keys.find(handle);
   if (key == nullptr) {
@@ -99,7 +100,7 @@ napi_value run_segment(napi_env env, napi_callback_info info, Update update) {
   if (args.ok() && !gcm::has_segments(key->key)) args.fail_internally("internal error: kernel has no segments");
   if (!args.ok()) return nullptr;
   SegmentUnits units(key->key, update, nonce.data, first_block, std::move(chunks), output);
-  environment.crew->run(units, units.count(), Crew::kMaxHelpers);
+  environment.crew->run(units, units.count(), std::max(1u, threads) - 1);
   units.join(ghash.data);
   return nullptr;
 }

@@ -7,6 +7,8 @@ export const TAG_LENGTH = 16;
 
 /** Bytes a regular frame adds: sequence number (4), nonce (12), tag (16). */
 export const REGULAR_FRAME_OVERHEAD = 32;
+/** Bytes of a regular frame before its ciphertext: sequence number (4), nonce (12). */
+export const FRAME_HEAD_LENGTH = 16;
 /** Bytes the final frame adds: marker (4), sequence number (4), nonce (12), length (4), tag (16). */
 export const FINAL_FRAME_OVERHEAD = 40;
 /** First four bytes of the final frame. */
@@ -150,6 +152,8 @@ export interface FrameCipher {
     frameCount: number,
     finalLength: number,
   ): OpenedInto;
+  /** Starts one regular frame with this number and the nonce stored in it. Absent when the engine cannot. */
+  readonly startOpen?: ((sequence: number, nonce: Uint8Array) => FrameOpener) | undefined;
   /**
    * Like `seal`, with the work on other threads; absent when the engine has none. The chunks are copied before the
    * call returns.
@@ -228,6 +232,24 @@ export interface Pump {
   bytesRead(): number;
   /** Ends it soon, also when it waits for the other side of a pipe. */
   cancel(): void;
+}
+
+/**
+ * Opens one regular frame whose ciphertext arrives in pieces, so that long frames need not be collected first. What it has
+ * opened stays inside until the tag was verified.
+ */
+export interface FrameOpener {
+  /** Bytes of ciphertext that are still missing. */
+  readonly missing: number;
+  /** Opens the next bytes, a multiple of 16 unless they are the last. They are read once, and not after the call. */
+  update(chunks: readonly Uint8Array[]): void;
+  /**
+   * Compares the tag of 16 bytes in constant time. Returns the plaintext in memory that the caller owns, or null if the
+   * frame is not authentic; it has been wiped then. No other method may be called afterwards.
+   */
+  finish(tag: Uint8Array): Uint8Array | null;
+  /** Wipes what was opened of a frame that will not be finished. */
+  dispose(): void;
 }
 
 /** What `openInto` did. */

@@ -1,7 +1,9 @@
 // AES-256-GCM in our own native code. The only file that loads the addon. The addon names keys and messages by number
 // and checks every number and every length again; results are ordinary memory made here.
 import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
+import { equalConstantTime } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { checkBytes, checkLength, unshared } from "./chunk-cursor.ts";
 import {
@@ -9,6 +11,7 @@ import {
   type Engine,
   type FrameCipher,
   type FrameFormat,
+  type FrameOpener,
   type GcmOpener,
   type GcmSealer,
   NO_FINAL_FRAME,
@@ -91,6 +94,7 @@ type SegmentFunction = (
   chunks: Chunks,
   output: Bytes,
   ghash: Bytes,
+  threads: number,
 ) => void;
 
 /** One implementation inside the addon. */
@@ -227,6 +231,9 @@ class NativeKey implements AeadKey {
     this.#segments ??= this.#substitute ? this.#substitute.segments : new NativeSegments(this.#addon, this);
     return this.#segments;
   }
+  get hasSegments(): boolean {
+    return this.#substitute === undefined;
+  }
   /** The number of the key. @throws Error after `dispose`. */
   get handle(): number {
     if (this.#handle === 0) throw new Error("internal error: key has been disposed of");
@@ -294,6 +301,7 @@ class NativeFrameCipher implements FrameCipher {
   readonly #frameLength: number;
   readonly #format: Uint8Array;
   readonly #threads: number;
+  readonly startOpen: FrameCipher["startOpen"];
 
   constructor(addon: Addon, key: NativeKey, format: FrameFormat, threads: number) {
     this.#addon = addon;
@@ -301,6 +309,18 @@ class NativeFrameCipher implements FrameCipher {
     this.#threads = threads;
     this.#frameLength = format.frameLength;
     this.#format = encodeFormat(format);
+    const { frameLength, regularAadPrefix } = format;
+    const prefix = Uint8Array.from(regularAadPrefix);
+    if (key.hasSegments)
+      this.startOpen = (sequence, nonce) =>
+        new NativeFrameOpener(
+          addon,
+          key,
+          threads,
+          nonce,
+          regularAad(prefix, sequence, frameLength),
+          frameLength,
+        );
   }
   seal(
     chunks: Chunks,
@@ -458,6 +478,62 @@ class NativePump implements Pump {
   }
 }
 
+/** Prefix ‖ sequence number u32 ‖ length u64. */
+function regularAad(prefix: Uint8Array, sequence: number, frameLength: number): Uint8Array {
+  const aad = Buffer.alloc(prefix.length + 12);
+  aad.set(prefix);
+  aad.writeUInt32BE(sequence, prefix.length);
+  aad.writeUInt32BE(frameLength, prefix.length + 8);
+  return aad;
+}
+
+class NativeFrameOpener implements FrameOpener {
+  readonly #segments: NativeSegments;
+  readonly #nonce: Uint8Array;
+  readonly #aad: Uint8Array;
+  readonly #plaintext: Uint8Array;
+  readonly #partials: SegmentPartial[] = [];
+  #length = 0;
+
+  constructor(
+    addon: Addon,
+    key: NativeKey,
+    threads: number,
+    nonce: Uint8Array,
+    aad: Uint8Array,
+    frameLength: number,
+  ) {
+    this.#segments = new NativeSegments(addon, key, threads);
+    this.#nonce = Uint8Array.from(nonce);
+    this.#aad = aad;
+    this.#plaintext = allocate(addon, frameLength);
+  }
+  get missing(): number {
+    return this.#plaintext.length - this.#length;
+  }
+  update(chunks: Chunks): void {
+    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    if (length > this.missing) throw new Error("internal error: frame is shorter than its pieces");
+    const output = this.#plaintext.subarray(this.#length, this.#length + length);
+    this.#partials.push(this.#segments.openInto(output, this.#nonce, this.#length / 16, chunks));
+    this.#length += length;
+  }
+  finish(tag: Uint8Array): Uint8Array | null {
+    if (this.missing > 0) throw new Error("internal error: frame is longer than its pieces");
+    const computed = this.#segments.finish(this.#nonce, this.#aad, this.#partials);
+    const isAuthentic = equalConstantTime(computed, tag);
+    computed.fill(0);
+    for (const { ghash } of this.#partials) ghash.fill(0);
+    if (isAuthentic) return this.#plaintext;
+    this.dispose();
+    return null;
+  }
+  dispose(): void {
+    for (const { ghash } of this.#partials) ghash.fill(0);
+    this.#plaintext.fill(0, 0, this.#length);
+  }
+}
+
 /** Frame length u32 ‖ lengths of the two prefixes, u16 each ‖ both prefixes. */
 function encodeFormat({ frameLength, regularAadPrefix, finalAadPrefix }: FrameFormat): Uint8Array {
   const bytes = Buffer.alloc(8 + regularAadPrefix.length + finalAadPrefix.length);
@@ -549,18 +625,25 @@ class NativeGcmOpener implements GcmOpener {
 class NativeSegments implements SegmentCipher {
   readonly #addon: Addon;
   readonly #key: NativeKey;
+  readonly #threads: number;
 
-  constructor(addon: Addon, key: NativeKey) {
+  constructor(addon: Addon, key: NativeKey, threads = availableParallelism()) {
     this.#addon = addon;
     this.#key = key;
+    this.#threads = threads;
   }
   seal(nonce: Uint8Array, firstBlock: number, chunks: Chunks): SealedSegment {
-    const { output, partial } = this.#run(this.#addon.sealSegment, nonce, firstBlock, chunks);
-    return { ciphertext: output, partial };
+    const ciphertext = allocate(this.#addon, checkSegment(firstBlock, chunks));
+    const partial = this.#run(this.#addon.sealSegment, ciphertext, nonce, firstBlock, chunks);
+    return { ciphertext, partial };
   }
   open(nonce: Uint8Array, firstBlock: number, chunks: Chunks): OpenedSegment {
-    const { output, partial } = this.#run(this.#addon.openSegment, nonce, firstBlock, chunks);
-    return { plaintext: output, partial };
+    const plaintext = allocate(this.#addon, checkSegment(firstBlock, chunks));
+    return { plaintext, partial: this.openInto(plaintext, nonce, firstBlock, chunks) };
+  }
+  /** As `open`, into memory of the same length that no chunk overlaps. */
+  openInto(output: Uint8Array, nonce: Uint8Array, firstBlock: number, chunks: Chunks): SegmentPartial {
+    return this.#run(this.#addon.openSegment, output, nonce, firstBlock, chunks);
   }
   finish(nonce: Uint8Array, aad: Uint8Array, partials: readonly SegmentPartial[]): Uint8Array {
     checkLength("nonce", nonce, NONCE_LENGTH);
@@ -574,13 +657,18 @@ class NativeSegments implements SegmentCipher {
     hashes.fill(0);
     return tag;
   }
-  #run(work: SegmentFunction, nonce: Uint8Array, firstBlock: number, chunks: Chunks) {
+  #run(
+    work: SegmentFunction,
+    output: Uint8Array,
+    nonce: Uint8Array,
+    firstBlock: number,
+    chunks: Chunks,
+  ): SegmentPartial {
     checkLength("nonce", nonce, NONCE_LENGTH);
     const length = checkSegment(firstBlock, chunks);
-    const own = chunks.map(unshared);
-    const output = allocate(this.#addon, length);
     const ghash = new Uint8Array(TAG_LENGTH);
-    work(this.#key.handle, unshared(nonce), firstBlock, own, output, ghash);
-    return { output, partial: { ghash, length } };
+    const own = chunks.map(unshared);
+    work(this.#key.handle, unshared(nonce), firstBlock, own, output, ghash, this.#threads);
+    return { ghash, length };
   }
 }

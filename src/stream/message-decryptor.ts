@@ -16,6 +16,7 @@ import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
 import { checkConcurrency } from "../message/seal-message.ts";
 import { asyncFrom, type Emit, type FrameMachine, framesOfRun, RunQueue } from "./frame-machine.ts";
+import { LongFrame } from "./long-frame.ts";
 import type { OnHeader } from "./message-encryptor.ts";
 import { Window } from "./window.ts";
 
@@ -35,6 +36,8 @@ export class MessageDecryptor implements FrameMachine {
   #plaintextLength = 0;
   /** Verified plaintext of a signed message that waits for the signature. */
   #withheld: Uint8Array = new Uint8Array(0);
+  /** The frame that is being opened while it arrives. */
+  #longFrame: LongFrame | undefined;
   #disposed = false;
 
   /** @param prepared an unsigned header of frames that was verified before; what follows it comes in chunks */
@@ -108,6 +111,7 @@ export class MessageDecryptor implements FrameMachine {
   }
 
   #stepFrames(): void | Promise<void> | "more" {
+    if (this.#longFrame !== undefined) return this.#stepLongFrame(this.#longFrame);
     const { header } = this.#openedHeader();
     const { frameLength } = header;
     const regularLength = frameLength + REGULAR_OVERHEAD;
@@ -125,8 +129,26 @@ export class MessageDecryptor implements FrameMachine {
       frameCount += 1;
       length += regularLength;
     }
-    if (frameCount === 0) return "more";
-    return this.#releaseRun(frameCount, length, NO_FINAL_FRAME);
+    if (frameCount > 0) return this.#releaseRun(frameCount, length, NO_FINAL_FRAME);
+    if (available < FINAL_PREFIX_LENGTH || this.#window.uint32(0) === FINAL_FRAME_MARKER) return "more";
+    return this.#startLongFrame() ? undefined : "more";
+  }
+
+  // Signed messages are hashed frame by frame, so theirs are collected.
+  #startLongFrame(): boolean {
+    const { cipher, header, verifier } = this.#openedHeader();
+    if (verifier !== undefined || !LongFrame.isWorthwhile(cipher, header.frameLength)) return false;
+    this.#longFrame = LongFrame.start(cipher, this.#nextSequence, this.#window);
+    if (this.#longFrame === undefined) return false;
+    this.#claim(1, 0, NO_FINAL_FRAME);
+    return true;
+  }
+
+  #stepLongFrame(frame: LongFrame): void | Promise<void> | "more" {
+    const plaintext = frame.advance(this.#window);
+    if (plaintext === undefined) return "more";
+    this.#longFrame = undefined;
+    return this.#queue.add(plaintext);
   }
 
   // The length field of a final frame at `offset`, once it has arrived.
@@ -280,6 +302,7 @@ export class MessageDecryptor implements FrameMachine {
     this.#disposed = true;
     await this.#queue.settle();
     asBuffer(this.#withheld).fill(0);
+    this.#longFrame?.dispose();
     this.#window.wipe();
     this.#opened?.dispose();
   }

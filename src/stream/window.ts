@@ -74,7 +74,8 @@ export class Window {
     if (this.#length > held.length) held = Buffer.allocUnsafeSlow(2 * this.#length);
     let at = 0;
     for (const view of left) {
-      held.set(view, at); // also of a view that overlaps
+      const isThere = view.buffer === held.buffer && view.byteOffset === held.byteOffset + at;
+      if (!isThere) held.set(view, at); // also of a view that overlaps
       at += view.length;
     }
     if (held !== this.#held) this.#held.fill(0);

@@ -489,6 +489,37 @@ function describeFrames(engine: Engine): void {
       }
     });
   });
+  test("opens a frame that arrives in pieces", () => {
+    const frameLength = 300_000 + 5;
+    const run = makeRun(frameLength, 7, 1, NO_FINAL_FRAME);
+    const sealed = referenceFrames(run);
+    withKey(engine, run.key, (key) => {
+      for (const threads of [1, 3]) {
+        const cipher = key.frameCipher({ frameLength, ...FORMAT }, threads);
+        if (cipher.startOpen === undefined) return;
+        for (const pieceLength of [16, 4_096, 100_000, 400_000]) {
+          for (const bad of [-1, 4, 16, 150_000, sealed.length - 17, sealed.length - 1]) {
+            if (pieceLength === 16 && bad !== -1) continue;
+            const bytes = bad === -1 ? sealed : flipped(sealed, bad);
+            const opener = cipher.startOpen(7, bytes.subarray(4, 16));
+            for (const piece of cut(bytes.subarray(16, -16), pieceLength)) opener.update(cut(piece, 33_333));
+            expect(opener.missing).toBe(0);
+            expect(() => opener.update([new Uint8Array(1)])).toThrow("internal error");
+            const plaintext = opener.finish(bytes.subarray(-16));
+            if (bad === -1) expect(plaintext !== null && same(plaintext, run.plaintext)).toBe(true);
+            else expect(plaintext).toBe(null);
+          }
+        }
+        const early = cipher.startOpen(7, sealed.subarray(4, 16));
+        early.update([sealed.subarray(16, 16 + 1_600)]);
+        expect(() => early.finish(sealed.subarray(-16))).toThrow("internal error");
+        early.dispose();
+        const otherNumber = cipher.startOpen(8, sealed.subarray(4, 16));
+        otherNumber.update([sealed.subarray(16, -16)]);
+        expect(otherNumber.finish(sealed.subarray(-16))).toBe(null);
+      }
+    });
+  });
   test("does the same on other threads, if it is asynchronous", async () => {
     for (const shape of [
       ...shapes,
