@@ -53,11 +53,11 @@ export type { FileEnd } from "./stream/file-source.ts";
 export type { FrameTransform } from "./stream/frame-transform.ts";
 export {
   type MessageReader,
-  type MessageSource,
   type OpenMessageOptions,
   openMessage,
   type RangeStreamOptions,
 } from "./stream/message-reader.ts";
+export type { MessageSource } from "./stream/message-source.ts";
 export { decryptWebStream, encryptWebStream, type FrameTransformStream } from "./stream/web-streams.ts";
 export {
   type BytesSource,

@@ -1,6 +1,5 @@
 // Random access to the plaintext of a message. The header and then the final frame are verified first: the final
 // frame's AAD binds the number of frames and its length, so a message that was cut or extended is refused on opening.
-import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
@@ -15,21 +14,17 @@ import {
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ, MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
+import { checkConcurrency } from "../message/seal-message.ts";
+import { FrameCache } from "./frame-cache.ts";
 import { asyncFrom, RUN_LENGTH } from "./frame-machine.ts";
-
-/** Where a message can be read at any place. */
-export interface MessageSource {
-  /** Bytes of the whole message. */
-  readonly size: number;
-  /** Resolves to exactly the bytes from `start` to `end` (exclusive). The reader does not change them. */
-  read(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
-  close?(): Promise<void>;
-}
+import { type MessageSource, openSource, readExactly } from "./message-source.ts";
 
 /** How to open a message for random access. */
 export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages"> {
   /** Ranges of a signed message cannot be checked against its signature: `unverified` opens it all the same. */
   readonly signedMessages?: "refuse" | "unverified" | undefined;
+  /** Bytes of plaintext of recent frames to keep for further reads; by default none. */
+  readonly cacheLength?: number | undefined;
 }
 
 /** Options of `MessageReader.createReadStream`; both ends inclusive, as in `node:fs`. */
@@ -62,6 +57,10 @@ export async function openMessage(
 
 async function openReader(source: MessageSource, options: OpenMessageOptions): Promise<MessageReader> {
   const { size } = source;
+  const behaviour = {
+    cache: options.cacheLength === undefined ? undefined : new FrameCache(options.cacheLength),
+    runsAhead: checkConcurrency(options.concurrency),
+  };
   if (!Number.isSafeInteger(size) || size < 0)
     throw new RangeError(`"source.size" expected a whole number from 0 on, got ${size}`);
   const { parsed, head } = await readHeader(source, options);
@@ -91,7 +90,7 @@ async function openReader(source: MessageSource, options: OpenMessageOptions): P
         "LIMIT_EXCEEDED",
         `plaintext is longer than the allowed ${options.plaintextLength} bytes`,
       );
-    return new MessageReader(source, opened, layout);
+    return new MessageReader(source, opened, layout, behaviour);
   } catch (error) {
     opened.dispose();
     throw error;
@@ -152,22 +151,31 @@ export class MessageReader {
   readonly #source: MessageSource;
   readonly #opened: OpenedHeader;
   readonly #layout: FrameLayout;
+  readonly #cache: FrameCache | undefined;
+  readonly #runsAhead: number;
   #reading = 0;
   #closing: (() => void) | undefined;
   #closed = false;
 
   /** Use `openMessage`. */
-  constructor(source: MessageSource, opened: OpenedHeader, layout: FrameLayout) {
+  constructor(
+    source: MessageSource,
+    opened: OpenedHeader,
+    layout: FrameLayout,
+    behaviour: { readonly cache: FrameCache | undefined; readonly runsAhead: number },
+  ) {
     this.header = opened.header;
     this.plaintextLength = layout.plaintextLength;
     this.#source = source;
     this.#opened = opened;
     this.#layout = layout;
+    this.#cache = behaviour.cache;
+    this.#runsAhead = behaviour.runsAhead;
   }
 
   /**
    * Resolves to the plaintext from `start` to `end` (exclusive); negative numbers count from the end and `end` may lie
-   * behind it, as in `slice`. Costs one read of the source.
+   * behind it, as in `slice`. Costs one read of the source, or none if all of it is cached.
    * @returns memory that the caller owns
    * @throws FramesealError RANGE_NOT_SATISFIABLE when `start` lies behind the last byte, AUTHENTICATION_FAILED, ABORTED
    */
@@ -176,7 +184,7 @@ export class MessageReader {
     return this.#use(() => this.#readRange(range.start, range.end, options.signal));
   }
 
-  /** A Readable of a range, reading one run of frames ahead. Both ends are inclusive, as in `node:fs`. */
+  /** A Readable of a range, reading `concurrency` runs of frames at a time. Both ends are inclusive, as in `node:fs`. */
   createReadStream(options: RangeStreamOptions = {}): Readable {
     const { signal } = options;
     const last = options.end ?? this.plaintextLength - 1;
@@ -204,28 +212,64 @@ export class MessageReader {
   ): AsyncGenerator<Buffer, void, void> {
     const { frameLength } = this.#layout;
     const runLength = Math.max(1, Math.floor(RUN_LENGTH / frameLength)) * frameLength;
-    const next = (at: number): Promise<Buffer> | undefined => {
-      if (at >= end) return undefined;
-      const stop = Math.min(end, Math.floor(at / runLength + 1) * runLength);
-      const run = this.#use(() => this.#readRange(at, stop, signal));
-      run.catch(() => {}); // reported when it is this run's turn
-      return run;
-    };
-    let run = next(start);
-    for (let at = start; run !== undefined; ) {
-      const bytes: Buffer = await run;
-      at += bytes.length;
-      run = next(at);
-      yield bytes;
+    const stopOf = (at: number): number => Math.min(end, Math.floor(at / runLength + 1) * runLength);
+    const ahead: Promise<Buffer>[] = [];
+    for (let at = start; at < end || ahead.length > 0; ) {
+      for (; at < end && ahead.length < this.#runsAhead; at = stopOf(at)) {
+        const [from, to] = [at, stopOf(at)];
+        const run = this.#use(() => this.#readRange(from, to, signal));
+        run.catch(() => {}); // reported when it is this run's turn
+        ahead.push(run);
+      }
+      const run = ahead.shift();
+      if (run !== undefined) yield await run;
     }
   }
 
   async #readRange(start: number, end: number, signal: AbortSignal | undefined): Promise<Buffer> {
     if (start >= end) return Buffer.alloc(0);
     throwIfAborted(signal);
-    const { frameLength, regularCount, finalLength } = this.#layout;
+    const { frameLength } = this.#layout;
     const first = Math.floor(start / frameLength);
     const last = Math.floor((end - 1) / frameLength); // counted from 0; the final frame is number regularCount
+    if (this.#cache !== undefined) return this.#readCached(this.#cache, start, end, signal);
+    const plaintext = await this.#openFrames(first, last, signal);
+    return plaintext.subarray(start - first * frameLength, end - first * frameLength);
+  }
+
+  async #readCached(
+    cache: FrameCache,
+    start: number,
+    end: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Buffer> {
+    const { frameLength } = this.#layout;
+    const bytes = Buffer.allocUnsafeSlow(end - start);
+    const copyFrame = (index: number, frame: Uint8Array): void => {
+      const at = index * frameLength;
+      const from = Math.max(start, at);
+      bytes.set(frame.subarray(from - at, Math.max(0, end - at)), from - start);
+    };
+    const missing: number[] = [];
+    for (let index = Math.floor(start / frameLength); index * frameLength < end; index++) {
+      const frame = cache.get(index);
+      if (frame === undefined) missing.push(index);
+      else copyFrame(index, frame);
+    }
+    const [first, last] = [missing[0], missing.at(-1)];
+    if (first === undefined || last === undefined) return bytes;
+    const plaintext = await this.#openFrames(first, last, signal);
+    for (let index = first; index <= last; index++) {
+      const frame = plaintext.subarray((index - first) * frameLength, (index - first + 1) * frameLength);
+      copyFrame(index, frame);
+      if (!this.#closed) cache.add(index, frame);
+    }
+    return bytes;
+  }
+
+  // The plaintext of whole frames, counted from 0, with one read of the source.
+  async #openFrames(first: number, last: number, signal: AbortSignal | undefined): Promise<Buffer> {
+    const { frameLength, regularCount, finalLength } = this.#layout;
     const withFinal = last >= regularCount;
     const from = this.#opened.headerLength + frameOffset(first + 1, frameLength);
     const to =
@@ -240,7 +284,7 @@ export class MessageReader {
         ? await cipher.openAsync([sealed], first + 1, frameCount, final)
         : cipher.open([sealed], first + 1, frameCount, final);
     if (opened.verifiedCount !== frameCount + (withFinal ? 1 : 0)) throw notAuthentic();
-    return asBuffer(opened.plaintext).subarray(start - first * frameLength, end - first * frameLength);
+    return asBuffer(opened.plaintext);
   }
 
   async #use<T>(work: () => Promise<T>): Promise<T> {
@@ -262,6 +306,7 @@ export class MessageReader {
       await new Promise<void>((resolve) => {
         this.#closing = resolve;
       });
+    this.#cache?.clear();
     this.#opened.dispose();
     await this.#source.close?.();
   }
@@ -283,49 +328,4 @@ function resolveRange(start: number, end: number, length: number): { start: numb
       `range starts at ${from}, plaintext has ${length} bytes`,
     );
   return { start: from, end: Math.max(from, to) };
-}
-
-async function readExactly(
-  source: MessageSource,
-  start: number,
-  end: number,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  throwIfAborted(signal);
-  const bytes = await source.read(start, end, signal);
-  if (bytes.length !== end - start)
-    throw new FramesealError(
-      "TRUNCATED",
-      `source gave ${bytes.length} bytes where ${end - start} were asked for`,
-    );
-  return bytes;
-}
-
-async function openSource(source: string | Uint8Array | MessageSource): Promise<MessageSource> {
-  if (source instanceof Uint8Array)
-    return { size: source.length, read: async (start, end) => source.subarray(start, end) };
-  if (typeof source !== "string") {
-    if (typeof source?.read !== "function")
-      throw new TypeError(`"source" expected a path, a Uint8Array or a MessageSource, got ${typeof source}`);
-    return source;
-  }
-  const file = await open(source, "r");
-  try {
-    const { size } = await file.stat();
-    return { size, read: (start, end) => readFile(file, start, end), close: () => file.close() };
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-async function readFile(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(end - start);
-  let length = 0;
-  while (length < bytes.length) {
-    const { bytesRead } = await file.read(bytes, length, bytes.length - length, start + length);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return bytes.subarray(0, length);
 }

@@ -1,0 +1,62 @@
+// Where a MessageReader reads: a file, bytes in memory, or anything that can be read at an offset.
+import { type FileHandle, open } from "node:fs/promises";
+import { FramesealError, throwIfAborted } from "../errors.ts";
+
+/** Where a message can be read at any place. */
+export interface MessageSource {
+  /** Bytes of the whole message. */
+  readonly size: number;
+  /** Resolves to exactly the bytes from `start` to `end` (exclusive). The reader does not change them. */
+  read(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
+  close?(): Promise<void>;
+}
+
+/**
+ * Reads exactly the bytes from `start` to `end`.
+ * @throws FramesealError TRUNCATED if the source gives another number of bytes; ABORTED
+ */
+export async function readExactly(
+  source: MessageSource,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  throwIfAborted(signal);
+  const bytes = await source.read(start, end, signal);
+  if (bytes.length !== end - start)
+    throw new FramesealError(
+      "TRUNCATED",
+      `source gave ${bytes.length} bytes where ${end - start} were asked for`,
+    );
+  return bytes;
+}
+
+/** The source behind a path, which then must be closed, bytes, or an object that is one. */
+export async function openSource(source: string | Uint8Array | MessageSource): Promise<MessageSource> {
+  if (source instanceof Uint8Array)
+    return { size: source.length, read: async (start, end) => source.subarray(start, end) };
+  if (typeof source !== "string") {
+    if (typeof source?.read !== "function")
+      throw new TypeError(`"source" expected a path, a Uint8Array or a MessageSource, got ${typeof source}`);
+    return source;
+  }
+  const file = await open(source, "r");
+  try {
+    const { size } = await file.stat();
+    return { size, read: (start, end) => readFile(file, start, end), close: () => file.close() };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function readFile(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafeSlow(end - start);
+  let length = 0;
+  while (length < bytes.length) {
+    const { bytesRead } = await file.read(bytes, length, bytes.length - length, start + length);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return bytes.subarray(0, length);
+}
