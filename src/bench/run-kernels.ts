@@ -41,7 +41,7 @@ export interface Measured {
   readonly head: Head;
   readonly rows: readonly Row[];
   readonly absent: readonly string[];
-  /** Bytes per second through JavaScript, one for each run of the program. */
+  /** Bytes a second of processor time through JavaScript, one for each run of the program. */
   readonly javascript: readonly number[];
 }
 
@@ -119,7 +119,8 @@ async function measureAll({ rounds, roundSeconds }: Effort): Promise<Measured> {
   let absent: readonly string[] = [];
   try {
     for (let round = 0; round < rounds; round++) {
-      javascript.push((await child.round()).rate);
+      const { rate, seconds, cpuSeconds } = await child.round();
+      javascript.push((rate * seconds) / cpuSeconds); // of processor time, as the program's
       const { stdout } = await run(program, ["--json", "--rounds", "5"]);
       const lines = stdout
         .trim()

@@ -45,7 +45,7 @@ const HEAD_LENGTH = 64 * 1024;
  * Symbolic links are followed in `from` and refused in `to`; `from` and `to` must not be one file, under two names
  * either. Other hard links of a replaced file keep its old contents. Pipes, terminals, devices and descriptors are read
  * to their end and written as they are: there is no name to protect, and after a failure they have a beginning of the
- * message. Temporary files are named `.NAME.tmp-XXXXXXXX`; those of processes that were killed are removed by the next
+ * message. The holes of a sparse file are sealed as the zeros they read as. Temporary files are named `.NAME.tmp-XXXXXXXX`; those of processes that were killed are removed by the next
  * operation on the same name.
  * @throws Error with the system's code for what the file system refuses: EEXIST, EISDIR, ENOSPC and so on; EBUSY when
  * `from` changed while it was read

@@ -220,6 +220,19 @@ describe.skipIf(!hasPump)("pump", () => {
     expect((await readdir(folder)).filter((name) => name.includes("never"))).toEqual([]);
   });
 
+  test("a sparse file is sealed as what it reads as", async () => {
+    const length = 24 * 2 ** 20 + 11;
+    await writeFile(file("sparse"), "begin");
+    await truncate(file("sparse"), length);
+    for (const engine of ["native", "node"]) {
+      const options = { keyring, engine, ...replace };
+      await encryptFile(file("sparse"), file("sealed"), options);
+      const { plaintextLength } = await decryptFile(file("sealed"), file("out"), options);
+      expect(plaintextLength).toBe(length);
+      expect((await readFile(file("out"))).equals(await readFile(file("sparse")))).toBe(true);
+    }
+  });
+
   test("frames that arrive are released before the pipe ends", async () => {
     const result = await shell(`
       mkfifo trickle; exec 9<>trickle; head -c 10000 /dev/zero >&9
