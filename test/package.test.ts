@@ -142,6 +142,21 @@ describe("package", () => {
     expect(await namesOf(entry)).toEqual(names);
   });
 
+  test("the entries share their classes and registries", async () => {
+    const script = `
+      import { FramesealError, RawAesKeyring } from "frameseal";
+      import { decryptObject, encryptObject } from "frameseal/s3";
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32) });
+      const location = { bucket: "b", key: "k" };
+      const options = { keyring, format: "s3ec-v3" }; // finds the wrapping key through a registry
+      const object = await encryptObject(location, Buffer.from("text"), options);
+      object.body[0] ^= 1;
+      const error = await decryptObject(location, object, options).catch((error) => error);
+      console.log(error instanceof FramesealError, error.code);`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+    expect(stdout).toBe("true AUTHENTICATION_FAILED\n");
+  });
+
   test("loading the library loads no other package, and no AWS SDK", async () => {
     const hook = `
       export async function resolve(name, context, next) {

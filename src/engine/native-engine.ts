@@ -160,7 +160,7 @@ export function nativeCpuFeatures(): readonly string[] {
   return loaded?.cpuFeatures() ?? [];
 }
 
-/** The directory that holds `build/Release` or `prebuilds`: two above both `src/engine` and `dist/engine`. */
+/** The directory that holds `build/Release` or `prebuilds`: two above `src/engine`, `dist/engine` and `dist/joined`. */
 const packageRoot = fileURLToPath(new URL("../..", import.meta.url));
 let loaded: Addon | undefined;
 
