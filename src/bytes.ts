@@ -1,4 +1,5 @@
 // Bytes in and out: a bounds-checked reader, a growing writer, constant-time equality and wiping.
+import { isUtf8 } from "node:buffer";
 import { timingSafeEqual } from "node:crypto";
 
 /** Writes big-endian integers and byte strings into a buffer that grows. */
@@ -74,6 +75,11 @@ export class ByteReader {
     const at = this.#advance(count);
     return this.#bytes.subarray(at, at + count);
   }
+  /** The next `count` bytes as text; undefined when they are not valid UTF-8. */
+  utf8(count: number): string | undefined {
+    const at = this.#advance(count);
+    return decodeUtf8(this.#bytes, at, at + count);
+  }
 }
 
 /** A Buffer over the same memory as `bytes`. */
@@ -96,15 +102,12 @@ export function allocateSecret(length: number): Uint8Array {
   return new Uint8Array(length);
 }
 
-/** Decodes UTF-8; undefined when the bytes are not valid UTF-8. */
-export function decodeUtf8(bytes: Uint8Array): string | undefined {
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
+/** Decodes the bytes from `start` to `end` as UTF-8; undefined when they are not valid UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, start = 0, end: number = bytes.length): string | undefined {
+  const text = asBuffer(bytes).toString("utf8", start, end);
+  // What is not valid is replaced by this character; but it may also stand there rightly.
+  return text.includes("\ufffd") && !isUtf8(bytes.subarray(start, end)) ? undefined : text;
 }
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Total length of some byte strings. */
 export function totalLength(parts: readonly Uint8Array[]): number {

@@ -1,6 +1,6 @@
 // The encryption context: public key/value pairs bound to a message. Its canonical bytes are AAD of key wrapping and
 // part of the header.
-import { asBuffer, ByteReader, ByteWriter, decodeUtf8 } from "../bytes.ts";
+import { asBuffer, ByteReader, ByteWriter } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { MAX_UINT16 } from "./limits.ts";
 
@@ -56,8 +56,8 @@ export function decodeEncryptionContext(bytes: Uint8Array): EncryptionContext {
   const count = reader.uint16();
   if (count === 0) throw invalid("it counts no pairs");
   for (let i = 0; i < count; i++) {
-    const key = decodeUtf8(reader.bytes(reader.uint16()));
-    const value = decodeUtf8(reader.bytes(reader.uint16()));
+    const key = reader.utf8(reader.uint16());
+    const value = reader.utf8(reader.uint16());
     if (key === undefined || value === undefined) throw invalid("it is not valid UTF-8");
     if (Object.hasOwn(context, key)) throw invalid("it repeats a key");
     context[key] = value;

@@ -1,6 +1,6 @@
 // The message header: bytes <-> values, for both versions. Parsing is incremental and bounded; nothing here verifies
 // anything: the tag is checked by the message layer over the raw bytes kept here.
-import { ByteWriter } from "../bytes.ts";
+import { ByteWriter, decodeUtf8 } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "./encrypted-data-key.ts";
 import {
@@ -104,23 +104,25 @@ export function encodeHeader(
   return writer.bytes(tag).finish();
 }
 
+/** Received first: all of nearly every header. */
+const HEAD_LENGTH = 1024;
+
 /**
- * Parses a header from chunks of any size. Each step waits for exactly the bytes it needs, copies them once, and
- * allocates no more than twice what was received.
+ * Parses a header from chunks of any size. What is received is copied once, before anything is read from it; each step
+ * waits for exactly the bytes it needs; no more than twice what was received is allocated.
  */
 export class HeaderParser {
   readonly #limits: ReturnType<typeof readLimits>;
   readonly #steps: Generator<number, ParsedHeader, void>;
-  #bytes = Buffer.alloc(1024);
+  #bytes = Buffer.allocUnsafe(HEAD_LENGTH);
   #length = 0;
-  #needed: number;
+  #needed = 0;
   #header: ParsedHeader | undefined;
   #failed = false;
 
   constructor(limits: ReadLimits = {}) {
     this.#limits = readLimits(limits);
     this.#steps = this.#parse();
-    this.#needed = this.#steps.next().value as number;
   }
 
   /** The header, once all of it was pushed. */
@@ -135,25 +137,29 @@ export class HeaderParser {
    */
   push(chunk: Uint8Array): number {
     if (this.#failed) throw new Error("internal error: the header was refused before");
-    let taken = 0;
-    while (this.#header === undefined) {
-      const count = Math.min(this.#needed - this.#length, chunk.length - taken);
-      this.#append(chunk.subarray(taken, taken + count));
-      taken += count;
-      if (this.#length < this.#needed) break;
+    if (this.#header !== undefined) return 0;
+    const before = this.#length;
+    for (let copied = 0; ; ) {
+      const room = Math.max(this.#needed, this.#bytes.length) - this.#length;
+      const part = copied === 0 && chunk.length <= room ? chunk : chunk.subarray(copied, copied + room);
+      this.#append(part);
+      copied += part.length;
+      if (this.#length < this.#needed) return chunk.length;
       this.#failed = true; // unless the next line returns: a generator that has thrown gives no header any more
       const step = this.#steps.next();
       this.#failed = false;
-      if (step.done) this.#header = step.value;
-      else this.#needed = step.value;
+      if (step.done) {
+        this.#header = step.value;
+        return step.value.length - before; // what was copied from behind the header is not taken
+      }
+      this.#needed = step.value;
     }
-    return taken;
   }
 
   #append(part: Uint8Array): void {
     const length = this.#length + part.length;
     if (length > this.#bytes.length) {
-      const larger = Buffer.alloc(Math.max(length, this.#bytes.length * 2));
+      const larger = Buffer.allocUnsafe(Math.max(length, this.#bytes.length * 2));
       this.#bytes.copy(larger, 0, 0, this.#length);
       this.#bytes = larger;
     }
@@ -161,48 +167,49 @@ export class HeaderParser {
     this.#length = length;
   }
 
+  /** A copy of the `count` bytes before `end`. */
+  #bytesBefore(end: number, count: number): Uint8Array {
+    return Uint8Array.prototype.slice.call(this.#bytes, end - count, end);
+  }
+
   // Yields the total length that must be there before it goes on.
   *#parse(): Generator<number, ParsedHeader, void> {
     let position = 0;
     const { maxHeaderLength, maxEncryptedDataKeys, maxFrameLength } = this.#limits;
-    function* need(count: number): Generator<number, number, void> {
-      const at = position;
+    /** Goes on by `count` bytes; true when they are still to come. */
+    const lacks = (count: number): boolean => {
       position += count;
       if (position > maxHeaderLength)
         throw new FramesealError("LIMIT_EXCEEDED", `header is longer than ${maxHeaderLength} bytes`);
-      if (count > 0) yield position;
-      return at;
-    }
-    const self = this;
-    function* uint8(): Generator<number, number, void> {
-      return self.#bytes.readUInt8(yield* need(1));
-    }
-    function* uint16(): Generator<number, number, void> {
-      return self.#bytes.readUInt16BE(yield* need(2));
-    }
-    function* uint32(): Generator<number, number, void> {
-      return self.#bytes.readUInt32BE(yield* need(4));
-    }
-    function* bytes(count: number): Generator<number, Uint8Array, void> {
-      const at = yield* need(count);
-      return Uint8Array.prototype.slice.call(self.#bytes, at, at + count);
-    }
+      return position > this.#length;
+    };
 
-    const version = yield* uint8();
-    if (version !== 1 && version !== 2) {
-      if (version === 0x41) yield* rejectBase64(uint8);
-      throw invalid(`version is ${version}`, 0);
+    if (lacks(1)) yield position;
+    const version = this.#bytes.readUInt8(0);
+    if (version === 0x41) {
+      if (lacks(1)) yield position;
+      refuseBase64(this.#bytes.readUInt8(1));
     }
+    if (version !== 1 && version !== 2) throw invalid(`version is ${version}`, 0);
     if (version === 1) {
-      const type = yield* uint8();
+      if (lacks(1)) yield position;
+      const type = this.#bytes.readUInt8(1);
       if (type !== TYPE_CUSTOMER_DATA) throw invalid(`type is ${type}`, 1);
     }
-    const suite = suiteById(yield* uint16());
+    if (lacks(2)) yield position;
+    const suite = suiteById(this.#bytes.readUInt16BE(position - 2));
     if (suite.version !== version)
       throw invalid(`suite ${formatSuiteId(suite.id)} does not belong to version ${version}`, position - 2);
-    const messageId = yield* bytes(suite.messageIdLength);
-    const encryptionContext = decodeEncryptionContext(yield* bytes(yield* uint16()));
-    const count = yield* uint16();
+    if (lacks(suite.messageIdLength)) yield position;
+    const messageId = this.#bytesBefore(position, suite.messageIdLength);
+    if (lacks(2)) yield position;
+    const contextLength = this.#bytes.readUInt16BE(position - 2);
+    if (lacks(contextLength)) yield position;
+    const encryptionContext = decodeEncryptionContext(
+      this.#bytes.subarray(position - contextLength, position),
+    );
+    if (lacks(2)) yield position;
+    const count = this.#bytes.readUInt16BE(position - 2);
     if (count === 0) throw invalid("it has no encrypted data key", position - 2);
     if (count > maxEncryptedDataKeys)
       throw new FramesealError(
@@ -211,21 +218,35 @@ export class HeaderParser {
       );
     const encryptedDataKeys: EncryptedDataKey[] = [];
     for (let i = 0; i < count; i++) {
-      const providerIdAt = position + 2;
-      const providerId = Buffer.from(yield* bytes(yield* uint16()));
-      if (!isUtf8(providerId)) throw invalid("a key provider id is not UTF-8", providerIdAt);
-      const providerInfo = yield* bytes(yield* uint16());
-      const ciphertext = yield* bytes(yield* uint16());
-      encryptedDataKeys.push({ providerId: providerId.toString("utf8"), providerInfo, ciphertext });
+      if (lacks(2)) yield position;
+      const idLength = this.#bytes.readUInt16BE(position - 2);
+      if (lacks(idLength)) yield position;
+      const providerId = decodeUtf8(this.#bytes, position - idLength, position);
+      if (providerId === undefined) throw invalid("a key provider id is not UTF-8", position - idLength);
+      if (lacks(2)) yield position;
+      const infoLength = this.#bytes.readUInt16BE(position - 2);
+      if (lacks(infoLength)) yield position;
+      const providerInfo = this.#bytesBefore(position, infoLength);
+      if (lacks(2)) yield position;
+      const ciphertextLength = this.#bytes.readUInt16BE(position - 2);
+      if (lacks(ciphertextLength)) yield position;
+      const ciphertext = this.#bytesBefore(position, ciphertextLength);
+      encryptedDataKeys.push({ providerId, providerInfo, ciphertext });
     }
-    const contentType = yield* uint8();
+    if (lacks(1)) yield position;
+    const contentType = this.#bytes.readUInt8(position - 1);
     if (contentType !== CONTENT_FRAMED && contentType !== CONTENT_NON_FRAMED)
       throw invalid(`content type is ${contentType}`, position - 1);
     if (version === 1) {
-      if ((yield* uint32()) !== 0) throw invalid("reserved bytes are not zero", position - 4);
-      if ((yield* uint8()) !== IV_LENGTH) throw invalid("IV length is not 12", position - 1);
+      if (lacks(4)) yield position;
+      if (this.#bytes.readUInt32BE(position - 4) !== 0)
+        throw invalid("reserved bytes are not zero", position - 4);
+      if (lacks(1)) yield position;
+      if (this.#bytes.readUInt8(position - 1) !== IV_LENGTH)
+        throw invalid("IV length is not 12", position - 1);
     }
-    const frameLength = yield* uint32();
+    if (lacks(4)) yield position;
+    const frameLength = this.#bytes.readUInt32BE(position - 4);
     const framed = contentType === CONTENT_FRAMED;
     if (framed !== frameLength > 0)
       throw invalid(`frame length ${frameLength} does not fit the content type`, position - 4);
@@ -234,10 +255,12 @@ export class HeaderParser {
         "LIMIT_EXCEEDED",
         `frame length ${frameLength} is above the limit of ${maxFrameLength}`,
       );
-    const commitment = yield* bytes(version === 2 ? COMMITMENT_LENGTH : 0);
+    const commitmentLength = version === 2 ? COMMITMENT_LENGTH : 0;
+    if (lacks(commitmentLength)) yield position;
     const bodyLength = position;
-    const nonce = version === 1 ? yield* bytes(IV_LENGTH) : new Uint8Array(IV_LENGTH);
-    const tag = yield* bytes(TAG_LENGTH);
+    const nonceLength = version === 1 ? IV_LENGTH : 0;
+    if (lacks(nonceLength)) yield position;
+    if (lacks(TAG_LENGTH)) yield position;
     return {
       version,
       suite,
@@ -246,24 +269,20 @@ export class HeaderParser {
       encryptedDataKeys,
       contentType: framed ? "framed" : "non-framed",
       frameLength,
-      commitment,
-      body: Uint8Array.prototype.slice.call(this.#bytes, 0, bodyLength),
-      nonce,
-      tag,
+      commitment: this.#bytesBefore(bodyLength, commitmentLength),
+      body: this.#bytesBefore(bodyLength, bodyLength),
+      nonce:
+        version === 1 ? this.#bytesBefore(bodyLength + nonceLength, nonceLength) : new Uint8Array(IV_LENGTH),
+      tag: this.#bytesBefore(position, TAG_LENGTH),
       length: position,
     };
   }
 }
 
 // Base64 of 01 80 starts with "AY", of 02 04 and 02 05 with "Ag".
-function* rejectBase64(uint8: () => Generator<number, number, void>): Generator<number, void, void> {
-  const second = yield* uint8();
+function refuseBase64(second: number): void {
   if (second === 0x59 || second === 0x67)
     throw new FramesealError("INVALID_HEADER", "message looks Base64-encoded: decode it first");
-}
-
-function isUtf8(bytes: Buffer): boolean {
-  return Buffer.compare(Buffer.from(bytes.toString("utf8"), "utf8"), bytes) === 0;
 }
 
 function invalid(why: string, offset: number): FramesealError {
