@@ -49,14 +49,13 @@ export function unshared(bytes: Uint8Array): Uint8Array {
 export function checkBytes(name: string, bytes: Uint8Array): void {
   if (!(bytes instanceof Uint8Array))
     throw new TypeError(`"${name}" expected Uint8Array, got ${typeof bytes}`);
-  if (bytes.length === 0 && isDetached(bytes.buffer))
+  if (bytes.length === 0 && isDetached(bytes))
     throw new TypeError(`"${name}" is a view of a detached buffer`);
 }
 
-function isDetached(buffer: ArrayBufferLike): boolean {
-  if (buffer.byteLength !== 0) return false;
+function isDetached(bytes: Uint8Array): boolean {
   try {
-    new Uint8Array(buffer); // Node 20 has no ArrayBuffer.prototype.detached
+    bytes.at(0); // throws for such a view; Node 20 has no ArrayBuffer.prototype.detached
     return false;
   } catch {
     return true;
