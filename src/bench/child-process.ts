@@ -1,5 +1,5 @@
 // The parent's side of a subject in a process of its own.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Absent } from "./adaptor.ts";
 import type { ChildCommand, ChildTask, Ready, Round } from "./child.ts";
 import { pinMainThread } from "./pinning.ts";
+import { endProcess, startProcess } from "./processes.ts";
 
 const script = fileURLToPath(new URL("./child.js", import.meta.url));
 
@@ -44,7 +45,7 @@ export class Child {
   #timer: string | undefined;
 
   private constructor(runtime: Runtime) {
-    this.#process = spawn(runtime.command, [...runtime.args, script], {
+    this.#process = startProcess(runtime.command, [...runtime.args, script], {
       stdio: ["pipe", "pipe", "ignore"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },
     });
@@ -64,7 +65,7 @@ export class Child {
       child.#timer = ready?.timer;
       return child;
     } catch (error) {
-      child.#process.kill();
+      endProcess(child.#process);
       throw error;
     }
   }
@@ -108,7 +109,7 @@ export class Child {
     try {
       return { ...(await this.#ask({ do: "end" })), memory: this.#memory };
     } finally {
-      this.#process.kill();
+      endProcess(this.#process);
     }
   }
 

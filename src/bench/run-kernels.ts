@@ -1,11 +1,12 @@
 // The kernels alone, in C++: runs the program in bench/native, which measures them beside OpenSSL's EVP and
 // intel-ipsec-mb, and between its runs a subject that reaches the same kernel through JavaScript.
-import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
-import { promisify } from "node:util";
+import { text } from "node:stream/consumers";
 import { Child, thisNode } from "./child-process.ts";
 import { packageFolder } from "./packages.ts";
+import { startProcess } from "./processes.ts";
 import type { SubjectResult, TrialResult } from "./result.ts";
 import type { Effort } from "./run-trial.ts";
 import { median, summary } from "./statistics.ts";
@@ -50,7 +51,6 @@ export const throughJavaScript = "frameseal native, through JavaScript";
 const sources = ["native", "native/gcm", "bench/native"].map((folder) => path.join(packageFolder, folder));
 const script = path.join(packageFolder, "bench/native/run.sh");
 const program = path.join(packageFolder, "build/kernel-bench/kernel_bench");
-const run = promisify(execFile);
 
 /** The program's figures, measured when the first trial asks for them and shared by all. */
 export class KernelProgram {
@@ -102,7 +102,7 @@ export function subjectsOf({ rows, absent, javascript }: Measured, trial: Kernel
 
 async function measureAll({ rounds, roundSeconds }: Effort): Promise<Measured> {
   if (!existsSync(script)) throw new Error("the C++ program is in the repository alone, not in the package");
-  if (!isBuilt()) await run("bash", [script, "--json", "--rounds", "1"]);
+  if (!isBuilt()) await outputOf("bash", [script, "--json", "--rounds", "1"]);
   const child = await Child.start(thisNode, {
     workload: "buffers",
     adaptor: "our frame runs",
@@ -119,10 +119,9 @@ async function measureAll({ rounds, roundSeconds }: Effort): Promise<Measured> {
   let absent: readonly string[] = [];
   try {
     for (let round = 0; round < rounds; round++) {
-      const { rate, seconds, cpuSeconds } = await child.round();
-      javascript.push((rate * seconds) / cpuSeconds); // of processor time, as the program's
-      const { stdout } = await run(program, ["--json", "--rounds", "5"]);
-      const lines = stdout
+      javascript.push((await child.round()).rate);
+      const output = await outputOf(program, ["--json", "--rounds", "5"]);
+      const lines = output
         .trim()
         .split("\n")
         .map((line) => JSON.parse(line) as Head | Row | Absence);
@@ -135,6 +134,15 @@ async function measureAll({ rounds, roundSeconds }: Effort): Promise<Measured> {
   }
   if (head === undefined) throw new Error("the C++ program printed no figures");
   return { head, rows, absent, javascript };
+}
+
+/** What a program prints. */
+async function outputOf(command: string, args: readonly string[]): Promise<string> {
+  const child = startProcess(command, args, { stdio: ["ignore", "pipe", "ignore"] });
+  if (child.stdout === null) throw new Error("internal error: no pipe");
+  const [output, [code]] = await Promise.all([text(child.stdout), once(child, "close")]);
+  if (code !== 0) throw new Error(`${path.basename(command)} failed with exit code ${String(code)}`);
+  return output;
 }
 
 function isBuilt(): boolean {

@@ -1,8 +1,8 @@
 // Whole programs, start included: files, pipes and start-up. Rounds take turns as in run-trial.ts.
-import { spawn } from "node:child_process";
 import { accessSync, constants, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
+import { startProcess } from "./processes.ts";
 import type { SubjectResult, TrialResult } from "./result.ts";
 import type { Effort } from "./run-trial.ts";
 import { summary } from "./statistics.ts";
@@ -86,12 +86,12 @@ async function runProgram(subject: ProgramSubject): Promise<Run> {
   const command = subject.command();
   const cpuBefore = childrenCpuSeconds();
   const start = performance.now();
-  const child = spawn("sh", ["-c", command], {
+  const child = startProcess("sh", ["-c", command], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, ...subject.environment },
   });
   let complaint = "";
-  child.stderr.on("data", (text: Buffer) => {
+  child.stderr?.on("data", (text: Buffer) => {
     complaint = (complaint + text.toString()).slice(0, 300);
   });
   let peakBytes = 0;

@@ -59,6 +59,10 @@ export function selectTrials(all: readonly AnyTrial[], { words, full, forClaims 
   );
 }
 
+/**
+ * Runs `trials`.
+ * @throws the reason of `signal`, after the trial in which it was aborted; the caller ends the processes, which ends that
+ */
 export async function runBench(trials: readonly AnyTrial[], options: BenchOptions): Promise<BenchResult> {
   const start = performance.now();
   const before = cpuTicks();
@@ -68,6 +72,7 @@ export async function runBench(trials: readonly AnyTrial[], options: BenchOption
     options.signal?.throwIfAborted();
     const trialStart = performance.now();
     const measured = await runOne(entry, options.effort, kernels);
+    options.signal?.throwIfAborted(); // its figures are of processes that were ended
     const result = { ...measured, seconds: (performance.now() - trialStart) / 1000 };
     results.push(result);
     options.onTrial(result, results.length, trials.length);

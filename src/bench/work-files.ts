@@ -1,5 +1,5 @@
 // Files for trials, in a folder of their own that is removed at the end, and a store of objects that ends with it.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import {
   closeSync,
@@ -19,6 +19,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { encryptFile } from "../stream/file.ts";
 import { benchKey, benchKeyName, benchKeyring } from "./adaptors/ours.ts";
+import { endProcess, startProcess } from "./processes.ts";
 import { benchBytes } from "./workloads/source.ts";
 
 const storeProgram = fileURLToPath(new URL("./store.js", import.meta.url));
@@ -67,9 +68,10 @@ export class WorkFiles {
 
   /** The address of a new, empty store; the one before ends. */
   async store(): Promise<string> {
-    this.#store?.kill();
-    const child = spawn(process.execPath, [storeProgram], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#endStore();
+    const child = startProcess(process.execPath, [storeProgram], { stdio: ["pipe", "pipe", "inherit"] });
     this.#store = child;
+    if (child.stdout === null) throw new Error("internal error: no pipe");
     const { value } = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
     if (typeof value !== "string") throw new Error("the store of the bench does not start");
     return value;
@@ -93,10 +95,16 @@ export class WorkFiles {
     return file;
   }
 
+  /** Removes the folder and ends the store. */
   remove(): void {
-    this.#store?.kill();
-    this.#store = undefined;
-    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+    this.#endStore();
+    // Processes that were told to end may still be writing there.
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
     this.#folder = undefined;
+  }
+
+  #endStore(): void {
+    if (this.#store !== undefined) endProcess(this.#store);
+    this.#store = undefined;
   }
 }

@@ -62,6 +62,7 @@ async function bench(
   command: Command,
 ): Promise<void> {
   const { allTrials, removeFiles } = await import("../bench/all-trials.ts");
+  const { endProcesses } = await import("../bench/processes.ts");
   const { runBench, selectTrials } = await import("../bench/run.ts");
   const { trialText, claimsText, headText, noiseText } = await import("../bench/text.ts");
   const baseline = options.baseline === undefined ? undefined : readRun(options.baseline);
@@ -80,6 +81,11 @@ async function bench(
       writeText(2, `\r\u001b[K${next === undefined ? "" : `${done + 1}/${trials.length} ${next}`}`);
   };
   announce(0);
+  const interrupt = (): void => {
+    endProcesses();
+    removeFiles(); // now: what is done with them may last longer than the program has left
+  };
+  interruptSignal.addEventListener("abort", interrupt, { once: true });
   let result: BenchResult;
   try {
     result = await runBench(trials, {
