@@ -13,17 +13,11 @@ namespace {
 /** Bytes of plaintext that a thread takes at a time: 6 µs of work, so that nobody waits for the last one for long. */
 constexpr size_t kUnitLength = 64 * 1024;
 
-/** A unit is some neighbouring frames. */
-class FrameUnits : public Work {
+/** One run of frames, in units for several threads. */
+class RunUnits : public Work {
  public:
-  FrameUnits(const gcm::Key& key, const FrameFormat& format, const Run& run, std::vector<Chunk> input, uint8_t* output)
-      : key_(key),
-        format_(format),
-        run_(run),
-        input_(std::move(input)),
-        output_(output),
-        frames_per_unit_(std::max<size_t>(1, kUnitLength / run.frame_length)) {}
-  size_t count() const noexcept { return (run_.total() + frames_per_unit_ - 1) / frames_per_unit_; }
+  RunUnits(const gcm::Key& key, const FrameFormat& format, const Run& run, std::vector<Chunk> input, uint8_t* output)
+      : key_(key), format_(format), run_(run), input_(std::move(input)), output_(output) {}
 
  protected:
   const gcm::Key& key_;
@@ -31,11 +25,19 @@ class FrameUnits : public Work {
   const Run& run_;
   const ChunkList input_;
   uint8_t* const output_;
+};
 
+/** A unit is some neighbouring frames. */
+class FrameUnits : public RunUnits {
+ public:
+  using RunUnits::RunUnits;
+  size_t count() const noexcept { return (run_.total() + frames_per_unit_ - 1) / frames_per_unit_; }
+
+ protected:
   size_t first_frame(size_t unit) const noexcept { return std::min(run_.total(), unit * frames_per_unit_); }
 
  private:
-  const size_t frames_per_unit_;
+  const size_t frames_per_unit_ = std::max<size_t>(1, kUnitLength / run_.frame_length);
 };
 
 class SealUnits final : public FrameUnits {
@@ -47,6 +49,7 @@ class SealUnits final : public FrameUnits {
       seal_frame(key_, format_, run_.frame(i), cursor, output_);
     }
   }
+  void finish() noexcept {}
 };
 
 class OpenUnits final : public FrameUnits {
@@ -83,28 +86,16 @@ class OpenUnits final : public FrameUnits {
  * Long frames: a unit is a piece of one, so that a single frame keeps several threads busy. Each piece gives its own
  * GHASH value; they are joined to the frame's tag by the calling thread.
  */
-class PieceUnits : public Work {
+class PieceUnits : public RunUnits {
  public:
-  PieceUnits(const gcm::Key& key, const FrameFormat& format, const Run& run, std::vector<Chunk> input, uint8_t* output)
-      : key_(key),
-        format_(format),
-        run_(run),
-        input_(std::move(input)),
-        output_(output),
-        pieces_per_frame_((run.frame_length + kUnitLength - 1) / kUnitLength),
-        hashes_(run.total() * pieces_per_frame_ * kTag) {}
+  using RunUnits::RunUnits;
   ~PieceUnits() { wipe(hashes_.data(), hashes_.size()); }
   size_t count() const noexcept { return run_.total() * pieces_per_frame_; }
 
  protected:
   using Update = void (*)(const gcm::Key&, gcm::State&, const uint8_t* in, size_t length, uint8_t* out) noexcept;
 
-  const gcm::Key& key_;
-  const FrameFormat& format_;
-  const Run& run_;
-  const ChunkList input_;
-  uint8_t* const output_;
-  const size_t pieces_per_frame_;
+  const size_t pieces_per_frame_ = (run_.frame_length + kUnitLength - 1) / kUnitLength;
 
   size_t length_of(const Frame& frame, size_t piece) const noexcept {
     return std::min(kUnitLength, frame.length - std::min<size_t>(frame.length, piece * kUnitLength));
@@ -140,7 +131,7 @@ class PieceUnits : public Work {
 
  private:
   static_assert(kUnitLength % gcm::kBlockLength == 0);
-  std::vector<uint8_t> hashes_;
+  std::vector<uint8_t> hashes_ = std::vector<uint8_t>(run_.total() * pieces_per_frame_ * kTag);
 };
 
 class SealPieces final : public PieceUnits {
@@ -210,29 +201,28 @@ bool are_long(const gcm::Key& key, const Run& run) noexcept {
   return run.frame_length >= 2 * kUnitLength && gcm::has_segments(key);
 }
 
+/** Does a run on this thread and others: by whole frames, or by pieces of them where they are long. */
+template <typename Frames, typename Pieces>
+auto run_in_parallel(Crew& crew, size_t threads, const gcm::Key& key, const FrameFormat& format, const Run& run,
+                     std::vector<Chunk> input, uint8_t* output) {
+  const auto work_off = [&crew, threads](auto&& units) {
+    crew.run(units, units.count(), threads - 1);
+    return units.finish();
+  };
+  if (are_long(key, run)) return work_off(Pieces(key, format, run, std::move(input), output));
+  return work_off(Frames(key, format, run, std::move(input), output));
+}
+
 }  // namespace
 
 void seal_run_in_parallel(Crew& crew, size_t threads, const gcm::Key& key, const FrameFormat& format, const Run& run,
                           std::vector<Chunk> plaintext, uint8_t* sealed) {
-  if (are_long(key, run)) {
-    SealPieces pieces(key, format, run, std::move(plaintext), sealed);
-    crew.run(pieces, pieces.count(), threads - 1);
-    return pieces.finish();
-  }
-  SealUnits units(key, format, run, std::move(plaintext), sealed);
-  crew.run(units, units.count(), threads - 1);
+  run_in_parallel<SealUnits, SealPieces>(crew, threads, key, format, run, std::move(plaintext), sealed);
 }
 
 size_t open_run_in_parallel(Crew& crew, size_t threads, const gcm::Key& key, const FrameFormat& format, const Run& run,
                             std::vector<Chunk> sealed, uint8_t* plaintext) {
-  if (are_long(key, run)) {
-    OpenPieces pieces(key, format, run, std::move(sealed), plaintext);
-    crew.run(pieces, pieces.count(), threads - 1);
-    return pieces.finish();
-  }
-  OpenUnits units(key, format, run, std::move(sealed), plaintext);
-  crew.run(units, units.count(), threads - 1);
-  return units.finish();
+  return run_in_parallel<OpenUnits, OpenPieces>(crew, threads, key, format, run, std::move(sealed), plaintext);
 }
 
 }  // namespace frameseal

@@ -119,7 +119,8 @@ async function measureAll({ rounds, roundSeconds }: Effort): Promise<Measured> {
   let absent: readonly string[] = [];
   try {
     for (let round = 0; round < rounds; round++) {
-      javascript.push((await child.round()).rate);
+      const { rate, seconds, cpuSeconds } = await child.round();
+      javascript.push((rate * seconds) / cpuSeconds); // of processor time, as the program's
       const output = await outputOf(program, ["--json", "--rounds", "5"]);
       const lines = output
         .trim()

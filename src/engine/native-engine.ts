@@ -49,8 +49,8 @@ interface Addon extends HashAddon {
   sealFrames: RunFunction<void>;
   openFrames: RunFunction<number>;
   startMessage(key: number, nonce: Bytes, aad: Bytes): number;
-  sealUpdate(message: number, plaintext: Bytes, output: Bytes): void;
-  openUpdate(message: number, ciphertext: Bytes, output: Bytes): void;
+  sealUpdate: UpdateFunction;
+  openUpdate: UpdateFunction;
   finishSeal(message: number, tag: Bytes): void;
   finishOpen(message: number, tag: Bytes): boolean;
   dropMessage(message: number): void;
@@ -77,6 +77,8 @@ type RunFunction<Result> = (
   finalLength: number,
   threads: number,
 ) => Result;
+
+type UpdateFunction = (message: number, input: Bytes, output: Bytes) => void;
 
 type PumpCallback = (
   status: number,
@@ -346,17 +348,7 @@ class NativeFrameCipher implements FrameCipher {
     const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
     checkOutput(output, lengths.sealedLength);
     const own = ownChunks(chunks, lengths.plaintextLength);
-    const { handle } = this.#key;
-    this.#addon.sealFrames(
-      handle,
-      this.#format,
-      own,
-      output,
-      firstSequence,
-      frameCount,
-      finalLength,
-      this.#threads,
-    );
+    this.#run(this.#addon.sealFrames, output, own, firstSequence, frameCount, finalLength);
     return lengths.sealedLength;
   }
   open(chunks: Chunks, firstSequence: number, frameCount: number, finalLength: number): OpenedFrames {
@@ -375,18 +367,17 @@ class NativeFrameCipher implements FrameCipher {
     const lengths = runLengths(this.#frameLength, firstSequence, frameCount, finalLength);
     checkOutput(output, lengths.plaintextLength);
     const own = ownChunks(chunks, lengths.sealedLength);
-    const { handle } = this.#key;
-    const verifiedCount = this.#addon.openFrames(
-      handle,
-      this.#format,
-      own,
-      output,
-      firstSequence,
-      frameCount,
-      finalLength,
-      this.#threads,
-    );
+    const { openFrames } = this.#addon;
+    const verifiedCount = this.#run(openFrames, output, own, firstSequence, frameCount, finalLength);
     return { plaintextLength: this.#plaintextLength(verifiedCount, frameCount, finalLength), verifiedCount };
+  }
+  #run<Result>(
+    work: RunFunction<Result>,
+    output: Bytes,
+    chunks: Chunks,
+    ...numbers: [firstSequence: number, frameCount: number, finalLength: number]
+  ): Result {
+    return work(this.#key.handle, this.#format, chunks, output, ...numbers, this.#threads);
   }
   get startPump(): ((direction: "seal" | "open", ends: PumpEnds) => Pump) | undefined {
     const { startPump } = this.#addon;
@@ -569,8 +560,14 @@ class NativeMessage {
     if (this.#handle === 0) throw new Error("internal error: message has been finished");
     return this.#handle;
   }
-  grow(length: number): void {
-    this.#length = addLength(this.#length, length);
+  /** Seals or opens the next bytes of the message. */
+  update(work: UpdateFunction, name: string, input: Uint8Array): Uint8Array {
+    checkBytes(name, input);
+    const { handle } = this;
+    this.#length = addLength(this.#length, input.length);
+    const output = allocate(this.addon, input.length);
+    work(handle, unshared(input), output);
+    return output;
   }
   /** Returns the handle for the last call with it. */
   end(): number {
@@ -588,12 +585,7 @@ class NativeGcmSealer implements GcmSealer {
     this.#message = message;
   }
   update(plaintext: Uint8Array): Uint8Array {
-    checkBytes("plaintext", plaintext);
-    const { addon, handle } = this.#message;
-    this.#message.grow(plaintext.length);
-    const ciphertext = allocate(addon, plaintext.length);
-    addon.sealUpdate(handle, unshared(plaintext), ciphertext);
-    return ciphertext;
+    return this.#message.update(this.#message.addon.sealUpdate, "plaintext", plaintext);
   }
   final(): Uint8Array {
     const tag = new Uint8Array(TAG_LENGTH);
@@ -609,12 +601,7 @@ class NativeGcmOpener implements GcmOpener {
     this.#message = message;
   }
   update(ciphertext: Uint8Array): Uint8Array {
-    checkBytes("ciphertext", ciphertext);
-    const { addon, handle } = this.#message;
-    this.#message.grow(ciphertext.length);
-    const plaintext = allocate(addon, ciphertext.length);
-    addon.openUpdate(handle, unshared(ciphertext), plaintext);
-    return plaintext;
+    return this.#message.update(this.#message.addon.openUpdate, "ciphertext", ciphertext);
   }
   final(tag: Uint8Array): boolean {
     checkLength("tag", tag, TAG_LENGTH);

@@ -1,20 +1,13 @@
 // A client-side master key of 128, 192 or 256 bits that wraps data keys with AES-GCM. The encryption context is AAD.
-import { createCipheriv, createDecipheriv, createSecretKey, KeyObject, randomBytes } from "node:crypto";
-import { allocateSecret, asBuffer, concatBytes, wipe } from "../bytes.ts";
+import { createSecretKey, KeyObject } from "node:crypto";
+import { asBuffer, concatBytes } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { type EncryptionContext, encodeEncryptionContext } from "../format/encryption-context.ts";
+import { unwrapWithAesGcm, WRAP_NONCE_LENGTH, WRAP_TAG_LENGTH, wrapWithAesGcm } from "./aes-gcm-wrap.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
-
-const NONCE_LENGTH = 12;
-const TAG_LENGTH = 16;
-const algorithms = new Map([
-  [16, "aes-128-gcm"],
-  [24, "aes-192-gcm"],
-  [32, "aes-256-gcm"],
-] as const);
 
 /** Options of `RawAesKeyring`. */
 export interface RawAesKeyringOptions {
@@ -44,7 +37,6 @@ export class RawAesKeyring implements Keyring {
   readonly keyNamespace: string;
   readonly keyName: string;
   readonly #key: KeyObject;
-  readonly #algorithm: "aes-128-gcm" | "aes-192-gcm" | "aes-256-gcm";
   readonly #localeSortedContext: "refuse" | "accept";
 
   /** @throws TypeError, RangeError */
@@ -54,10 +46,8 @@ export class RawAesKeyring implements Keyring {
     this.keyName = options.keyName;
     this.#key = secretKey(options.wrappingKey);
     const length = this.#key.symmetricKeySize ?? 0;
-    const algorithm = algorithms.get(length as 16 | 24 | 32);
-    if (algorithm === undefined)
+    if (length !== 16 && length !== 24 && length !== 32)
       throw new RangeError(`"wrappingKey" expected 16, 24 or 32 bytes, got ${length}`);
-    this.#algorithm = algorithm;
     this.#localeSortedContext = options.localeSortedContext ?? "refuse";
     registerWrappingKeys(this, {
       secretKey: this.#key,
@@ -70,15 +60,10 @@ export class RawAesKeyring implements Keyring {
   }
 
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly EncryptedDataKey[]> {
-    const nonce = randomBytes(NONCE_LENGTH);
-    if (nonce.every((byte) => byte === 0))
-      throw new Error("internal error: the random generator does not work");
-    const cipher = createCipheriv(this.#algorithm, this.#key, nonce, { authTagLength: TAG_LENGTH });
-    cipher.setAAD(encodeEncryptionContext(request.encryptionContext));
-    const ciphertext = concatBytes([cipher.update(dataKey), cipher.final(), cipher.getAuthTag()]);
-    return [
-      { providerId: this.keyNamespace, providerInfo: concatBytes([this.#infoPrefix(), nonce]), ciphertext },
-    ];
+    const aad = encodeEncryptionContext(request.encryptionContext);
+    const { nonce, sealed } = wrapWithAesGcm(this.#key, aad, dataKey);
+    const providerInfo = concatBytes([this.#infoPrefix(), nonce]);
+    return [{ providerId: this.keyNamespace, providerInfo, ciphertext: sealed }];
   }
 
   async unwrapDataKey(
@@ -88,13 +73,14 @@ export class RawAesKeyring implements Keyring {
     const prefix = this.#infoPrefix();
     let tried = 0;
     for (const { providerId, providerInfo, ciphertext } of encryptedDataKeys) {
-      if (providerId !== this.keyNamespace || providerInfo.length !== prefix.length + NONCE_LENGTH) continue;
+      if (providerId !== this.keyNamespace || providerInfo.length !== prefix.length + WRAP_NONCE_LENGTH)
+        continue;
       if (!asBuffer(providerInfo.subarray(0, prefix.length)).equals(prefix)) continue;
       tried += 1;
-      if (ciphertext.length !== request.suite.keyLength + TAG_LENGTH) continue;
+      if (ciphertext.length !== request.suite.keyLength + WRAP_TAG_LENGTH) continue;
       const nonce = providerInfo.subarray(prefix.length);
       for (const aad of this.#contextForms(request.encryptionContext)) {
-        const dataKey = this.#open(nonce, aad, ciphertext);
+        const dataKey = unwrapWithAesGcm(this.#key, nonce, aad, ciphertext);
         if (dataKey !== null) return dataKey;
       }
     }
@@ -109,8 +95,8 @@ export class RawAesKeyring implements Keyring {
   // key name ‖ tag length in bits ‖ nonce length in bytes
   #infoPrefix(): Buffer {
     const lengths = Buffer.alloc(8);
-    lengths.writeUInt32BE(TAG_LENGTH * 8, 0);
-    lengths.writeUInt32BE(NONCE_LENGTH, 4);
+    lengths.writeUInt32BE(WRAP_TAG_LENGTH * 8, 0);
+    lengths.writeUInt32BE(WRAP_NONCE_LENGTH, 4);
     return Buffer.concat([Buffer.from(this.keyName, "utf8"), lengths]);
   }
 
@@ -118,23 +104,6 @@ export class RawAesKeyring implements Keyring {
     const canonical = encodeEncryptionContext(context);
     if (this.#localeSortedContext === "refuse") return [canonical];
     return [canonical, encodeInLocaleOrder(context)];
-  }
-
-  #open(nonce: Uint8Array, aad: Uint8Array, ciphertext: Uint8Array): Uint8Array | null {
-    const decipher = createDecipheriv(this.#algorithm, this.#key, nonce, { authTagLength: TAG_LENGTH });
-    decipher.setAAD(aad);
-    decipher.setAuthTag(ciphertext.subarray(ciphertext.length - TAG_LENGTH));
-    const opened = decipher.update(ciphertext.subarray(0, ciphertext.length - TAG_LENGTH));
-    try {
-      decipher.final();
-      const dataKey = allocateSecret(opened.length);
-      dataKey.set(opened);
-      return dataKey;
-    } catch {
-      return null;
-    } finally {
-      wipe(opened);
-    }
   }
 }
 

@@ -1,18 +1,16 @@
 // The one wrapped data key of a single-message object: how each kind of keyring wraps it, and how it is unwrapped,
 // with the wraps of older clients behind a gate.
-import {
-  constants,
-  createCipheriv,
-  createDecipheriv,
-  type KeyObject,
-  privateDecrypt,
-  publicEncrypt,
-  randomBytes,
-} from "node:crypto";
+import { constants, createDecipheriv, type KeyObject, privateDecrypt, publicEncrypt } from "node:crypto";
 import { allocateSecret, asBuffer, concatBytes, equalConstantTime, wipe } from "../bytes.ts";
 import { FramesealError, notAuthentic } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { DEFAULT_COMMITMENT_POLICY, suiteById } from "../format/suite.ts";
+import {
+  unwrapWithAesGcm,
+  WRAP_NONCE_LENGTH,
+  WRAP_TAG_LENGTH,
+  wrapWithAesGcm,
+} from "../keyring/aes-gcm-wrap.ts";
 import { CachingKeyring } from "../keyring/caching-keyring.ts";
 import { randomDataKey } from "../keyring/data-key.ts";
 import type { Keyring } from "../keyring/keyring.ts";
@@ -30,8 +28,6 @@ import { reservedContextNames } from "./object-metadata.ts";
 
 /** Bytes of every data key. */
 const DATA_KEY_LENGTH = 32;
-const IV_LENGTH = 12;
-const TAG_LENGTH = 16;
 
 /** What the envelope says about the data key. */
 export interface WrappedKey {
@@ -241,34 +237,16 @@ function unwrapWith(
   }
 }
 
-function gcmOf(key: KeyObject): "aes-256-gcm" {
-  return `aes-${keyBits(key)}-gcm` as "aes-256-gcm"; // the length only changes the name
-}
-
-// IV ‖ ciphertext ‖ tag, with the name of the content algorithm as AAD.
+// Nonce ‖ ciphertext ‖ tag, with the name of the content algorithm as AAD.
 function wrapGcm(key: KeyObject, dataKey: Uint8Array, algorithm: string): Uint8Array {
-  const iv = randomBytes(IV_LENGTH);
-  const cipher = createCipheriv(gcmOf(key), key, iv, { authTagLength: TAG_LENGTH });
-  cipher.setAAD(Buffer.from(algorithm, "ascii"));
-  return concatBytes([iv, cipher.update(dataKey), cipher.final(), cipher.getAuthTag()]);
+  const { nonce, sealed } = wrapWithAesGcm(key, Buffer.from(algorithm, "ascii"), dataKey);
+  return concatBytes([nonce, sealed]);
 }
 
-function unwrapGcm(key: KeyObject, sealed: Uint8Array, algorithm: string): Uint8Array | null {
-  if (sealed.length !== IV_LENGTH + DATA_KEY_LENGTH + TAG_LENGTH) return null;
-  const decipher = createDecipheriv(gcmOf(key), key, sealed.subarray(0, IV_LENGTH), {
-    authTagLength: TAG_LENGTH,
-  });
-  decipher.setAAD(Buffer.from(algorithm, "ascii"));
-  decipher.setAuthTag(sealed.subarray(-TAG_LENGTH));
-  const opened = decipher.update(sealed.subarray(IV_LENGTH, -TAG_LENGTH));
-  try {
-    decipher.final();
-    return takeKey(opened);
-  } catch {
-    return null;
-  } finally {
-    wipe(opened);
-  }
+function unwrapGcm(key: KeyObject, wrapped: Uint8Array, algorithm: string): Uint8Array | null {
+  if (wrapped.length !== WRAP_NONCE_LENGTH + DATA_KEY_LENGTH + WRAP_TAG_LENGTH) return null;
+  const [nonce, sealed] = [wrapped.subarray(0, WRAP_NONCE_LENGTH), wrapped.subarray(WRAP_NONCE_LENGTH)];
+  return unwrapWithAesGcm(key, nonce, Buffer.from(algorithm, "ascii"), sealed);
 }
 
 function unwrapCipher(
