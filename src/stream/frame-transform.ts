@@ -2,6 +2,7 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
+import { awaitCollection } from "./collection-backlog.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
 /** What both directions take besides their message options. */
@@ -131,7 +132,9 @@ export class FrameTransform extends Transform {
   }
 
   #emitBytes(bytes: Uint8Array): void | Promise<void> {
-    if (bytes.length === 0 || this.destroyed || this.push(bytes)) return;
+    if (bytes.length === 0 || this.destroyed) return;
+    const collection = awaitCollection(bytes.length);
+    if (this.push(bytes)) return collection;
     return new Promise((resolve) => {
       this.#wake = resolve;
     });

@@ -3,7 +3,6 @@ import { createHash } from "node:crypto";
 import { Readable, Writable } from "node:stream";
 
 const BLOCK_LENGTH = 4 * 1024 * 1024;
-let block: Uint8Array | undefined;
 
 /** `size` bytes that every process makes alike. Memory of its own. */
 export function agreementBytes(size: number): Uint8Array {
@@ -21,8 +20,8 @@ export function agreementBytes(size: number): Uint8Array {
 
 /** `size` bytes, by repeating a few MiB. */
 export function benchBytes(size: number): Uint8Array {
-  block ??= agreementBytes(BLOCK_LENGTH);
-  if (size <= block.length) return block.slice(0, size);
+  const block = agreementBytes(Math.min(size, BLOCK_LENGTH));
+  if (size === block.length) return block;
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; at += block.length) bytes.set(block.subarray(0, size - at), at);
   return bytes;
