@@ -7,30 +7,36 @@ import type { Window } from "./window.ts";
 const LONG_FROM = 256 * 1024;
 /** Fewer bytes are not worth a call of the engine; they are held until more have come. */
 const MIN_PIECE_LENGTH = 64 * 1024;
+/** The length of a frame is a claim of its header: memory for it is taken only when this share of it has come. */
+const MIN_SHARE = 1 / 16;
 
 /** A frame whose head has arrived. */
 export class LongFrame {
   readonly #opener: FrameOpener;
 
-  constructor(opener: FrameOpener) {
+  private constructor(opener: FrameOpener) {
     this.#opener = opener;
   }
 
-  /** True if frames of this length are better opened in pieces, and the engine can. */
-  static isWorthwhile(cipher: FrameCipher, frameLength: number): boolean {
-    return cipher.startOpen !== undefined && frameLength >= LONG_FROM;
+  /** True if frames of this length are better opened in pieces, and enough of one has come to begin with it. */
+  static isReady(cipher: FrameCipher, frameLength: number, window: Window): boolean {
+    const begun = window.length - FRAME_HEAD_LENGTH;
+    return (
+      cipher.startOpen !== undefined &&
+      frameLength >= LONG_FROM &&
+      begun >= Math.max(MIN_PIECE_LENGTH, frameLength * MIN_SHARE)
+    );
   }
 
   /**
-   * Takes the head of the regular frame `sequence` out of the window, if so much of the frame has come that it is worth it.
+   * Takes the head of the regular frame `sequence` out of the window.
    * @throws FramesealError AUTHENTICATION_FAILED if it is the head of another frame
    */
-  static start(cipher: FrameCipher, sequence: number, window: Window): LongFrame | undefined {
-    if (window.length < FRAME_HEAD_LENGTH + MIN_PIECE_LENGTH) return undefined;
+  static start(cipher: FrameCipher, sequence: number, window: Window): LongFrame {
     if (window.uint32(0) !== sequence) throw notAuthentic();
     const head = Buffer.concat(window.slices(FRAME_HEAD_LENGTH));
     const opener = cipher.startOpen?.(sequence, head.subarray(4));
-    if (opener === undefined) return undefined;
+    if (opener === undefined) throw new Error("internal error: this engine opens whole frames");
     window.drop(FRAME_HEAD_LENGTH);
     return new LongFrame(opener);
   }

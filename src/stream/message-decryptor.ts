@@ -137,10 +137,9 @@ export class MessageDecryptor implements FrameMachine {
   // Signed messages are hashed frame by frame, so theirs are collected.
   #startLongFrame(): boolean {
     const { cipher, header, verifier } = this.#openedHeader();
-    if (verifier !== undefined || !LongFrame.isWorthwhile(cipher, header.frameLength)) return false;
-    this.#longFrame = LongFrame.start(cipher, this.#nextSequence, this.#window);
-    if (this.#longFrame === undefined) return false;
-    this.#claim(1, 0, NO_FINAL_FRAME);
+    if (verifier !== undefined || !LongFrame.isReady(cipher, header.frameLength, this.#window)) return false;
+    const { firstSequence } = this.#claim(1, 0, NO_FINAL_FRAME); // first: limits are checked before memory is taken
+    this.#longFrame = LongFrame.start(cipher, firstSequence, this.#window);
     return true;
   }
 

@@ -4,7 +4,11 @@ import { once } from "node:events";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
+import type { Engine, FrameCipher, FrameOpener } from "../../src/engine/engine.ts";
+import { createEngine } from "../../src/engine/select-engine.ts";
 import { createDecryptStream, createEncryptStream, encrypt, RawAesKeyring } from "../../src/index.ts";
+import { cut, engineNames, errorCode, runStream, staticKeyring } from "../message/fixtures.ts";
+import { writeMessage } from "../message/reference.ts";
 
 const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 6) });
 const frameLength = 400_000;
@@ -82,5 +86,168 @@ describe.each([undefined, "node"])("long frames, engine %s", (engine) => {
     stream.destroy();
     await once(stream, "close");
     expect(stream.readableLength).toBe(0);
+  });
+});
+
+/** The native engine, and what it was asked to open while it arrived. */
+function watchedEngine() {
+  const engine = createEngine("native");
+  const started: { sequence: number; opened: number; disposed: boolean; isAuthentic: boolean | undefined }[] = [];
+  const watch = (opener: FrameOpener, sequence: number): FrameOpener => {
+    const entry = { sequence, opened: 0, disposed: false, isAuthentic: undefined as boolean | undefined };
+    started.push(entry);
+    return {
+      get missing() {
+        return opener.missing;
+      },
+      update(chunks) {
+        for (const chunk of chunks) entry.opened += chunk.length;
+        opener.update(chunks);
+      },
+      finish(tag) {
+        const plaintext = opener.finish(tag);
+        entry.isAuthentic = plaintext !== null;
+        return plaintext;
+      },
+      dispose() {
+        entry.disposed = true;
+        opener.dispose();
+      },
+    };
+  };
+  const watchCipher = (cipher: FrameCipher): FrameCipher => {
+    const { startOpen } = cipher;
+    if (startOpen === undefined) throw new Error("this kernel opens whole frames only");
+    return {
+      seal: (...args) => cipher.seal(...args),
+      open: (...args) => cipher.open(...args),
+      startOpen: (sequence, nonce) => watch(startOpen(sequence, nonce), sequence),
+    };
+  };
+  const watched: Engine = {
+    name: engine.name,
+    kernel: engine.kernel,
+    createKey(rawKey) {
+      const key = engine.createKey(rawKey);
+      const frameCipher = key.frameCipher.bind(key);
+      key.frameCipher = (format, threads) => watchCipher(frameCipher(format, threads));
+      return key;
+    },
+  };
+  return { engine: watched, started };
+}
+
+describe.runIf(engineNames.includes("native"))("what is done before a frame is whole", () => {
+  const MiB = 2 ** 20;
+  const dataKey = randomBytes(32);
+  const static_ = staticKeyring(dataKey);
+  const write = (frameLength: number, plaintext: Buffer, suite = 0x0478) =>
+    writeMessage({ suite, dataKey, plaintext, frameLength });
+
+  test("memory for a frame is taken when a sixteenth of it has come, and not before 64 KiB", async () => {
+    for (const frameLength of [256 * 1024, MiB, 4 * MiB, 64 * MiB]) {
+      const plaintext = randomBytes(frameLength + 1);
+      const { bytes, header } = write(frameLength, plaintext);
+      const enough = header.length + 16 + Math.max(64 * 1024, frameLength / 16);
+      for (const [length, count] of [
+        [enough - 1, 0],
+        [enough, 1],
+      ] as const) {
+        const { engine, started } = watchedEngine();
+        const log = await runStream(
+          createDecryptStream({ keyring: static_, engine }),
+          cut(bytes.subarray(0, length), 60_000),
+        );
+        expect(errorCode(log.error)).toBe("TRUNCATED");
+        expect(log.output.length).toBe(0);
+        expect(started.length).toBe(count);
+        expect(started.every(({ disposed, isAuthentic }) => disposed && isAuthentic === undefined)).toBe(true);
+      }
+    }
+  });
+
+  test("limits are checked before memory is taken", async () => {
+    const { bytes } = write(MiB, randomBytes(MiB + 1));
+    const { engine, started } = watchedEngine();
+    const stream = createDecryptStream({ keyring: static_, engine, plaintextLength: MiB - 1 });
+    const log = await runStream(stream, cut(bytes, 65_536));
+    expect(errorCode(log.error)).toBe("LIMIT_EXCEEDED");
+    expect(started).toEqual([]);
+    const longer = createDecryptStream({ keyring: static_, engine, maxFrameLength: MiB - 16 });
+    expect(errorCode((await runStream(longer, cut(bytes, 65_536))).error)).toBe("LIMIT_EXCEEDED");
+    expect(started).toEqual([]);
+  });
+
+  test("a frame that is refused, and one that is abandoned, are wiped", async () => {
+    const { bytes, header } = write(MiB, randomBytes(2 * MiB + 1));
+    const forged = Buffer.from(bytes);
+    const at = header.length + MiB + 32 + 16 + 500_000;
+    forged[at] = (forged[at] ?? 0) ^ 1;
+    const refused = watchedEngine();
+    const log = await runStream(
+      createDecryptStream({ keyring: static_, engine: refused.engine }),
+      cut(forged, 65_536),
+    );
+    expect(errorCode(log.error)).toBe("AUTHENTICATION_FAILED");
+    expect(log.output.length).toBe(MiB);
+    expect(refused.started.map(({ isAuthentic, disposed }) => [isAuthentic, disposed])).toEqual([
+      [true, false], // its plaintext belongs to the reader
+      [false, true],
+    ]);
+    const abandoned = watchedEngine();
+    const stream = createDecryptStream({ keyring: static_, engine: abandoned.engine });
+    stream.write(bytes.subarray(0, header.length + 300_000));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(abandoned.started[0]?.opened).toBeGreaterThan(200_000);
+    stream.destroy();
+    await once(stream, "close");
+    expect(abandoned.started[0]?.disposed).toBe(true);
+  });
+
+  test("a head with another number is refused before anything is opened", async () => {
+    const { bytes, header } = write(MiB, randomBytes(2 * MiB + 1));
+    for (const number of [0, 2, 3, 0xfffffffe]) {
+      const forged = Buffer.from(bytes);
+      forged.writeUInt32BE(number, header.length);
+      const { engine, started } = watchedEngine();
+      const log = await runStream(createDecryptStream({ keyring: static_, engine }), cut(forged, 65_536));
+      expect(errorCode(log.error)).toBe("AUTHENTICATION_FAILED");
+      expect(started).toEqual([]);
+    }
+  });
+
+  test("signed messages are not opened in pieces", async () => {
+    const { engine, started } = watchedEngine();
+    const sealer = createEncryptStream({ keyring, frameLength: MiB, suite: 0x0578 });
+    const plaintext = randomBytes(2 * MiB + 1);
+    const message = await buffer(Readable.from(cut(plaintext, 65_536), { objectMode: false }).pipe(sealer));
+    const log = await runStream(createDecryptStream({ keyring, engine }), cut(message, 65_536));
+    expect(log.ended).toBe(true);
+    expect(log.output.equals(plaintext)).toBe(true);
+    expect(started).toEqual([]);
+  });
+
+  test("messages that are cut at any byte around the heads and tags", async () => {
+    const frameLength = 256 * 1024;
+    for (const finalLength of [0, 1, 100_000, frameLength]) {
+      const plaintext = randomBytes(2 * frameLength + finalLength);
+      const { bytes, header } = write(frameLength, plaintext);
+      const stored = frameLength + 32;
+      for (const around of [header.length, header.length + stored, header.length + 2 * stored])
+        for (let offset = -20; offset <= 40; offset++) {
+          const at = Math.min(bytes.length - 1, around + offset);
+          const { engine, started } = watchedEngine();
+          const pieces = [
+            bytes.subarray(0, header.length + 100_000),
+            bytes.subarray(header.length + 100_000, at),
+            bytes.subarray(Math.max(at, header.length + 100_000)),
+          ];
+          const chunks = at < header.length + 100_000 ? cut(bytes, at) : pieces;
+          const log = await runStream(createDecryptStream({ keyring: static_, engine }), chunks);
+          expect(errorCode(log.error)).toBe("none");
+          expect(log.output.equals(plaintext)).toBe(true);
+          expect(started.every(({ isAuthentic }) => isAuthentic === true)).toBe(true);
+        }
+    }
   });
 });
