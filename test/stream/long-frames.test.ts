@@ -92,7 +92,8 @@ describe.each([undefined, "node"])("long frames, engine %s", (engine) => {
 /** The native engine, and what it was asked to open while it arrived. */
 function watchedEngine() {
   const engine = createEngine("native");
-  const started: { sequence: number; opened: number; disposed: boolean; isAuthentic: boolean | undefined }[] = [];
+  const started: { sequence: number; opened: number; disposed: boolean; isAuthentic: boolean | undefined }[] =
+    [];
   const watch = (opener: FrameOpener, sequence: number): FrameOpener => {
     const entry = { sequence, opened: 0, disposed: false, isAuthentic: undefined as boolean | undefined };
     started.push(entry);
@@ -161,7 +162,9 @@ describe.runIf(engineNames.includes("native"))("what is done before a frame is w
         expect(errorCode(log.error)).toBe("TRUNCATED");
         expect(log.output.length).toBe(0);
         expect(started.length).toBe(count);
-        expect(started.every(({ disposed, isAuthentic }) => disposed && isAuthentic === undefined)).toBe(true);
+        expect(started.every(({ disposed, isAuthentic }) => disposed && isAuthentic === undefined)).toBe(
+          true,
+        );
       }
     }
   });
