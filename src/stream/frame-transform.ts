@@ -2,7 +2,7 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
-import { awaitCollection } from "./collection-backlog.ts";
+import { awaitCollection, LONG_STREAM_LENGTH } from "./collection-backlog.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
 /** What both directions take besides their message options. */
@@ -28,6 +28,7 @@ export class FrameTransform extends Transform {
     if (this.#signal !== undefined) this.destroy(aborted(this.#signal));
   };
   #work: void | Promise<void> = undefined;
+  #emittedLength = 0;
   #wake: (() => void) | undefined;
   #failure: { readonly reason: Error } | undefined;
 
@@ -133,7 +134,8 @@ export class FrameTransform extends Transform {
 
   #emitBytes(bytes: Uint8Array): void | Promise<void> {
     if (bytes.length === 0 || this.destroyed) return;
-    const collection = awaitCollection(bytes.length);
+    this.#emittedLength += bytes.length;
+    const collection = this.#emittedLength < LONG_STREAM_LENGTH ? undefined : awaitCollection(bytes.length);
     if (this.push(bytes)) return collection;
     return new Promise((resolve) => {
       this.#wake = resolve;
