@@ -1,7 +1,7 @@
 // What uploaders see of our streams and of each chunk: nothing that looks like a length of the body, chunks that are long
 // enough and pin no memory but their own, and neither header nor tag alone in one.
 import { randomBytes } from "node:crypto";
-import { Readable } from "node:stream";
+import { Readable, type Transform } from "node:stream";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -37,7 +37,7 @@ async function chunksOf(source: AsyncIterable<Uint8Array>): Promise<Uint8Array[]
   return chunks;
 }
 
-function through(bytes: Uint8Array, chunkLength: number, stream: NodeJS.ReadWriteStream) {
+function through(bytes: Uint8Array, chunkLength: number, stream: Transform): Promise<Uint8Array[]> {
   return chunksOf(Readable.from(cut(bytes, chunkLength), { objectMode: false }).pipe(stream));
 }
 
