@@ -15,8 +15,6 @@ export interface FrameMachine {
   start(): Promise<void>;
   /** Takes chunks. They are not used after the call, or the promise it returns, has completed. */
   absorb(chunks: readonly Uint8Array[]): void | Promise<void>;
-  /** Takes a chunk that others will follow at once: copies it without working on it. False: it must be absorbed. */
-  hold(chunk: Uint8Array): boolean;
   /** The input has ended. */
   finish(): Promise<void>;
   /** Frees the memory of a result that nobody needs any more, see `FrameTransform.recycle`. */

@@ -15,6 +15,9 @@ export interface StreamOptions {
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
 /** Smaller chunks wait for the others of their turn. */
 const GATHER_UP_TO = 512 * 1024;
+const isLarge = (chunk: unknown): boolean => chunk instanceof Uint8Array && chunk.length >= GATHER_UP_TO;
+
+type OnWritten = (error: Error | null | undefined) => void;
 
 /**
  * The stream that `createEncryptStream` and `createDecryptStream` return. It emits `header` with the MessageHeader once
@@ -29,6 +32,11 @@ export class FrameTransform extends Transform {
   };
   #work: void | Promise<void> = undefined;
   #emittedLength = 0;
+  #isGathering = false;
+  readonly #onTurnEnd = (): void => {
+    this.#isGathering = false;
+    this.uncork();
+  };
   #wake: (() => void) | undefined;
   #failure: { readonly reason: Error } | undefined;
 
@@ -45,6 +53,18 @@ export class FrameTransform extends Transform {
     else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
+  /** As in `Writable`. Several small chunks of one turn are worked on together. */
+  override write(chunk: unknown, callback?: OnWritten): boolean;
+  override write(chunk: unknown, encoding: BufferEncoding, callback?: OnWritten): boolean;
+  override write(chunk: unknown, encodingOrCallback?: unknown, callback?: OnWritten): boolean {
+    if (!this.#isGathering && !isLarge(chunk)) {
+      this.#isGathering = true;
+      this.cork(); // so that they come to `_writev`, where one call of the engine takes them all
+      process.nextTick(this.#onTurnEnd);
+    }
+    return super.write(chunk, encodingOrCallback as BufferEncoding, callback);
+  }
+
   override _construct(done: (error?: Error | null) => void): void {
     // Deferred: the subclass fields of a machine made in the constructor must exist first.
     process.nextTick(() => {
@@ -54,17 +74,7 @@ export class FrameTransform extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    if (chunk.length >= GATHER_UP_TO) {
-      this.#absorb([chunk], done);
-      return;
-    }
-    // Whoever writes small chunks often writes several in one turn; the others then wait behind this one and come to
-    // `_writev` together, where one call of the engine takes them all.
-    process.nextTick(() => {
-      if (this.destroyed) return done();
-      const isHeld = (): boolean => this.writableLength > chunk.length && this.#machine.hold(chunk);
-      this.#attempt(() => (isHeld() ? undefined : this.#machine.absorb([chunk])), done);
-    });
+    this.#absorb([chunk], done);
   }
 
   override _writev(chunks: { readonly chunk: Buffer }[], done: TransformCallback): void {

@@ -53,13 +53,6 @@ export class MessageDecryptor implements FrameMachine {
 
   async start(): Promise<void> {}
 
-  hold(chunk: Uint8Array): boolean {
-    if (this.#state !== "frames") return false;
-    this.#window.push(chunk);
-    this.#window.hold();
-    return true;
-  }
-
   absorb(chunks: readonly Uint8Array[]): void | Promise<void> {
     throwIfAborted(this.#options.signal);
     if (this.#state === "header") return this.#absorbHeader(chunks);

@@ -60,14 +60,6 @@ export class MessageEncryptor implements FrameMachine {
     else this.#onHeader(this.#sealer.header);
   }
 
-  hold(chunk: Uint8Array): boolean {
-    if (this.#flushing !== undefined) return false;
-    this.#started().checkBound(this.#window.length + chunk.length);
-    this.#window.push(chunk);
-    this.#window.hold();
-    return true;
-  }
-
   absorb(chunks: readonly Uint8Array[]): void | Promise<void> {
     if (this.#flushing !== undefined)
       return this.#flushing.then(() => {

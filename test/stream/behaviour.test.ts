@@ -142,6 +142,24 @@ describe("streams", () => {
     expect((await decrypt(await sealed, { keyring })).plaintext.equals(data.subarray(0, at))).toBe(true);
   });
 
+  test("a writer may cork the stream himself, over several turns", async () => {
+    const stream = createEncryptStream({ keyring, frameLength: 1024 });
+    const sealed = buffer(stream);
+    stream.write(data.subarray(0, 1000));
+    stream.cork();
+    stream.write(data.subarray(1000, 3000));
+    await turns(2);
+    expect(stream.writableLength).toBe(2000);
+    stream.write(data.subarray(3000, 5000));
+    stream.uncork();
+    await turns(2);
+    expect(stream.writableLength).toBe(0);
+    stream.cork();
+    stream.write(data.subarray(5000, 6000));
+    stream.end(data.subarray(6000, 7000));
+    expect((await decrypt(await sealed, { keyring })).plaintext.equals(data.subarray(0, 7000))).toBe(true);
+  });
+
   test.each(["native", "node"])(
     "recycled chunks of the %s engine are gone, and what comes later is right",
     async (engine) => {
