@@ -5,10 +5,11 @@ import { createPublicKey } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { KMSClient } from "@aws-sdk/client-kms";
-import { GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import { PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { FramesealError, type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, rewrapObject } from "../../src/s3.ts";
+import { getObject } from "../support/s3-outcome.ts";
 
 interface KeyMaterial {
   readonly rsaKey?: string;
@@ -124,8 +125,7 @@ export class S3ecTestServer {
       return { body: { bucket, key, metadata: [] } };
     }
     const Range = headers.range;
-    const output = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key, Range }));
-    const bytes = Buffer.from((await output.Body?.transformToByteArray()) ?? []);
+    const { bytes, ...output } = await getObject(client, { Bucket: bucket, Key: key, Range });
     const told = Object.entries(output.Metadata ?? {}).map(([name, value]) => `[${name}]:[${value}]`);
     return { headers: { "content-metadata": told.join(",") }, body: bytes };
   }

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CreateBucketCommand, GetObjectCommand, S3, type S3Client } from "@aws-sdk/client-s3";
+import { CreateBucketCommand, S3, type S3Client } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { S3Store } from "@tus/s3-store";
 import { Server as TusServer } from "@tus/server";
@@ -16,6 +16,7 @@ import { S3SyncClient } from "s3-sync-client";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
 import { encryptS3Client } from "../../src/s3.ts";
+import { readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
@@ -54,8 +55,7 @@ async function expectStored(key: string, expected: Buffer): Promise<void> {
   const stored = server.object(Bucket, key);
   expect(stored.headers).toMatchObject({ "x-amz-meta-frameseal-format": "framed" });
   expect(stored.body.includes(expected.subarray(0, 32))).toBe(false);
-  const output = await client.send(new GetObjectCommand({ Bucket, Key: key }));
-  expect(Buffer.from((await output.Body?.transformToByteArray()) ?? []).equals(expected)).toBe(true);
+  expect((await readObject(client, { Bucket, Key: key })).equals(expected)).toBe(true);
 }
 
 /** Runs an HTTP handler while `use` talks to it. */

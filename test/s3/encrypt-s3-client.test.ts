@@ -16,6 +16,7 @@ import { startFauxqs } from "fauxqs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
 import { encryptS3Client } from "../../src/s3.ts";
+import { getObject, outcomeOf } from "../support/s3-outcome.ts";
 
 const F = 65_536;
 const P = 5 * 2 ** 20;
@@ -44,34 +45,23 @@ afterAll(async () => {
   await server.stop();
 });
 
-async function fetchBytes(from: S3Client, Key: string, Range?: string) {
-  const output = await from.send(
-    new GetObjectCommand({ Bucket, Key, ...(Range === undefined ? {} : { Range }) }),
-  );
-  return { ...output, bytes: Buffer.from((await output.Body?.transformToByteArray()) ?? []) };
-}
+const fetchBytes = (from: S3Client, Key: string, Range?: string) => getObject(from, { Bucket, Key, Range });
 
 describe("refusals", () => {
-  const code = (promise: Promise<unknown>): Promise<unknown> =>
-    promise.then(
-      () => "accepted",
-      (error) => error.code ?? error.name,
-    );
-
   test("an object that is not encrypted", async () => {
     await plain.send(new PutObjectCommand({ Bucket, Key: "plain", Body: "clear text" }));
-    expect(await code(fetchBytes(client, "plain"))).toBe("NOT_ENCRYPTED");
+    expect(await outcomeOf(fetchBytes(client, "plain"))).toBe("NOT_ENCRYPTED");
     await plain.send(new PutObjectCommand({ Bucket, Key: "empty", Body: "" }));
-    expect(await code(fetchBytes(client, "empty"))).toBe("NOT_ENCRYPTED");
+    expect(await outcomeOf(fetchBytes(client, "empty"))).toBe("NOT_ENCRYPTED");
   });
 
   test("an object under another's key", async () => {
     await client.send(new PutObjectCommand({ Bucket, Key: "one", Body: "of one" }));
     await plain.send(new CopyObjectCommand({ Bucket, Key: "two", CopySource: `${Bucket}/one` }));
-    expect(await code(fetchBytes(client, "two"))).toBe("CONTEXT_MISMATCH");
-    expect(await code(fetchBytes(client, "two", "bytes=0-1"))).toBe("CONTEXT_MISMATCH");
+    expect(await outcomeOf(fetchBytes(client, "two"))).toBe("CONTEXT_MISMATCH");
+    expect(await outcomeOf(fetchBytes(client, "two", "bytes=0-1"))).toBe("CONTEXT_MISMATCH");
     const copy = new CopyObjectCommand({ Bucket, Key: "three", CopySource: `${Bucket}/one` });
-    expect(await code(client.send(copy))).toBe("POLICY");
+    expect(await outcomeOf(client.send(copy))).toBe("POLICY");
   });
 
   test("a body that was altered, cut or extended, whole and in ranges", async () => {
@@ -81,8 +71,8 @@ describe("refusals", () => {
     const flipped = Buffer.from(bytes);
     flipped[F + 500] = (flipped[F + 500] ?? 0) ^ 1;
     await put(flipped);
-    expect(await code(fetchBytes(client, "body"))).toBe("AUTHENTICATION_FAILED");
-    expect(await code(fetchBytes(client, "body", `bytes=${F}-${F + 9}`))).toBe("AUTHENTICATION_FAILED");
+    expect(await outcomeOf(fetchBytes(client, "body"))).toBe("AUTHENTICATION_FAILED");
+    expect(await outcomeOf(fetchBytes(client, "body", `bytes=${F}-${F + 9}`))).toBe("AUTHENTICATION_FAILED");
     for (const changed of [
       bytes.subarray(0, -1),
       bytes.subarray(0, 2 * F),
@@ -90,7 +80,7 @@ describe("refusals", () => {
     ]) {
       await put(changed);
       for (const range of [undefined, "bytes=0-9"])
-        expect(await code(fetchBytes(client, "body", range))).toMatch(
+        expect(await outcomeOf(fetchBytes(client, "body", range))).toMatch(
           /^(AUTHENTICATION_FAILED|TRUNCATED|TRAILING_DATA)$/,
         );
     }
@@ -103,8 +93,8 @@ describe("refusals", () => {
       client.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }));
     const { ETag } = await part(1, data.subarray(0, P));
     expect((await part(1, data.subarray(0, P))).ETag).toBe(ETag);
-    expect(await code(part(1, data.subarray(1, P + 1)))).toBe("POLICY");
-    expect(await code(part(2, data.subarray(0, P + F)))).not.toBe("accepted");
+    expect(await outcomeOf(part(1, data.subarray(1, P + 1)))).toBe("POLICY");
+    expect(await outcomeOf(part(2, data.subarray(0, P + F)))).not.toBe("accepted");
     const third = await part(3, data.subarray(0, 100));
     const complete = new CompleteMultipartUploadCommand({
       Bucket,
@@ -117,7 +107,7 @@ describe("refusals", () => {
         ],
       },
     });
-    expect(await code(client.send(complete))).not.toBe("accepted");
+    expect(await outcomeOf(client.send(complete))).not.toBe("accepted");
   });
 
   test("a source that fails leaves no upload behind", async () => {
@@ -133,13 +123,13 @@ describe("refusals", () => {
       "source is gone",
     );
     expect((await plain.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads?.length ?? 0).toBe(before);
-    expect(await code(fetchBytes(plain, "gone"))).toBe("NoSuchKey");
+    expect(await outcomeOf(fetchBytes(plain, "gone"))).toBe("NoSuchKey");
   });
 
   test("the caller's checksums, and PartNumber on reading", async () => {
     const put = new PutObjectCommand({ Bucket, Key: "x", Body: "x", ContentMD5: "1B2M2Y8AsgTpgAmY7PhCfg==" });
     await expect(client.send(put)).rejects.toThrow("ContentMD5");
     const get = new GetObjectCommand({ Bucket, Key: "one", PartNumber: 1 });
-    expect(await code(client.send(get))).toBe("UNSUPPORTED");
+    expect(await outcomeOf(client.send(get))).toBe("UNSUPPORTED");
   });
 });

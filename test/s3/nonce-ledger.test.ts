@@ -5,7 +5,6 @@ import {
   CompleteMultipartUploadCommand,
   CreateBucketCommand,
   CreateMultipartUploadCommand,
-  GetObjectCommand,
   PutObjectCommand,
   type S3Client,
   UploadPartCommand,
@@ -14,6 +13,7 @@ import { Upload } from "@aws-sdk/lib-storage";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
 import { encryptS3Client, exportMultipartUpload, importMultipartUpload } from "../../src/s3.ts";
+import { outcomeOf, readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 const Bucket = "bucket";
@@ -98,12 +98,6 @@ afterAll(async () => {
   );
 });
 
-const code = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    () => "accepted",
-    (error) => error.code ?? error.name,
-  );
-
 test.each(["framed", "s3ec-v3"] as const)(
   "%s: retries, disorder, other bytes, another process",
   { timeout: 60_000 },
@@ -138,13 +132,13 @@ test.each(["framed", "s3ec-v3"] as const)(
     const other = randomBytes(data.length);
     for (const PartNumber of [4, 1, 3]) {
       await send(client, PartNumber);
-      expect(await code(send(client, PartNumber, partOf(PartNumber, other)))).toBe("POLICY");
+      expect(await outcomeOf(send(client, PartNumber, partOf(PartNumber, other)))).toBe("POLICY");
     }
     const state = JSON.parse(JSON.stringify(await exportMultipartUpload(client, UploadId ?? "")));
-    expect(await code(send(client, 2))).not.toBe("accepted");
+    expect(await outcomeOf(send(client, 2))).not.toBe("accepted");
     const second = make();
     await importMultipartUpload(second, state);
-    expect(await code(send(second, 3, partOf(3, other)))).toBe("POLICY");
+    expect(await outcomeOf(send(second, 3, partOf(3, other)))).toBe("POLICY");
     const parts = [
       await send(second, 1),
       await send(second, 2),
@@ -155,8 +149,7 @@ test.each(["framed", "s3ec-v3"] as const)(
       new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts: parts } }),
     );
     server.fault = () => undefined;
-    const output = await make().send(new GetObjectCommand({ Bucket, Key }));
-    expect(Buffer.from((await output.Body?.transformToByteArray()) ?? []).equals(data)).toBe(true);
+    expect((await readObject(make(), { Bucket, Key })).equals(data)).toBe(true);
     expect(counts.resent).toBeGreaterThan(50);
     expect(counts.repeats).toBe(0);
   },

@@ -24,6 +24,7 @@ import { CachingKeyring, RawAesKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { decryptObject, type EncryptS3ClientOptions, encryptS3Client } from "../../src/s3.ts";
 import { FakeKms } from "../support/fake-kms.ts";
+import { outcomeOf, readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
@@ -43,15 +44,8 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 const clientFor = (options: Partial<EncryptS3ClientOptions> = {}): S3Client =>
   encryptS3Client(plain, { keyring, ...options });
-const outcome = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => "accepted",
-    (error) => error.code ?? error.name,
-  );
-async function read(client: S3Client, Key: string, Range?: string): Promise<Buffer> {
-  const { Body } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
-  return Buffer.from((await Body?.transformToByteArray()) ?? []);
-}
+const read = (client: S3Client, Key: string, Range?: string): Promise<Buffer> =>
+  readObject(client, { Bucket, Key, Range });
 const put = (client: S3Client, Key: string, Body: unknown, more: object = {}) =>
   client.send(new PutObjectCommand({ Bucket, Key, Body: Body as Buffer, ...more }));
 
@@ -121,7 +115,7 @@ describe("unsigned payloads", () => {
     expect((await read(client, "unsigned")).equals(data)).toBe(true);
   });
   test("over http they are refused", async () => {
-    expect(await outcome(put(clientFor({ unsignedPayload: "https-only" }), "x", data))).toBe("POLICY");
+    expect(await outcomeOf(put(clientFor({ unsignedPayload: "https-only" }), "x", data))).toBe("POLICY");
   });
 });
 
@@ -138,13 +132,15 @@ describe("objects bound to their keys", () => {
     await put(client, "a/one", data);
     await move("a/one", "a/two");
     await move("a/one", "b/one");
-    expect([await outcome(read(client, "a/two")), await outcome(read(client, "b/one"))]).toEqual(expected);
+    expect([await outcomeOf(read(client, "a/two")), await outcomeOf(read(client, "b/one"))]).toEqual(
+      expected,
+    );
     expect([
-      await outcome(read(client, "a/two", "bytes=0-1")),
-      await outcome(read(client, "b/one", "bytes=0-1")),
+      await outcomeOf(read(client, "a/two", "bytes=0-1")),
+      await outcomeOf(read(client, "b/one", "bytes=0-1")),
     ]).toEqual(expected);
     const copy = (Key: string, CopySource = `${Bucket}/a/one`) =>
-      outcome(client.send(new CopyObjectCommand({ Bucket, Key, CopySource })));
+      outcomeOf(client.send(new CopyObjectCommand({ Bucket, Key, CopySource })));
     const copied = expected.map((each) => (each === "accepted" ? each : "POLICY"));
     expect([await copy("a/copy"), await copy("b/copy")]).toEqual(copied);
   });
@@ -206,11 +202,11 @@ test("hints in the metadata tell the keys, and nothing depends on them", async (
 test("what is not encrypted is refused, whatever asks", async () => {
   await put(plain, "clear", "clear text");
   const client = clientFor({ boundCopy: "reencrypt" });
-  expect(await outcome(read(client, "clear"))).toBe("NOT_ENCRYPTED");
-  expect(await outcome(read(client, "clear", "bytes=0-1"))).toBe("NOT_ENCRYPTED");
-  expect(await outcome(client.send(new HeadObjectCommand({ Bucket, Key: "clear" })))).toBe("NOT_ENCRYPTED");
+  expect(await outcomeOf(read(client, "clear"))).toBe("NOT_ENCRYPTED");
+  expect(await outcomeOf(read(client, "clear", "bytes=0-1"))).toBe("NOT_ENCRYPTED");
+  expect(await outcomeOf(client.send(new HeadObjectCommand({ Bucket, Key: "clear" })))).toBe("NOT_ENCRYPTED");
   const copy = new CopyObjectCommand({ Bucket, Key: "copy", CopySource: `${Bucket}/clear` });
-  expect(await outcome(client.send(copy))).toBe("NOT_ENCRYPTED");
+  expect(await outcomeOf(client.send(copy))).toBe("NOT_ENCRYPTED");
 });
 
 test("a presigned GET is opened by decryptObject", async () => {
@@ -254,10 +250,10 @@ test("requests that would store clear text, or cannot work, are refused before a
     new CopyObjectCommand({ ...target, CopySource: `${Bucket}/x` }),
     new UploadPartCopyCommand({ ...part, CopySource: `${Bucket}/x` }),
   ])
-    expect(await outcome(getSignedUrl(client, command as never)), command.constructor.name).toBe("POLICY");
-  expect(await outcome(client.send(new UploadPartCopyCommand({ ...part, CopySource: `${Bucket}/x` })))).toBe(
-    "POLICY",
-  );
+    expect(await outcomeOf(getSignedUrl(client, command as never)), command.constructor.name).toBe("POLICY");
+  expect(
+    await outcomeOf(client.send(new UploadPartCopyCommand({ ...part, CopySource: `${Bucket}/x` }))),
+  ).toBe("POLICY");
   const select = {
     ...target,
     ExpressionType: "SQL",
@@ -265,13 +261,17 @@ test("requests that would store clear text, or cannot work, are refused before a
     InputSerialization: {},
     OutputSerialization: {},
   };
-  expect(await outcome(client.send(new SelectObjectContentCommand(select as never)))).toBe("POLICY");
-  expect(await outcome(client.send(new RenameObjectCommand({ ...target, RenameSource: "x" })))).toBe(
+  expect(await outcomeOf(client.send(new SelectObjectContentCommand(select as never)))).toBe("POLICY");
+  expect(await outcomeOf(client.send(new RenameObjectCommand({ ...target, RenameSource: "x" })))).toBe(
     "POLICY",
   );
-  expect(await outcome(client.send(new HeadObjectCommand({ ...target, PartNumber: 1 })))).toBe("UNSUPPORTED");
-  expect(await outcome(client.send(new GetObjectCommand({ ...target, PartNumber: 1 })))).toBe("UNSUPPORTED");
-  expect(await outcome(put(client, "refused", "x", { WriteOffsetBytes: 1 }))).toBe("UNSUPPORTED");
+  expect(await outcomeOf(client.send(new HeadObjectCommand({ ...target, PartNumber: 1 })))).toBe(
+    "UNSUPPORTED",
+  );
+  expect(await outcomeOf(client.send(new GetObjectCommand({ ...target, PartNumber: 1 })))).toBe(
+    "UNSUPPORTED",
+  );
+  expect(await outcomeOf(put(client, "refused", "x", { WriteOffsetBytes: 1 }))).toBe("UNSUPPORTED");
   expect(() => clientFor({ suite: 0x0578 })).toThrow(expect.objectContaining({ code: "POLICY" }));
   expect(server.calls.length).toBe(calls);
 });
@@ -324,18 +324,18 @@ describe("multipart uploads by hand", () => {
     expect(await list({ MaxParts: 1, PartNumberMarker: "1" })).toEqual([[3, 9]]);
     await client.send(new AbortMultipartUploadCommand(target));
     expect(server.uploads.size).toBe(0);
-    expect(await outcome(part(2, long.subarray(P, 2 * P)))).toBe("POLICY");
+    expect(await outcomeOf(part(2, long.subarray(P, 2 * P)))).toBe("POLICY");
   });
 
   test("without partSize, the first part fixes it when it comes first, in whole frames", async () => {
     const client = clientFor();
     const early = await begin(client, "early");
-    expect(await outcome(early.part(2, long.subarray(P, 2 * P)))).toBe("POLICY");
+    expect(await outcomeOf(early.part(2, long.subarray(P, 2 * P)))).toBe("POLICY");
     await client.send(new AbortMultipartUploadCommand(early.target));
     const { part, complete, target } = await begin(client, "odd");
     // Not whole frames: it can only be the last one.
     const first = await part(1, long.subarray(0, P + 1));
-    expect(await outcome(part(2, long.subarray(P + 1)))).toBe("POLICY");
+    expect(await outcomeOf(part(2, long.subarray(P + 1)))).toBe("POLICY");
     await complete([first]);
     expect((await read(client, target.Key)).equals(long.subarray(0, P + 1))).toBe(true);
   });
@@ -344,16 +344,16 @@ describe("multipart uploads by hand", () => {
     const client = clientFor({ partSize: P });
     const { part, complete, target } = await begin(client, "rules");
     const one = await part(1, long.subarray(0, P));
-    expect(await outcome(part(2, long.subarray(0, P + F)))).toBe("POLICY"); // longer
-    expect(await outcome(part(1, long.subarray(1, P + 1)))).toBe("POLICY"); // other bytes
-    expect(await outcome(part(1, long.subarray(0, 9)))).toBe("POLICY"); // shorter
+    expect(await outcomeOf(part(2, long.subarray(0, P + F)))).toBe("POLICY"); // longer
+    expect(await outcomeOf(part(1, long.subarray(1, P + 1)))).toBe("POLICY"); // other bytes
+    expect(await outcomeOf(part(1, long.subarray(0, 9)))).toBe("POLICY"); // shorter
     expect(await part(1, long.subarray(0, P))).toEqual(one);
     const two = await part(2, long.subarray(P, 2 * P));
     const three = await part(3, long.subarray(2 * P));
-    expect(await outcome(part(4, long.subarray(0, 9)))).toBe("POLICY"); // behind the short one
-    expect(await outcome(part(0, long.subarray(0, P)))).toBe("RangeError");
+    expect(await outcomeOf(part(4, long.subarray(0, 9)))).toBe("POLICY"); // behind the short one
+    expect(await outcomeOf(part(0, long.subarray(0, P)))).toBe("RangeError");
     for (const parts of [[], [one], [one, two], [one, three], [two, one, three], [one, two, three, three]])
-      expect(await outcome(complete(parts))).toBe("POLICY");
+      expect(await outcomeOf(complete(parts))).toBe("POLICY");
     await complete([one, two, three]);
     expect((await read(client, target.Key)).equals(long)).toBe(true);
     expect(server.uploads.size).toBe(0);
@@ -378,8 +378,8 @@ describe("multipart uploads by hand", () => {
     ]) {
       const body = Buffer.concat([rest[0], ...order, rest[1]]);
       server.buckets.get(Bucket)?.set("swapped", { ...stored, body, checksum: undefined });
-      expect(await outcome(read(client, "swapped"))).toBe("AUTHENTICATION_FAILED");
-      expect(await outcome(read(client, "swapped", `bytes=${P}-${2 * P}`))).toBe("AUTHENTICATION_FAILED");
+      expect(await outcomeOf(read(client, "swapped"))).toBe("AUTHENTICATION_FAILED");
+      expect(await outcomeOf(read(client, "swapped", `bytes=${P}-${2 * P}`))).toBe("AUTHENTICATION_FAILED");
     }
   });
 });

@@ -1,12 +1,13 @@
 // New master keys for stored objects: what opens afterwards, what does not, and what stays as it was.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import { CreateBucketCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { rewrapWithin } from "../../src/s3/rewrap.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, rewrapObject } from "../../src/s3.ts";
 import { FakeKms } from "../support/fake-kms.ts";
+import { outcomeOf, readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
@@ -45,17 +46,8 @@ afterAll(async () => {
 });
 
 const keyring = (name: string): Keyring => keyrings[name] as Keyring;
-async function open(key: string, options: EncryptS3ClientOptions) {
-  const output = await encryptS3Client(plain, options).send(
-    new GetObjectCommand({ Bucket: bucket, Key: key }),
-  );
-  return Buffer.from((await output.Body?.transformToByteArray()) ?? []);
-}
-const code = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    () => "accepted",
-    (error) => error.code ?? error.name,
-  );
+const open = (key: string, options: EncryptS3ClientOptions): Promise<Buffer> =>
+  readObject(encryptS3Client(plain, options), { Bucket: bucket, Key: key });
 const describing = { ContentType: "text/x", CacheControl: "no-store", Metadata: { own: "1" } };
 
 const kinds = (["s3ec-v2", "s3ec-v3", "framed"] as const).flatMap((format) =>
@@ -94,7 +86,7 @@ describe.each(kinds)("%s from %s to %s", (format, from, to) => {
       "x-amz-meta-own": "1",
     });
     expect((await open(key, { ...options, keyring: keyring(change.to) })).equals(body)).toBe(true);
-    expect(await code(open(key, { ...options, keyring: keyring(change.from) }))).not.toBe("accepted");
+    expect(await outcomeOf(open(key, { ...options, keyring: keyring(change.from) }))).not.toBe("accepted");
   });
 
   test.runIf(format !== "framed")(
@@ -120,7 +112,7 @@ describe.each(kinds)("%s from %s to %s", (format, from, to) => {
           server.buckets.get(bucket)?.set(key, { ...server.object(bucket, key), eTag: '"other"' });
         return undefined;
       };
-      expect(await code(wrapping())).toBe("PreconditionFailed");
+      expect(await outcomeOf(wrapping())).toBe("PreconditionFailed");
       server.fault = () => undefined;
       expect(server.uploads.size).toBe(0);
     },
@@ -141,10 +133,12 @@ describe.each(kinds)("%s from %s to %s", (format, from, to) => {
     expect(server.calls.slice(calls).filter((call) => call.method === "GET" && call.key === key)).toEqual([]);
     const suffix = { instructionFileSuffix: ".for-partner" };
     expect((await open(key, { ...options, keyring: keyring(to), ...suffix })).equals(body)).toBe(true);
-    expect(await code(open(key, { ...options, keyring: keyring(from), ...suffix }))).not.toBe("accepted");
+    expect(await outcomeOf(open(key, { ...options, keyring: keyring(from), ...suffix }))).not.toBe(
+      "accepted",
+    );
     expect((await open(key, { ...options, keyring: keyring(from) })).equals(body)).toBe(true);
     await rewrapObject(plain, { bucket, key }, { ...keys(), ...withoutFormat(options) });
-    expect(await code(open(key, { ...options, keyring: keyring(from) }))).not.toBe("accepted");
+    expect(await outcomeOf(open(key, { ...options, keyring: keyring(from) }))).not.toBe("accepted");
   });
 
   test("a key that did not open it, and one that still does, change nothing", async () => {
@@ -153,13 +147,13 @@ describe.each(kinds)("%s from %s to %s", (format, from, to) => {
     const before = server.object(bucket, key);
     const wrong = { from: keyring(to), to: keyring(from) };
     expect(
-      await code(rewrapObject(plain, { bucket, key }, { ...wrong, ...withoutFormat(options) })),
+      await outcomeOf(rewrapObject(plain, { bucket, key }, { ...wrong, ...withoutFormat(options) })),
     ).not.toBe("accepted");
     const same = { from: keyring(from), to: keyring(from) };
     if (format !== "framed")
-      expect(await code(rewrapObject(plain, { bucket, key }, { ...same, ...withoutFormat(options) }))).toBe(
-        "POLICY",
-      );
+      expect(
+        await outcomeOf(rewrapObject(plain, { bucket, key }, { ...same, ...withoutFormat(options) })),
+      ).toBe("POLICY");
     expect(server.object(bucket, key)).toBe(before);
   });
 });

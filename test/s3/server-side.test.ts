@@ -29,6 +29,7 @@ import {
   sseKms,
   sseS3,
 } from "../../src/s3.ts";
+import { readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
@@ -65,10 +66,8 @@ const outcome = (promise: Promise<unknown>): Promise<string> =>
     () => "accepted",
     (error) => error.name,
   );
-async function read(client: S3Client, Key: string, Range?: string): Promise<Buffer> {
-  const { Body } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
-  return Buffer.from((await Body?.transformToByteArray()) ?? []);
-}
+const read = (client: S3Client, Key: string, Range?: string): Promise<Buffer> =>
+  readObject(client, { Bucket, Key, Range });
 
 const modes: readonly (readonly [name: string, mode: ServerSideEncryption, stored: object])[] = [
   ["SSE-S3", sseS3(), { algorithm: "AES256" }],

@@ -26,6 +26,7 @@ import {
   importMultipartUpload,
 } from "../../src/s3.ts";
 import { ACCOUNT, FakeKms } from "../support/fake-kms.ts";
+import { getObject, outcomeOf } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 import { openByOracle } from "./s3ec-oracle.ts";
 
@@ -87,15 +88,7 @@ const stream = (bytes: Uint8Array): Readable =>
     { objectMode: false },
   );
 
-async function get(from: S3Client, Key: string, Range?: string) {
-  const output = await from.send(new GetObjectCommand({ Bucket, Key, Range }));
-  return { ...output, bytes: Buffer.from((await output.Body?.transformToByteArray()) ?? []) };
-}
-const code = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    () => "accepted",
-    (error) => error.code ?? error.name,
-  );
+const get = (from: S3Client, Key: string, Range?: string) => getObject(from, { Bucket, Key, Range });
 
 async function byHand(client: S3Client, Key: string, bytes: Buffer): Promise<void> {
   const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
@@ -165,13 +158,13 @@ describe.each(kinds)("%s, %s", (format, key) => {
       ] as const) {
         const range = `bytes=${first}-${last}`;
         if (first < 0 || last < first) continue;
-        if (first >= length) expect(await code(get(reader, Key, range))).toBe("RANGE_NOT_SATISFIABLE");
+        if (first >= length) expect(await outcomeOf(get(reader, Key, range))).toBe("RANGE_NOT_SATISFIABLE");
         else
           expect((await get(reader, Key, range)).bytes.equals(bytes.subarray(first, last + 1)), range).toBe(
             true,
           );
       }
-      expect(await code(get(client, Key, "bytes=0-0"))).toBe("POLICY");
+      expect(await outcomeOf(get(client, Key, "bytes=0-0"))).toBe("POLICY");
     }
   });
 
@@ -186,7 +179,7 @@ describe.each(kinds)("%s, %s", (format, key) => {
         );
     const small = { bufferSize: P };
     expect((await get(clientFor(format, key, small), Key)).bytes.equals(bytes)).toBe(true);
-    expect(await code(get(clientFor(format, key, { ...small, authentication: "buffered" }), Key))).toBe(
+    expect(await outcomeOf(get(clientFor(format, key, { ...small, authentication: "buffered" }), Key))).toBe(
       "LIMIT_EXCEEDED",
     );
   });
@@ -206,11 +199,13 @@ describe.each(kinds)("%s, %s", (format, key) => {
     );
     const entries = { ...stored.Metadata, ...(JSON.parse(file.bytes.toString()) as Record<string, string>) };
     expect((await readByOracle(entries, stored.bytes)).equals(data.subarray(0, 1000))).toBe(true);
-    expect(await code(get(clientFor(format, key, { instructionFiles: "ignore" }), Key))).not.toBe("accepted");
+    expect(await outcomeOf(get(clientFor(format, key, { instructionFiles: "ignore" }), Key))).not.toBe(
+      "accepted",
+    );
     const copy = new CopyObjectCommand({ Bucket, Key: `${Key}-copy`, CopySource: `${Bucket}/${Key}` });
-    expect(await code(client.send(copy))).toBe("POLICY");
+    expect(await outcomeOf(client.send(copy))).toBe("POLICY");
     await client.send(new DeleteObjectCommand({ Bucket, Key }));
-    expect(await code(get(plain, `${Key}.instruction`))).toBe("NoSuchKey");
+    expect(await outcomeOf(get(plain, `${Key}.instruction`))).toBe("NoSuchKey");
   });
 
   test("a copy, with new metadata or without", async () => {
@@ -319,7 +314,7 @@ describe("what a server cannot do", () => {
 test("more than one GCM message can hold is refused before the first byte", async () => {
   const calls = [server.calls.length, kms.calls.length];
   const put = new PutObjectCommand({ Bucket, Key: "x", Body: stream(data), ContentLength: 2 ** 36 - 31 });
-  expect(await code(clientFor("s3ec-v3", "kms").send(put))).toBe("LIMIT_EXCEEDED");
+  expect(await outcomeOf(clientFor("s3ec-v3", "kms").send(put))).toBe("LIMIT_EXCEEDED");
   expect([server.calls.length, kms.calls.length]).toEqual(calls);
 });
 
@@ -344,12 +339,12 @@ test("several raw keys: the description chooses, and none of them opens what ano
     code: "NO_DATA_KEY",
   });
   const without = new MultiKeyring({ generator: one, children: [two] });
-  expect(await code(get(clientFor("s3ec-v3", "aes", { keyring: without }), "several"))).toBe(
+  expect(await outcomeOf(get(clientFor("s3ec-v3", "aes", { keyring: without }), "several"))).toBe(
     "AUTHENTICATION_FAILED",
   );
   // The same description on another key does not help.
   const pretender = make("x", { n: "3" });
-  expect(await code(get(clientFor("s3ec-v3", "aes", { keyring: pretender }), "several"))).toBe(
+  expect(await outcomeOf(get(clientFor("s3ec-v3", "aes", { keyring: pretender }), "several"))).toBe(
     "AUTHENTICATION_FAILED",
   );
 });
@@ -402,7 +397,7 @@ test("who may not list the bucket reads framed objects without hints, and is ref
     key.endsWith(".instruction") ? { kind: "error", status: 403, code: "AccessDenied" } : undefined;
   try {
     expect((await get(framed, "no hints")).bytes.toString()).toBe("text");
-    expect(await code(get(framed, "plain"))).toBe("NOT_ENCRYPTED");
+    expect(await outcomeOf(get(framed, "plain"))).toBe("NOT_ENCRYPTED");
   } finally {
     server.fault = () => undefined;
   }
@@ -419,7 +414,7 @@ test("KMS discovery opens what a key of an allowed account has wrapped, and noth
       }),
     });
   expect((await get(discovering(ACCOUNT), "discovery")).bytes.toString()).toBe("text");
-  expect(await code(get(discovering("999999999999"), "discovery"))).toBe("KEY_SERVICE");
+  expect(await outcomeOf(get(discovering("999999999999"), "discovery"))).toBe("KEY_SERVICE");
 });
 
 test("a cache is passed by: every object has a data key of its own", async () => {

@@ -12,6 +12,7 @@ import {
 import { Upload } from "@aws-sdk/lib-storage";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { deriveSseCKey, serverSideEncryptS3Client, setDefaultEncryption, sseC, sseS3 } from "../../src/s3.ts";
+import { readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
@@ -49,10 +50,7 @@ test.each([["in one request", 1000] as const, ["in parts", data.length] as const
     const [one, two] = [clientOf(1), clientOf(2)];
     const Body = data.subarray(0, length);
     await new Upload({ client: one, partSize: 5 * 2 ** 20, params: { Bucket, Key, Body } }).done();
-    const read = async (client: S3Client) =>
-      Buffer.from(
-        (await (await client.send(new GetObjectCommand({ Bucket, Key }))).Body?.transformToByteArray()) ?? [],
-      );
+    const read = (client: S3Client) => readObject(client, { Bucket, Key });
     expect((await read(one)).equals(Body)).toBe(true);
     expect((await one.send(new HeadObjectCommand({ Bucket, Key }))).ContentLength).toBe(length);
     expect(await status(read(two))).not.toBe(200);

@@ -13,7 +13,6 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
-  GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   PutObjectCommand,
@@ -24,6 +23,7 @@ import { Upload } from "@aws-sdk/lib-storage";
 import { expect } from "vitest";
 import { RawAesKeyring } from "../../src/index.ts";
 import { encryptS3Client } from "../../src/s3.ts";
+import { getObject } from "./s3-outcome.ts";
 
 /** Plaintext bytes of a frame, by default. */
 const F = 65_536;
@@ -196,8 +196,7 @@ async function read(
   client: S3Client,
   input: { Bucket: string; Key: string; Range?: string },
 ): Promise<{ bytes: Buffer; length: number | undefined; contentRange: string | undefined }> {
-  const { Body, ContentLength, ContentRange } = await client.send(new GetObjectCommand(input));
-  const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
+  const { bytes, ContentLength, ContentRange } = await getObject(client, input);
   return { bytes, length: ContentLength, contentRange: ContentRange };
 }
 
