@@ -7,6 +7,8 @@ export interface TrialOptions {
   readonly frameLength: number;
   /** Bytes of one chunk that a stream is given. */
   readonly chunkLength: number;
+  /** Bytes that a stream is given again and again until it has `size`; by default 4 MiB. */
+  readonly sourceLength?: number;
   /** Runs in work at a time, hence threads. */
   readonly concurrency: number;
   readonly suite: number;

@@ -38,7 +38,6 @@ const overX: Readonly<
   messages: { x: ({ size }) => size, label: "length of the message" },
   lengths: { x: ({ size }) => size, label: "length of the stream" },
   scaling: { x: ({ threads }) => threads, label: "threads" },
-  concurrent: { x: ({ threads }) => threads, label: "streams at a time" },
 };
 
 /** The pictures of one group of trials. */
@@ -68,7 +67,7 @@ function lineChart(
     }),
   );
   const places = [...new Set(points.map((point) => point.x))].toSorted((a, b) => a - b);
-  const bytes = group !== "scaling" && group !== "concurrent";
+  const bytes = group !== "scaling";
   return {
     id: `${group}-${operation}`,
     kind: "lines",

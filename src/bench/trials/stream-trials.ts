@@ -25,7 +25,17 @@ export function* listStreamTrials(): Generator<Listed> {
 /** Output is memory of its own, which the garbage collector takes back. */
 const ordinary: TrialOptions = { ...defaults, reuse: false };
 
-const streamSubjects = (direction: "seal" | "open", frameLength: number): readonly Subject[] => [
+/** Opening reads a whole message from memory; sealing usually reads a few MiB again and again, from the cache. */
+const sameSource: Subject = ours("our streams", "native", {
+  name: "frameseal native, source as long as the message",
+  options: { sourceLength: 64 * MiB },
+});
+
+const streamSubjects = (
+  direction: "seal" | "open",
+  frameLength: number,
+  chunkLength: number,
+): readonly Subject[] => [
   ours("our streams", "native", { options: { frameLength } }),
   ours("our streams", "native", {
     name: "frameseal native, pooled output",
@@ -34,6 +44,7 @@ const streamSubjects = (direction: "seal" | "open", frameLength: number): readon
   ours("our streams", "node", { options: { frameLength } }),
   library("createCipheriv Transform", "node streams"),
   library("@aws-crypto/client-node", "client-node streams", { options: { frameLength } }),
+  ...(direction === "seal" && chunkLength === MiB ? [sameSource] : []),
   ...(direction === "seal" ? [library("PassThrough", "pass-through")] : []),
 ];
 
@@ -56,7 +67,7 @@ function* streams(): Generator<Listed> {
             suite: "0x0478",
             reference: "@aws-crypto/client-node",
             options: { ...ordinary, size: 64 * MiB, chunkLength, frameLength },
-            subjects: streamSubjects(direction, frameLength),
+            subjects: streamSubjects(direction, frameLength, chunkLength),
           },
         };
 }
@@ -112,24 +123,26 @@ function* lengths(): Generator<Listed> {
 }
 
 function* concurrent(): Generator<Listed> {
-  for (const inFlight of [1, 4, 16, 64])
-    yield {
-      full: false,
-      trial: {
-        id: idOf("concurrent", `${inFlight}-streams`),
-        group: "concurrent",
-        title: `${inFlight} stream${inFlight === 1 ? "" : "s"} of 16 MiB at a time, all together`,
-        operation: "seal",
-        direction: "seal",
-        workload: "concurrent streams",
-        unit: "bytes",
-        size: 16 * MiB,
-        threads: inFlight,
-        reference: "frameseal native",
-        options: { ...ordinary, size: 16 * MiB, chunkLength: MiB },
-        subjects: [ours("our streams", "native", { inFlight }), ours("our streams", "node", { inFlight })],
-      },
-    };
+  const manyAtATime = (engine: string): readonly Subject[] =>
+    [1, 4, 16, 64].map((inFlight) =>
+      ours("our streams", engine, { name: `frameseal ${engine}, ${inFlight} at a time`, inFlight }),
+    );
+  yield {
+    full: false,
+    trial: {
+      id: "concurrent/streams",
+      group: "concurrent",
+      title: "Streams of 16 MiB, 1 to 64 at a time, all together",
+      operation: "seal",
+      direction: "seal",
+      workload: "concurrent streams",
+      unit: "bytes",
+      size: 16 * MiB,
+      reference: "frameseal native, 1 at a time",
+      options: { ...ordinary, size: 16 * MiB, chunkLength: MiB },
+      subjects: [...manyAtATime("native"), ...manyAtATime("node")],
+    },
+  };
 }
 
 function* memory(): Generator<Listed> {

@@ -24,8 +24,8 @@ export async function createStreams(
   task: ChildTask,
 ): Promise<Omit<Workload, "round"> & { round(): Promise<number> }> {
   const subject = await subjectOf(task);
-  const { size, chunkLength } = task.options;
-  const plaintext = benchBytes(Math.min(size, SOURCE_LENGTH));
+  const { size, chunkLength, sourceLength = SOURCE_LENGTH } = task.options;
+  const plaintext = benchBytes(Math.min(size, sourceLength));
   let input = plaintext;
   let inputLength = size;
   if (task.operation === "open") {
