@@ -70,9 +70,10 @@ export interface AeadKey {
   /** Opens ciphertext ‖ tag. Returns the plaintext in memory that the caller owns, or null if it is not authentic. */
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null;
   /**
-   * Seals and opens frames of one message under this key. `threads`, by default 1, is how many threads may work on one
-   * run, the caller's among them; an engine may use fewer. The others are done with the caller's memory when the call
-   * returns.
+   * Seals and opens frames of one message under this key. `threads`, by default 1, is how many threads may work on them;
+   * an engine may use fewer. In the synchronous calls the caller's is among them, and the others are done with the
+   * caller's memory when the call returns. In the asynchronous ones the caller's only copies. With 1 there are no other
+   * threads, and no asynchronous calls.
    */
   frameCipher(format: FrameFormat, threads?: number): FrameCipher;
   /** Starts sealing one message in pieces of any length. */
@@ -112,7 +113,8 @@ export interface FrameFormat {
 export interface FrameCipher {
   /**
    * From how many bytes of plaintext on a run is better sent to another thread than worked on here: below, copying it
-   * and the way there and back take longer than the work. Absent: 256 KiB.
+   * and the way there and back take longer than the work. May change from call to call, and is infinite while no other
+   * thread is ready. Absent: 256 KiB.
    */
   readonly asyncFrom?: number | undefined;
   /**

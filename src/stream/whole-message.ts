@@ -16,7 +16,8 @@ import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
 import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
-import { asyncFrom, RUN_LENGTH } from "./frame-machine.ts";
+import { asyncFrom } from "./frame-machine.ts";
+import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
 /** Runs that may wait for their hash at a time: later ones find them in the cache, and the event loop has its turn. */
 const MAX_RUNS_HASHED = 4;
@@ -38,7 +39,7 @@ export async function encrypt(plaintext: BytesSource, options: EncryptOptions): 
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
     if (sealer.parallel && bytes.length >= asyncFrom(sealer.cipher))
-      return asBuffer(await sealer.sealAsync(chunks, regularCount, finalLength));
+      return asBuffer(await sealInParallel(sealer, bytes, regularCount, finalLength));
     if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
     return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
@@ -70,16 +71,6 @@ async function sealSigned(
   }
   message.set(await sealer.footer(), length);
   return message;
-}
-
-/** Cuts regular frames into runs of about RUN_LENGTH; the final frame belongs to the last. */
-function* runs(regularCount: number, frameLength: number) {
-  const framesPerRun = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
-  for (let first = 0; ; first += framesPerRun) {
-    const isLast = first + framesPerRun >= regularCount;
-    yield { first, count: isLast ? regularCount - first : framesPerRun, isLast };
-    if (isLast) return;
-  }
 }
 
 /** What `decrypt` resolves to. */
@@ -131,12 +122,10 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   if (opened.verifier !== undefined)
     return openSigned(body, end, opened, opened.verifier, { regularCount, finalLength });
   refuseTrailing(body, end);
-  const frames = [body.subarray(0, end)];
   const { cipher } = opened;
-  const result =
-    cipher.openAsync !== undefined && plaintextLength >= asyncFrom(cipher)
-      ? await cipher.openAsync(frames, 1, regularCount, finalLength)
-      : cipher.open(frames, 1, regularCount, finalLength);
+  if (cipher.openAsync !== undefined && plaintextLength >= asyncFrom(cipher))
+    return openInParallel(body.subarray(0, end), opened, regularCount, finalLength);
+  const result = cipher.open([body.subarray(0, end)], 1, regularCount, finalLength);
   if (result.verifiedCount !== regularCount + 1) throw notAuthentic();
   return result.plaintext;
 }

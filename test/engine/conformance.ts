@@ -530,7 +530,7 @@ function describeFrames(engine: Engine): void {
       const { frameLength, firstSequence, frameCount, finalLength } = run;
       const expected = referenceFrames(run);
       await withKeyAsync(engine, run.key, async (key) => {
-        const cipher = key.frameCipher({ frameLength, ...FORMAT });
+        const cipher = key.frameCipher({ frameLength, ...FORMAT }, 2);
         if (cipher.sealAsync === undefined || cipher.openAsync === undefined) return;
         for (const length of [7_777, 1_000_000]) {
           const source = Uint8Array.from(run.plaintext);
@@ -553,7 +553,7 @@ function describeFrames(engine: Engine): void {
     const run = makeRun(16_384, 1, 30, 5);
     const expected = referenceFrames(run);
     await withKeyAsync(engine, run.key, async (key) => {
-      const cipher = key.frameCipher({ frameLength: 16_384, ...FORMAT });
+      const cipher = key.frameCipher({ frameLength: 16_384, ...FORMAT }, 2);
       if (cipher.openAsync === undefined) return;
       for (const bad of [0, 1, 13, 29, 30]) {
         for (const at of [0, 4, 15, 16, 20, bad === 30 ? 30 : 16_000]) {
@@ -570,7 +570,7 @@ function describeFrames(engine: Engine): void {
     const run = makeRun(65_536, 1, 20, 5);
     const expected = referenceFrames(run);
     const key = engine.createKey(run.key);
-    const cipher = key.frameCipher({ frameLength: 65_536, ...FORMAT });
+    const cipher = key.frameCipher({ frameLength: 65_536, ...FORMAT }, 2);
     const pending = [1, 2, 3].map(() => cipher.sealAsync?.([run.plaintext], 1, 20, 5, 0));
     key.dispose();
     for (const sealed of await Promise.all(pending)) {

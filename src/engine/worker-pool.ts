@@ -1,0 +1,189 @@
+// The worker threads of the Node engine, shared by the process. They are started only when so much has been sealed and
+// opened that they pay for their start, never keep the process alive without work, and end when there is none for a
+// while. Where they cannot be had, everything works on the calling thread.
+import { availableParallelism } from "node:os";
+import { isMainThread, Worker } from "node:worker_threads";
+import { FramesealError } from "../errors.ts";
+import { doFrameJob, type FrameJob, type FrameJobResult } from "./frame-job.ts";
+import type { WorkerMessage } from "./node-worker.ts";
+import { allocate } from "./output-memory.ts";
+
+/**
+ * Bytes of runs after which workers are started. A worker costs about 40 ms of processor time and 10 MiB of memory,
+ * and Node seals so much in that time: so starting them never more than doubles the cost of a short task.
+ */
+const START_AFTER = 16 * 1024 * 1024;
+/** Workers without work for so long end, and with them their memory. */
+const IDLE_MS = 10_000;
+/** Bytes of input that may be on their way at a time: more would only take memory. */
+const MAX_BYTES_SENT = 64 * 1024 * 1024;
+/** Memory for the input of a job is kept and used again up to this length: new pages cost more than the copy. */
+const KEPT_LENGTH = 2 * 1024 * 1024;
+/** Failures after which no more workers are started. */
+const MAX_FAILURES = 3;
+
+interface PendingJob {
+  readonly job: FrameJob;
+  resolve(result: FrameJobResult): void;
+  reject(error: Error): void;
+}
+
+interface PoolWorker {
+  readonly worker: Worker;
+  /** Set by the worker. A message would not do: streams that never wait for anything leave no turn to receive it. */
+  readonly ready: Int32Array;
+  pending: PendingJob | undefined;
+}
+
+/** Runs jobs on worker threads in the order of the calls. */
+export class WorkerPool {
+  readonly #workers = new Set<PoolWorker>();
+  readonly #queue: PendingJob[] = [];
+  readonly #free: ArrayBuffer[] = [];
+  #countedBytes = 0;
+  #sentBytes = 0;
+  // A program with worker threads of its own has spread its work over the cores already.
+  #isPossible: boolean = isMainThread && availableParallelism() > 1;
+  #failures = 0;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  /** True if there is a worker to take jobs. */
+  get isReady(): boolean {
+    for (const entry of this.#workers) if (isReady(entry)) return true;
+    return false;
+  }
+
+  /** True if a job with `length` bytes of input should be given to a worker now. */
+  hasRoomFor(length: number): boolean {
+    return this.isReady && this.#sentBytes + length <= MAX_BYTES_SENT;
+  }
+
+  /** Counts a run of `length` bytes that could be worked on by `threads` workers, and starts them when it is time. */
+  count(length: number, threads: number): void {
+    if (!this.#isPossible) return;
+    this.#countedBytes += length;
+    if (this.#countedBytes < START_AFTER) return;
+    const count = Math.min(threads, availableParallelism());
+    while (this.#isPossible && this.#workers.size < count) this.#start();
+    this.#startIdleTimer();
+  }
+
+  /** Memory of at least `length` bytes, with old contents, for the input of a job. */
+  inputMemory(length: number): ArrayBuffer {
+    if (length > KEPT_LENGTH) return allocate(length).buffer;
+    return this.#free.pop() ?? allocate(KEPT_LENGTH).buffer;
+  }
+
+  /**
+   * Does a job on the next worker that is free, or on this thread if there is none any more. The input of the job is
+   * gone from then on.
+   * @throws FramesealError ENGINE_UNAVAILABLE, as a rejection, if the worker ended over it
+   */
+  async run(job: FrameJob): Promise<FrameJobResult> {
+    this.#sentBytes += job.inputLength;
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#queue.push({ job, resolve, reject });
+        this.#dispatch();
+      });
+    } finally {
+      this.#sentBytes -= job.inputLength;
+    }
+  }
+
+  #start(): void {
+    let worker: Worker;
+    const ready = new Int32Array(new SharedArrayBuffer(4));
+    try {
+      // Bundlers know this expression. Neither flags nor environment of the process concern the worker.
+      worker = new Worker(new URL("./node-worker.js", import.meta.url), {
+        name: "frameseal",
+        execArgv: [],
+        env: {},
+        workerData: ready,
+      });
+    } catch {
+      this.#isPossible = false; // forbidden by the permission model, or there is no such thing here
+      return;
+    }
+    const entry: PoolWorker = { worker, ready, pending: undefined };
+    this.#workers.add(entry);
+    worker.on("message", (message: WorkerMessage) => this.#receive(entry, message));
+    worker.on("error", () => this.#remove(entry));
+    worker.on("messageerror", () => void worker.terminate());
+    worker.on("exit", () => this.#remove(entry));
+    worker.unref(); // after the listeners, which undo it
+  }
+
+  #receive(entry: PoolWorker, message: WorkerMessage): void {
+    const { pending } = entry;
+    entry.pending = undefined;
+    if (pending !== undefined) {
+      if ("failure" in message) pending.reject(new Error(`internal error: ${message.failure}`));
+      else {
+        if (message.input.byteLength === KEPT_LENGTH && this.#free.length < this.#workers.size + 1)
+          this.#free.push(message.input);
+        pending.resolve(message);
+      }
+    }
+    this.#dispatch();
+    if (entry.pending === undefined) entry.worker.unref();
+    this.#startIdleTimer();
+  }
+
+  #dispatch(): void {
+    for (const entry of this.#workers) {
+      if (!isReady(entry) || entry.pending !== undefined) continue;
+      const pending = this.#queue.shift();
+      if (pending === undefined) return;
+      entry.pending = pending;
+      entry.worker.ref(); // the process must not end before the result is there
+      entry.worker.postMessage(pending.job, [pending.job.input]);
+    }
+    if (this.isReady) return;
+    for (const { job, resolve, reject } of this.#queue.splice(0)) {
+      try {
+        resolve(doFrameJob(job));
+      } catch (error) {
+        reject(error as Error);
+      }
+    }
+  }
+
+  // Called twice if a worker fails. What it worked on is lost with its memory; what waits goes to the others.
+  #remove(entry: PoolWorker): void {
+    if (!this.#workers.delete(entry)) return;
+    this.#failures++;
+    if (this.#failures >= MAX_FAILURES) this.#isPossible = false;
+    entry.pending?.reject(
+      new FramesealError("ENGINE_UNAVAILABLE", "a worker thread of engine node ended while it worked"),
+    );
+    this.#dispatch();
+  }
+
+  #startIdleTimer(): void {
+    if (this.#idleTimer !== undefined) this.#idleTimer.refresh();
+    else this.#idleTimer = setTimeout(() => this.#endIdle(), IDLE_MS).unref();
+  }
+
+  #endIdle(): void {
+    this.#idleTimer = undefined;
+    if (this.#sentBytes > 0) {
+      this.#startIdleTimer();
+      return;
+    }
+    this.#countedBytes = 0;
+    this.#free.length = 0;
+    for (const entry of this.#workers) {
+      this.#workers.delete(entry);
+      void entry.worker.terminate();
+    }
+  }
+}
+
+function isReady({ ready }: PoolWorker): boolean {
+  return Atomics.load(ready, 0) !== 0;
+}
+
+/** The pool of this process. */
+export const workerPool: WorkerPool = new WorkerPool();
