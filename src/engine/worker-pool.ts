@@ -19,6 +19,8 @@ const IDLE_MS = 10_000;
 const MAX_BYTES_SENT = 64 * 1024 * 1024;
 /** Memory for the input of a job is kept and used again up to this length: new pages cost more than the copy. */
 const KEPT_LENGTH = 2 * 1024 * 1024;
+/** Jobs that a worker has at a time: the next one is there when it is done with one. */
+const MAX_PENDING = 2;
 /** Failures after which no more workers are started. */
 const MAX_FAILURES = 3;
 
@@ -32,7 +34,8 @@ interface PoolWorker {
   readonly worker: Worker;
   /** Set by the worker. A message would not do: streams that never wait for anything leave no turn to receive it. */
   readonly ready: Int32Array;
-  pending: PendingJob | undefined;
+  /** In the order in which they were sent. */
+  readonly pending: PendingJob[];
 }
 
 /** Runs jobs on worker threads in the order of the calls. */
@@ -58,7 +61,10 @@ export class WorkerPool {
     return this.isReady && this.#sentBytes + length <= MAX_BYTES_SENT;
   }
 
-  /** Counts a run of `length` bytes that could be worked on by `threads` workers, and starts them when it is time. */
+  /**
+   * Counts a run of `length` bytes that could be worked on by `threads` workers, and starts them when it is time. The
+   * process has as many as the one message that asks for the most.
+   */
   count(length: number, threads: number): void {
     if (!this.#isPossible) return;
     this.#countedBytes += length;
@@ -68,8 +74,9 @@ export class WorkerPool {
     this.#startIdleTimer();
   }
 
-  /** Memory of at least `length` bytes, with old contents, for the input of a job. */
+  /** Memory of at least `length` bytes, with old contents, for the input of a job that `run` is then called with. */
   inputMemory(length: number): ArrayBuffer {
+    this.#sentBytes += length;
     if (length > KEPT_LENGTH) return allocate(length).buffer;
     return this.#free.pop() ?? allocate(KEPT_LENGTH).buffer;
   }
@@ -80,7 +87,6 @@ export class WorkerPool {
    * @throws FramesealError ENGINE_UNAVAILABLE, as a rejection, if the worker ended over it
    */
   async run(job: FrameJob): Promise<FrameJobResult> {
-    this.#sentBytes += job.inputLength;
     try {
       return await new Promise((resolve, reject) => {
         this.#queue.push({ job, resolve, reject });
@@ -106,7 +112,7 @@ export class WorkerPool {
       this.#isPossible = false; // forbidden by the permission model, or there is no such thing here
       return;
     }
-    const entry: PoolWorker = { worker, ready, pending: undefined };
+    const entry: PoolWorker = { worker, ready, pending: [] };
     this.#workers.add(entry);
     worker.on("message", (message: WorkerMessage) => this.#receive(entry, message));
     worker.on("error", () => this.#remove(entry));
@@ -116,29 +122,28 @@ export class WorkerPool {
   }
 
   #receive(entry: PoolWorker, message: WorkerMessage): void {
-    const { pending } = entry;
-    entry.pending = undefined;
-    if (pending !== undefined) {
-      if ("failure" in message) pending.reject(new Error(`internal error: ${message.failure}`));
-      else {
-        if (message.input.byteLength === KEPT_LENGTH && this.#free.length < this.#workers.size + 1)
-          this.#free.push(message.input);
-        pending.resolve(message);
-      }
+    const pending = entry.pending.shift();
+    if ("failure" in message) pending?.reject(new Error(`internal error: ${message.failure}`));
+    else {
+      if (message.input.byteLength === KEPT_LENGTH && this.#free.length < MAX_PENDING * this.#workers.size)
+        this.#free.push(message.input);
+      pending?.resolve(message);
     }
     this.#dispatch();
-    if (entry.pending === undefined) entry.worker.unref();
+    if (entry.pending.length === 0) entry.worker.unref();
     this.#startIdleTimer();
   }
 
   #dispatch(): void {
-    for (const entry of this.#workers) {
-      if (!isReady(entry) || entry.pending !== undefined) continue;
-      const pending = this.#queue.shift();
-      if (pending === undefined) return;
-      entry.pending = pending;
-      entry.worker.ref(); // the process must not end before the result is there
-      entry.worker.postMessage(pending.job, [pending.job.input]);
+    for (let length = 0; length < MAX_PENDING; length++) {
+      for (const entry of this.#workers) {
+        if (entry.pending.length !== length || !isReady(entry)) continue;
+        const pending = this.#queue.shift();
+        if (pending === undefined) return;
+        entry.pending.push(pending);
+        entry.worker.ref(); // the process must not end before the result is there
+        entry.worker.postMessage(pending.job, [pending.job.input]);
+      }
     }
     if (this.isReady) return;
     for (const { job, resolve, reject } of this.#queue.splice(0)) {
@@ -155,9 +160,11 @@ export class WorkerPool {
     if (!this.#workers.delete(entry)) return;
     this.#failures++;
     if (this.#failures >= MAX_FAILURES) this.#isPossible = false;
-    entry.pending?.reject(
-      new FramesealError("ENGINE_UNAVAILABLE", "a worker thread of engine node ended while it worked"),
+    const lost = new FramesealError(
+      "ENGINE_UNAVAILABLE",
+      "a worker thread of engine node ended while it worked",
     );
+    for (const { reject } of entry.pending) reject(lost);
     this.#dispatch();
   }
 
@@ -168,7 +175,7 @@ export class WorkerPool {
 
   #endIdle(): void {
     this.#idleTimer = undefined;
-    if (this.#sentBytes > 0) {
+    if ([...this.#workers].some(({ pending }) => pending.length > 0)) {
       this.#startIdleTimer();
       return;
     }

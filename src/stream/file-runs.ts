@@ -1,5 +1,6 @@
 // File to file without a pump: large reads one piece ahead, frames sealed or opened into memory that is used again and
-// again, writes behind; and, for what arrives in pieces and for signed messages, the machines that the streams use.
+// again, writes behind; and, for what arrives in pieces, for signed messages and for engines with threads of their own,
+// the machines that the streams use.
 import { FINAL_FRAME_MARKER, NO_FINAL_FRAME } from "../engine/engine.ts";
 import { FramesealError, notAuthentic } from "../errors.ts";
 import { FINAL_OVERHEAD, FINAL_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
@@ -21,7 +22,8 @@ export async function sealFile(
   output: Output,
   options: EncryptOptions,
 ): Promise<void> {
-  if (!input.waits && !sealer.signed && sealer.header.frameLength <= MAX_RUN_FRAME_LENGTH)
+  const isAlone = !sealer.signed && !sealer.parallel;
+  if (!input.waits && isAlone && sealer.header.frameLength <= MAX_RUN_FRAME_LENGTH)
     return sealRuns(sealer, input, output);
   const fail = (error: unknown): void => input.fail(error);
   await feed(new MessageEncryptor(options, output.emit, () => {}, fail, sealer), input, []);
@@ -38,7 +40,8 @@ export async function openFile(
   options: DecryptOptions,
   rest: Buffer,
 ): Promise<void> {
-  if (input.waits) return feed(new MessageDecryptor(options, output.emit, () => {}, opened), input, [rest]);
+  if (input.waits || opened.cipher.openAsync !== undefined)
+    return feed(new MessageDecryptor(options, output.emit, () => {}, opened), input, [rest]);
   await new RunOpener(opened, input, output, options.plaintextLength).open(rest);
   opened.recordUse(output.length);
 }

@@ -45,7 +45,8 @@ export class MessageDecryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
-    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
+    // One more than there are threads, so that it is there when the first of them is free.
+    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 1);
     this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
     this.#opened = prepared;
     if (prepared !== undefined) this.#state = "frames";
@@ -115,6 +116,10 @@ export class MessageDecryptor implements FrameMachine {
     while (frameCount < maxCount && length + 4 <= available) {
       if (this.#window.uint32(length) === FINAL_FRAME_MARKER) {
         const finalLength = this.#finalLength(length, available);
+        if (finalLength !== undefined && finalLength > frameLength) {
+          if (frameCount > 0) break; // those before it are released first
+          throw notAuthentic();
+        }
         if (finalLength === undefined || length + FINAL_OVERHEAD + finalLength > available) break;
         return this.#openFinal(frameCount, length + FINAL_OVERHEAD + finalLength, finalLength);
       }
@@ -146,9 +151,7 @@ export class MessageDecryptor implements FrameMachine {
   // The length field of a final frame at `offset`, once it has arrived.
   #finalLength(offset: number, available: number): number | undefined {
     if (offset + FINAL_PREFIX_LENGTH > available) return undefined;
-    const finalLength = this.#window.uint32(offset + FINAL_PREFIX_LENGTH - 4);
-    if (finalLength > this.#openedHeader().header.frameLength) throw notAuthentic();
-    return finalLength;
+    return this.#window.uint32(offset + FINAL_PREFIX_LENGTH - 4);
   }
 
   #openFinal(frameCount: number, length: number, finalLength: number): void | Promise<void> {

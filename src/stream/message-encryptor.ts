@@ -50,7 +50,8 @@ export class MessageEncryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#onError = onError;
-    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency));
+    // One more than there are threads, so that it is there when the first of them is free.
+    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 1);
     this.#sealer = prepared;
   }
 
