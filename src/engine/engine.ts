@@ -70,10 +70,9 @@ export interface AeadKey {
   /** Opens ciphertext ‖ tag. Returns the plaintext in memory that the caller owns, or null if it is not authentic. */
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null;
   /**
-   * Seals and opens frames of one message under this key. `threads`, by default 1, is how many threads may work on them;
-   * an engine may use fewer. In the synchronous calls the caller's is among them, and the others are done with the
-   * caller's memory when the call returns. In the asynchronous ones the caller's only copies. With 1 there are no other
-   * threads, and no asynchronous calls.
+   * Seals and opens frames of one message under this key. `threads`, by default 1, is how many threads may work on them,
+   * the caller's among them; an engine may use fewer. With the synchronous calls the others are done with the caller's
+   * memory when the call returns. With 1 there are no asynchronous calls.
    */
   frameCipher(format: FrameFormat, threads?: number): FrameCipher;
   /** Starts sealing one message in pieces of any length. */
@@ -157,8 +156,8 @@ export interface FrameCipher {
   /** Starts one regular frame with this number and the nonce stored in it. Absent when the engine cannot. */
   readonly startOpen?: ((sequence: number, nonce: Uint8Array) => FrameOpener) | undefined;
   /**
-   * Like `seal`, with the work on other threads; absent when the engine has none. The chunks are copied before the
-   * call returns.
+   * Like `seal`, on another thread unless those have enough to do; absent when the engine has none. The chunks are not
+   * used after the call has returned. Errors are rejections.
    */
   sealAsync?(
     chunks: readonly Uint8Array[],
@@ -167,7 +166,7 @@ export interface FrameCipher {
     finalLength: number,
     headroom: number,
   ): Promise<Uint8Array>;
-  /** Like `open`, with the work on other threads; absent when the engine has none. */
+  /** The same for `open`. */
   openAsync?(
     chunks: readonly Uint8Array[],
     firstSequence: number,

@@ -1,5 +1,5 @@
-// Frames of one message on the worker threads of the Node engine. The calling thread copies each run once, and goes on
-// with other things.
+// Frames of one message on the worker threads of the Node engine and on the calling one, which does a run itself when
+// the workers have enough to do: what it does itself need not be copied.
 import { ChunkCursor } from "./chunk-cursor.ts";
 import type { FrameFormat, OpenedFrames } from "./engine.ts";
 import type { FrameJob, FrameJobResult } from "./frame-job.ts";
@@ -14,13 +14,13 @@ type Run = Pick<FrameJob, "firstSequence" | "frameCount" | "finalLength">;
 /** From here on a run takes longer than its copy and its way to a worker and back, which are about 50 µs. */
 const MIN_RUN_LENGTH = 128 * 1024;
 
-/** Works on the calling thread until worker threads have been started. */
+/** Works on the calling thread alone until worker threads have been started. */
 export class ThreadedFrameCipher extends NodeFrameCipher {
   readonly #key: GcmKey;
   readonly #format: FrameFormat;
   readonly #threads: number;
 
-  /** @param threads how many workers this message may have started */
+  /** @param threads how many threads may work on this message, the calling one among them */
   constructor(key: GcmKey, format: FrameFormat, threads: number) {
     super(key, format);
     this.#key = key;
@@ -62,8 +62,7 @@ export class ThreadedFrameCipher extends NodeFrameCipher {
   ): Promise<Uint8Array> {
     const run = { firstSequence, frameCount, finalLength };
     const { plaintextLength } = this.#lengths(run);
-    if (!workerPool.hasRoomFor(plaintextLength))
-      return this.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    if (!workerPool.hasRoom) return this.seal(chunks, firstSequence, frameCount, finalLength, headroom);
     const { output } = await this.#send("seal", run, chunks, plaintextLength, headroom);
     return output;
   }
@@ -76,8 +75,7 @@ export class ThreadedFrameCipher extends NodeFrameCipher {
   ): Promise<OpenedFrames> {
     const run = { firstSequence, frameCount, finalLength };
     const { sealedLength } = this.#lengths(run);
-    if (!workerPool.hasRoomFor(sealedLength))
-      return this.open(chunks, firstSequence, frameCount, finalLength);
+    if (!workerPool.hasRoom) return this.open(chunks, firstSequence, frameCount, finalLength);
     const opened = await this.#send("open", run, chunks, sealedLength, 0);
     return { plaintext: opened.output, verifiedCount: opened.frameCount };
   }

@@ -4,7 +4,7 @@
 import { availableParallelism } from "node:os";
 import { isMainThread, Worker } from "node:worker_threads";
 import { FramesealError } from "../errors.ts";
-import { doFrameJob, type FrameJob, type FrameJobResult } from "./frame-job.ts";
+import type { FrameJob, FrameJobResult } from "./frame-job.ts";
 import type { WorkerMessage } from "./node-worker.ts";
 import { allocate } from "./output-memory.ts";
 
@@ -15,8 +15,6 @@ import { allocate } from "./output-memory.ts";
 const START_AFTER = 16 * 1024 * 1024;
 /** Workers without work for so long end, and with them their memory. */
 const IDLE_MS = 10_000;
-/** Bytes of input that may be on their way at a time: more would only take memory. */
-const MAX_BYTES_SENT = 64 * 1024 * 1024;
 /** Memory for the input of a job is kept and used again up to this length: new pages cost more than the copy. */
 const KEPT_LENGTH = 2 * 1024 * 1024;
 /** Jobs that a worker has at a time: the next one is there when it is done with one. */
@@ -25,7 +23,6 @@ const MAX_PENDING = 2;
 const MAX_FAILURES = 3;
 
 interface PendingJob {
-  readonly job: FrameJob;
   resolve(result: FrameJobResult): void;
   reject(error: Error): void;
 }
@@ -38,13 +35,11 @@ interface PoolWorker {
   readonly pending: PendingJob[];
 }
 
-/** Runs jobs on worker threads in the order of the calls. */
+/** Runs jobs on worker threads. */
 export class WorkerPool {
   readonly #workers = new Set<PoolWorker>();
-  readonly #queue: PendingJob[] = [];
   readonly #free: ArrayBuffer[] = [];
   #countedBytes = 0;
-  #sentBytes = 0;
   // A program with worker threads of its own has spread its work over the cores already.
   #isPossible: boolean = isMainThread && availableParallelism() > 1;
   #failures = 0;
@@ -56,45 +51,47 @@ export class WorkerPool {
     return false;
   }
 
-  /** True if a job with `length` bytes of input should be given to a worker now. */
-  hasRoomFor(length: number): boolean {
-    return this.isReady && this.#sentBytes + length <= MAX_BYTES_SENT;
+  /** True if a worker can take one more job. If all have enough to do, the calling thread had better do it. */
+  get hasRoom(): boolean {
+    return this.#mostIdle() !== undefined;
   }
 
   /**
-   * Counts a run of `length` bytes that could be worked on by `threads` workers, and starts them when it is time. The
-   * process has as many as the one message that asks for the most.
+   * Counts a run of `length` bytes that `threads` threads could work on, the calling one among them, and starts workers
+   * when it is time. The process has as many as the one message that asks for the most.
    */
   count(length: number, threads: number): void {
     if (!this.#isPossible) return;
     this.#countedBytes += length;
     if (this.#countedBytes < START_AFTER) return;
-    const count = Math.min(threads, availableParallelism());
+    const count = Math.min(threads, availableParallelism()) - 1;
     while (this.#isPossible && this.#workers.size < count) this.#start();
     this.#startIdleTimer();
   }
 
-  /** Memory of at least `length` bytes, with old contents, for the input of a job that `run` is then called with. */
+  /** Memory of at least `length` bytes, with old contents, for the input of a job. */
   inputMemory(length: number): ArrayBuffer {
-    this.#sentBytes += length;
     if (length > KEPT_LENGTH) return allocate(length).buffer;
     return this.#free.pop() ?? allocate(KEPT_LENGTH).buffer;
   }
 
   /**
-   * Does a job on the next worker that is free, or on this thread if there is none any more. The input of the job is
-   * gone from then on.
-   * @throws FramesealError ENGINE_UNAVAILABLE, as a rejection, if the worker ended over it
+   * Sends a job to a worker, if `hasRoom`. Its input is gone from then on.
+   * @throws FramesealError ENGINE_UNAVAILABLE, as a rejection, if the worker ended before it answered
    */
-  async run(job: FrameJob): Promise<FrameJobResult> {
-    try {
-      return await new Promise((resolve, reject) => {
-        this.#queue.push({ job, resolve, reject });
-        this.#dispatch();
-      });
-    } finally {
-      this.#sentBytes -= job.inputLength;
-    }
+  run(job: FrameJob): Promise<FrameJobResult> {
+    const entry = this.#mostIdle();
+    if (entry === undefined) throw new Error("internal error: no worker has room");
+    entry.worker.ref(); // the process must not end before the result is there
+    entry.worker.postMessage(job, [job.input]);
+    return new Promise((resolve, reject) => entry.pending.push({ resolve, reject }));
+  }
+
+  #mostIdle(): PoolWorker | undefined {
+    let best: PoolWorker | undefined;
+    for (const entry of this.#workers)
+      if (isReady(entry) && entry.pending.length < (best?.pending.length ?? MAX_PENDING)) best = entry;
+    return best;
   }
 
   #start(): void {
@@ -129,33 +126,11 @@ export class WorkerPool {
         this.#free.push(message.input);
       pending?.resolve(message);
     }
-    this.#dispatch();
     if (entry.pending.length === 0) entry.worker.unref();
     this.#startIdleTimer();
   }
 
-  #dispatch(): void {
-    for (let length = 0; length < MAX_PENDING; length++) {
-      for (const entry of this.#workers) {
-        if (entry.pending.length !== length || !isReady(entry)) continue;
-        const pending = this.#queue.shift();
-        if (pending === undefined) return;
-        entry.pending.push(pending);
-        entry.worker.ref(); // the process must not end before the result is there
-        entry.worker.postMessage(pending.job, [pending.job.input]);
-      }
-    }
-    if (this.isReady) return;
-    for (const { job, resolve, reject } of this.#queue.splice(0)) {
-      try {
-        resolve(doFrameJob(job));
-      } catch (error) {
-        reject(error as Error);
-      }
-    }
-  }
-
-  // Called twice if a worker fails. What it worked on is lost with its memory; what waits goes to the others.
+  // Called twice if a worker fails. What it was sent is lost with its memory.
   #remove(entry: PoolWorker): void {
     if (!this.#workers.delete(entry)) return;
     this.#failures++;
@@ -165,7 +140,6 @@ export class WorkerPool {
       "a worker thread of engine node ended while it worked",
     );
     for (const { reject } of entry.pending) reject(lost);
-    this.#dispatch();
   }
 
   #startIdleTimer(): void {

@@ -47,10 +47,7 @@ export interface DecryptOptions extends ReadLimits {
   readonly signedMessages?: "verify" | "refuse" | undefined;
   /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
   readonly engine?: string | Engine | undefined;
-  /**
-   * Threads that work on one message where the engine can do that, by default 2: with the native engine the caller's among
-   * them; with the Node engine, once much has been done, worker threads beside the caller's. 1: the caller's alone.
-   */
+  /** Threads that work on one message, the caller's among them, where the engine can do that; by default 2. */
   readonly concurrency?: number | undefined;
   /** Upper bound of the plaintext: more is an error. */
   readonly plaintextLength?: number | undefined;

@@ -66,10 +66,7 @@ export interface EncryptOptions {
   readonly commitmentPolicy?: CommitmentPolicy | undefined;
   /** `native`, `node`, or an object that implements `Engine`; by default the best one here. */
   readonly engine?: string | Engine | undefined;
-  /**
-   * Threads that work on one message where the engine can do that, by default 2: with the native engine the caller's among
-   * them; with the Node engine, once much has been done, worker threads beside the caller's. 1: the caller's alone.
-   */
+  /** Threads that work on one message, the caller's among them, where the engine can do that; by default 2. */
   readonly concurrency?: number | undefined;
   /** Refuses to write a header with more wrapped keys than this; by default 16. */
   readonly maxEncryptedDataKeys?: number | undefined;

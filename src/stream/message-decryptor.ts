@@ -45,8 +45,8 @@ export class MessageDecryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
-    // One more than there are threads, so that it is there when the first of them is free.
-    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 1);
+    // More than there are threads: some wait for those before them, and one is there when a thread is free.
+    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 2);
     this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
     this.#opened = prepared;
     if (prepared !== undefined) this.#state = "frames";

@@ -50,8 +50,8 @@ export class MessageEncryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#onError = onError;
-    // One more than there are threads, so that it is there when the first of them is free.
-    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 1);
+    // More than there are threads: some wait for those before them, and one is there when a thread is free.
+    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 2);
     this.#sealer = prepared;
   }
 

@@ -7,9 +7,6 @@ import type { OpenedHeader } from "../message/open-message.ts";
 import type { MessageSealer } from "../message/seal-message.ts";
 import { RUN_LENGTH } from "./frame-machine.ts";
 
-/** Runs that may be on other threads at a time: each has been copied. */
-const MAX_RUNS_SENT = 8;
-
 /** Cuts regular frames into runs of about RUN_LENGTH; the final frame belongs to the last. */
 export function* runs(regularCount: number, frameLength: number) {
   const framesPerRun = Math.max(1, Math.floor(RUN_LENGTH / frameLength));
@@ -20,12 +17,16 @@ export function* runs(regularCount: number, frameLength: number) {
   }
 }
 
-/** Seals a whole unsigned message; returns it in memory that the caller owns. */
+/**
+ * Seals a whole unsigned message; returns it in memory that the caller owns.
+ * @param maxRuns how many runs may be in work at a time
+ */
 export async function sealInParallel(
   sealer: MessageSealer,
   plaintext: Uint8Array,
   regularCount: number,
   finalLength: number,
+  maxRuns: number,
 ): Promise<Uint8Array> {
   const { frameLength } = sealer.header;
   const message = allocate(sealer.messageLength(plaintext.length));
@@ -38,7 +39,7 @@ export async function sealInParallel(
       const done = sealing.then((sealed) => message.set(sealed, at));
       done.catch(() => {}); // reported by whoever waits for it
       sent.push(done);
-      if (sent.length >= MAX_RUNS_SENT) await sent.shift();
+      if (sent.length >= maxRuns) await sent.shift();
     }
     await Promise.all(sent);
     return message;
@@ -49,6 +50,7 @@ export async function sealInParallel(
 
 /**
  * Opens all frames of an unsigned message.
+ * @param maxRuns how many runs may be in work at a time
  * @throws FramesealError AUTHENTICATION_FAILED; everything opened has been wiped then
  */
 export async function openInParallel(
@@ -56,6 +58,7 @@ export async function openInParallel(
   { cipher, header }: OpenedHeader,
   regularCount: number,
   finalLength: number,
+  maxRuns: number,
 ): Promise<Uint8Array> {
   const { frameLength } = header;
   const plaintext = allocate(regularCount * frameLength + finalLength);
@@ -74,7 +77,7 @@ export async function openInParallel(
       const done = openRun(frames.subarray(from, to), first, count, final);
       done.catch(() => {}); // reported by whoever waits for it
       sent.push(done);
-      if (sent.length >= MAX_RUNS_SENT) await sent.shift();
+      if (sent.length >= maxRuns) await sent.shift();
     }
     await Promise.all(sent);
     return plaintext;

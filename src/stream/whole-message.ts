@@ -14,7 +14,12 @@ import {
 import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
-import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import {
+  checkConcurrency,
+  type EncryptOptions,
+  MessageSealer,
+  prepareFrames,
+} from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
 import { asyncFrom } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
@@ -39,12 +44,17 @@ export async function encrypt(plaintext: BytesSource, options: EncryptOptions): 
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
     if (sealer.parallel && bytes.length >= asyncFrom(sealer.cipher))
-      return asBuffer(await sealInParallel(sealer, bytes, regularCount, finalLength));
+      return asBuffer(await sealInParallel(sealer, bytes, regularCount, finalLength, maxRuns(options)));
     if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
     return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
     sealer.dispose();
   }
+}
+
+// More than there are threads: see MessageEncryptor.
+function maxRuns({ concurrency }: Pick<EncryptOptions, "concurrency">): number {
+  return checkConcurrency(concurrency) + 2;
 }
 
 // In runs, so that another thread hashes one while the next is sealed.
@@ -124,7 +134,7 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   refuseTrailing(body, end);
   const { cipher } = opened;
   if (cipher.openAsync !== undefined && plaintextLength >= asyncFrom(cipher))
-    return openInParallel(body.subarray(0, end), opened, regularCount, finalLength);
+    return openInParallel(body.subarray(0, end), opened, regularCount, finalLength, maxRuns(options));
   const result = cipher.open([body.subarray(0, end)], 1, regularCount, finalLength);
   if (result.verifiedCount !== regularCount + 1) throw notAuthentic();
   return result.plaintext;

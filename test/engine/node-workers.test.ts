@@ -167,11 +167,11 @@ describe.skipIf(availableParallelism() === 1)("worker threads", () => {
     }
   });
 
-  test("take no more than a bounded number of bytes at a time", async () => {
-    const { key, seal, plain } = ciphers(1_048_576);
-    const plaintext = randomBytes(20 * 1_048_576);
+  test("leave to the calling thread what is more than they have time for", async () => {
+    const { key, seal, plain } = ciphers(65_536);
+    const plaintext = randomBytes(20 * 65_536);
     const sealing = [1, 2, 3, 4, 5].map(() => seal([plaintext], 1, 20, NO_FINAL_FRAME, 0));
-    expect(jobs).toHaveBeenCalledTimes(3);
+    expect(jobs).toHaveBeenCalledTimes(2);
     const expected = plain.seal([plaintext], 1, 20, NO_FINAL_FRAME, 0);
     for (const sealed of await Promise.all(sealing)) expect(Buffer.compare(sealed, expected)).toBe(0);
     key.dispose();
@@ -236,7 +236,7 @@ describe.skipIf(availableParallelism() === 1)("life cycle of the workers", () =>
       cipher.seal([text], 1, 1_000, -1, 0);
       await sleep(1);
       console.log(before, workers.length);`);
-    expect(out).toBe("0 2");
+    expect(out).toBe("0 1");
   });
   test("work without any turn of the event loop reaches them", async () => {
     const out = await expectCleanExit(`
@@ -267,30 +267,34 @@ describe.skipIf(availableParallelism() === 1)("life cycle of the workers", () =>
       clearInterval(alive);
       const ended = !workerPool.isReady;
       cipher.seal([text], 1, 1_000, -1, 0);
-      const waits = workers.length === 2;
+      const waits = workers.length === 1;
       await start();
-      console.log(first, ended, waits, isRight(await seal()), workers.length > 2);`,
+      console.log(first, ended, waits, isRight(await seal()), workers.length > 1);`,
     );
     expect(out).toBe("true true true true true");
   }, 60_000);
   test("a worker that ends rejects what it works on, and nothing else is lost", async () => {
     const out = await expectCleanExit(`
+      const alive = setInterval(() => {}, 1_000); // a worker without work does not keep those alive who wait for its end
+      const long = Buffer.alloc(4_096 * 20_000);
+      let lost = 0;
       for (let round = 0; round < 5; round++) {
-        if (round < 2) await start(); // the third failure is the last
-        const running = Promise.allSettled([1, 2, 3, 4, 5, 6].map(seal));
+        if (round < 3) await start(); // the third failure is the last
+        const running = Promise.allSettled([cipher.sealAsync([long], 1, 20_000, -1, 0), seal(), seal()]);
         await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
-        const ends = await running;
-        const lost = ends.filter(({ status }) => status === "rejected");
-        for (const { reason } of lost) if (reason.code !== "ENGINE_UNAVAILABLE") throw reason;
-        const right = ends.filter(({ status, value }) => status === "fulfilled" && isRight(value));
-        if (lost.length + right.length !== 6) throw new Error("wrong bytes");
-        console.log(lost.length);
+        const [first, ...ends] = await running;
+        if (round >= 3 && first.status !== "fulfilled") throw first.reason;
+        for (const { status, reason, value } of ends) {
+          if (status === "fulfilled" && !isRight(value)) throw new Error("wrong bytes");
+          if (status === "rejected" && reason.code !== "ENGINE_UNAVAILABLE") throw reason;
+          if (status === "rejected") lost++;
+        }
       }
+      console.log(lost > 0);
       workerPool.count(2 ** 30, 2);
-      console.log(workers.length, isRight(await seal()));`);
-    const lines = out.split("\n");
-    expect(Number(lines[0])).toBeGreaterThan(0);
-    expect(lines.slice(-2)).toEqual(["0", "0 true"]);
+      console.log(workers.length, isRight(await seal()));
+      clearInterval(alive);`);
+    expect(out).toBe("true\n0 true");
   });
   test("process.exit with work in flight ends the process with its own status", async () => {
     for (const wait of ["", "await sleep(1);", "await sleep(5);"]) {
