@@ -249,11 +249,11 @@ describe.skipIf(availableParallelism() === 1)("life cycle of the workers", () =>
     expect(out).toBe("true true");
   });
   test("without work they do not keep the process alive, with work they do", async () => {
-    expect(await expectCleanExit(`await start(); console.log("end");`)).toBe("end");
-    const out = await expectCleanExit(
-      `await start(); seal().then((sealed) => console.log(isRight(sealed)));`,
-    );
-    expect(out).toBe("true");
+    // The workers must still be there at the end: else it came when they ended.
+    const atEnd = `process.once("exit", () => console.log(workerPool.isReady));`;
+    expect(await expectCleanExit(`await start(); ${atEnd}`)).toBe("true");
+    const script = `await start(); ${atEnd} seal().then((sealed) => console.log(isRight(sealed)));`;
+    expect(await expectCleanExit(script)).toBe("true\ntrue");
   });
   test("without work they end after a while, and start again after as much work", async () => {
     const out = await expectCleanExit(
