@@ -1,6 +1,7 @@
 // What an outsider gets: the files of the package, its entries, what loading it costs in packages.
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
@@ -155,6 +156,23 @@ describe("package", () => {
       console.log(error instanceof FramesealError, error.code);`;
     const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
     expect(stdout).toBe("true AUTHENTICATION_FAILED\n");
+  });
+
+  test.skipIf(availableParallelism() === 1)("the Node engine finds its worker threads", async () => {
+    const script = `
+      import { setTimeout as sleep } from "node:timers/promises";
+      import { encrypt, RawAesKeyring } from "frameseal";
+      let results = 0;
+      process.on("worker", (worker) => worker.on("message", () => results++));
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32) });
+      const plaintext = new Uint8Array(8 * 2 ** 20);
+      for (let i = 0; results === 0 && i < 500; i++) {
+        await encrypt(plaintext, { keyring, engine: "node" });
+        await sleep(1);
+      }
+      console.log(results > 0);`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+    expect(stdout).toBe("true\n");
   });
 
   test("loading the library loads no other package, and no AWS SDK", async () => {
