@@ -25,7 +25,7 @@ const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testi
 /** Packages, and the only files that may name them. */
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
-  "node-gyp-build": /^engine\/native-engine\.ts$/,
+  "node-gyp-build": /^engine\/native-addon\.ts$/,
   "@aws-sdk/client-kms": /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$/,
   "@aws-sdk/client-s3": /^(cli|s3)\//,
   "@observablehq/plot": /^bench\/page\//,

@@ -2,7 +2,8 @@
 // because a program that silently runs on the slow engine is a bug that nobody finds.
 import { FramesealError } from "../errors.ts";
 import type { Engine, EngineInfo } from "./engine.ts";
-import { createNativeEngine, nativeCpuFeatures } from "./native-engine.ts";
+import { nativeCpuFeatures } from "./native-addon.ts";
+import { createNativeEngine } from "./native-engine.ts";
 import { nodeEngine } from "./node-engine.ts";
 import { selfTest } from "./self-test.ts";
 

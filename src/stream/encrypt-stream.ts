@@ -1,7 +1,8 @@
 // The public encrypting Transform.
 
 import type { MessageHeader } from "../format/header.ts";
-import { type EncryptOptions, MessageSealer, prepareFrames } from "../message/seal-message.ts";
+import { MessageSealer } from "../message/message-sealer.ts";
+import { type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import type { Emit } from "./frame-machine.ts";
 import { FrameTransform, type StreamOptions } from "./frame-transform.ts";
 import { MessageEncryptor } from "./message-encryptor.ts";

@@ -4,13 +4,9 @@ import type { BigIntStats } from "node:fs";
 import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import { MessageSealer } from "../message/message-sealer.ts";
 import { type DecryptOptions, openHeader, publicHeader } from "../message/open-message.ts";
-import {
-  checkConcurrency,
-  type EncryptOptions,
-  MessageSealer,
-  prepareFrames,
-} from "../message/seal-message.ts";
+import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import { Input, type InputOptions } from "./file-input.ts";
 import { Output } from "./file-output.ts";
 import { MAX_RUN_FRAME_LENGTH, pumpEnds, runPump } from "./file-pump.ts";

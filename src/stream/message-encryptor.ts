@@ -5,12 +5,8 @@ import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
-import {
-  checkConcurrency,
-  type EncryptOptions,
-  MessageSealer,
-  prepareFrames,
-} from "../message/seal-message.ts";
+import { MessageSealer } from "../message/message-sealer.ts";
+import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import {
   asyncFrom,
   type Emit,

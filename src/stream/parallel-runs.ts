@@ -3,8 +3,8 @@ import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { allocate } from "../engine/output-memory.ts";
 import { notAuthentic } from "../errors.ts";
 import { REGULAR_OVERHEAD } from "../format/frame.ts";
+import type { MessageSealer } from "../message/message-sealer.ts";
 import type { OpenedHeader } from "../message/open-message.ts";
-import type { MessageSealer } from "../message/seal-message.ts";
 import { RUN_LENGTH } from "./frame-machine.ts";
 
 /** Cuts regular frames into runs of about RUN_LENGTH; the final frame belongs to the last. */

@@ -13,13 +13,9 @@ import {
 } from "../format/frame.ts";
 import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import { MessageSealer } from "../message/message-sealer.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
-import {
-  checkConcurrency,
-  type EncryptOptions,
-  MessageSealer,
-  prepareFrames,
-} from "../message/seal-message.ts";
+import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
 import { asyncFrom } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";

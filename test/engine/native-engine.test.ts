@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { NO_FINAL_FRAME } from "../../src/engine/engine.ts";
-import { createNativeEngine, nativeKernels } from "../../src/engine/native-engine.ts";
+import { nativeKernels } from "../../src/engine/native-addon.ts";
+import { createNativeEngine } from "../../src/engine/native-engine.ts";
 import { nodeEngine } from "../../src/engine/node-engine.ts";
 import { describeEngine, FORMAT } from "./conformance.ts";
 

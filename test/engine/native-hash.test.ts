@@ -2,7 +2,8 @@
 import { createHash, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { BackgroundHash, HashBits } from "../../src/engine/engine.ts";
-import { createNativeEngine, nativeKernels } from "../../src/engine/native-engine.ts";
+import { nativeKernels } from "../../src/engine/native-addon.ts";
+import { createNativeEngine } from "../../src/engine/native-engine.ts";
 
 const hasAddon = nativeKernels().some(({ works }) => works);
 const start = (bits: HashBits): BackgroundHash => {

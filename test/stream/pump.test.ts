@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { nativeKernels } from "../../src/engine/native-engine.ts";
+import { nativeKernels } from "../../src/engine/native-addon.ts";
 import { decryptFile, encryptFile, type MessageHeader, RawAesKeyring, verifyFile } from "../../src/index.ts";
 import { errorCode } from "../message/fixtures.ts";
 
