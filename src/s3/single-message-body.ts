@@ -23,10 +23,7 @@ export type AuthenticationMode = "verified" | "buffered" | "two-pass" | "delayed
 
 /** Plaintext held in memory unless the caller says otherwise. (official clients: 64 MiB) */
 export const DEFAULT_BUFFER_SIZE = 64 * 1024 * 1024;
-/**
- * What is opened at a time, on this thread: the kernels are as fast as the copy that another thread would need, and
- * results of this length come out of memory that is warm already.
- */
+/** What is opened at a time, by all cores together: results of this length come out of memory that is warm already. */
 const PIECE_LENGTH = 256 * 1024;
 const BLOCK_LENGTH = 16;
 
