@@ -10,6 +10,7 @@ const SOURCE_LENGTH = 4 * 1024 * 1024;
 const WARM_SECONDS = 0.6;
 /** Longer rounds than others: after each pause memory has to come back into the caches, and collections come late. */
 const ROUND_FACTOR = 2;
+const CONCURRENT_ROUND_FACTOR = 4;
 /** From here on one message fills a round, and a part of one warms up. */
 const LONG = 2 ** 30;
 
@@ -76,7 +77,8 @@ export async function createConcurrentStreams(task: ChildTask): Promise<Workload
     const lengths = await Promise.all(Array.from({ length: task.inFlight }, () => one.round()));
     return lengths.reduce((sum, length) => sum + length, 0);
   };
-  const calls = await callsFor(task.roundSeconds, async (count) => {
+  // The largest number of streams takes longer than a round: the others have to work for as long.
+  const calls = await callsFor(task.roundSeconds * CONCURRENT_ROUND_FACTOR, async (count) => {
     for (let n = 0; n < count; n++) await all();
   });
   return {
