@@ -98,7 +98,8 @@ export class WorkerPool {
     let worker: Worker;
     const ready = new Int32Array(new SharedArrayBuffer(4));
     try {
-      // Bundlers know this expression; the way through "engine" is right in dist/joined too. Neither flags nor environment of the process concern the worker.
+      // Bundlers know this expression; the way through "engine" is right in dist/joined too. Neither flags nor environment
+      // of the process concern the worker.
       worker = new Worker(new URL("../engine/node-worker.js", import.meta.url), {
         name: "frameseal",
         execArgv: [],
