@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { NO_FINAL_FRAME } from "../../src/engine/engine.ts";
-import { nativeKernels } from "../../src/engine/native-addon.ts";
+import { loadAddon, nativeKernels } from "../../src/engine/native-addon.ts";
 import { createNativeEngine } from "../../src/engine/native-engine.ts";
 import { nodeEngine } from "../../src/engine/node-engine.ts";
 import { describeEngine, FORMAT } from "./conformance.ts";
@@ -63,3 +63,27 @@ for (const { name } of kernels) {
     key.dispose();
   });
 }
+
+test.runIf(kernels.length > 0)(
+  "the number of a key is void once it was disposed of, also when its place is taken",
+  () => {
+    const addon = loadAddon();
+    const seal = (key: number) => {
+      const output = new Uint8Array(20);
+      addon.seal(key, new Uint8Array(12), new Uint8Array(0), new Uint8Array(4), output);
+      return output;
+    };
+    const first = addon.createKey(new Uint8Array(32), 0);
+    addon.disposeKey(first);
+    expect(() => seal(first)).toThrow();
+    const second = addon.createKey(new Uint8Array(32).fill(1), 0);
+    expect(second).not.toBe(first);
+    const sealed = seal(second);
+    expect(() => seal(first)).toThrow();
+    for (const number of [0, -1, 0xffffffff, first + 1, second ^ (1 << 21)])
+      expect(() => seal(number)).toThrow();
+    addon.disposeKey(first); // of nobody any more
+    expect(seal(second)).toEqual(sealed);
+    addon.disposeKey(second);
+  },
+);

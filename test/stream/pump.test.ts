@@ -243,6 +243,17 @@ describe.skipIf(!hasPump)("pump", () => {
     expect((await readFile(file("first"))).length).toBeGreaterThan(10_000);
   });
 
+  test("what follows the final frame later is noticed", async () => {
+    await sealed(randomBytes(100_000), 4096);
+    for (const engine of ["native", "node"]) {
+      const open = `$F decrypt -k key.jwk --key-namespace n --engine ${engine} > opened`;
+      const late = await shell(`{ cat sealed; sleep 0.3; printf x; } | ${open}`);
+      expect(late.stderr).toContain("goes on after the end of the message");
+      expect(late.code).not.toBe(0);
+      expect((await shell(`{ cat sealed; sleep 0.3; } | ${open}`)).code).toBe(0);
+    }
+  });
+
   test.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
