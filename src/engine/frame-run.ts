@@ -95,3 +95,21 @@ export function addLength(length: number, more: number): number {
   }
   return length + more;
 }
+
+/** The AAD of one frame after the other: prefix ‖ sequence number (4) ‖ length (8). The prefix is copied. */
+export class FrameAad {
+  readonly #bytes: Buffer;
+  readonly #prefixLength: number;
+
+  constructor(prefix: Uint8Array) {
+    this.#prefixLength = prefix.length;
+    this.#bytes = Buffer.alloc(prefix.length + 12); // the upper four bytes of the length stay 0
+    this.#bytes.set(prefix);
+  }
+  /** Valid until the next call. */
+  of(sequence: number, length: number): Uint8Array {
+    this.#bytes.writeUInt32BE(sequence, this.#prefixLength);
+    this.#bytes.writeUInt32BE(length, this.#prefixLength + 8);
+    return this.#bytes;
+  }
+}

@@ -12,7 +12,7 @@ import {
   type PumpEnds,
   type SegmentPartial,
 } from "./engine.ts";
-import { checkChunks, checkOutput, runLengths } from "./frame-run.ts";
+import { checkChunks, checkOutput, FrameAad, runLengths } from "./frame-run.ts";
 import { type Addon, allocate, type KeyHandle, type RunFunction } from "./native-addon.ts";
 import { NativePump } from "./native-pump.ts";
 import { NativeSegments } from "./native-segments.ts";
@@ -45,7 +45,7 @@ export class NativeFrameCipher implements FrameCipher {
           key,
           threads,
           nonce,
-          regularAad(prefix, sequence, frameLength),
+          new FrameAad(prefix).of(sequence, frameLength),
           frameLength,
         );
   }
@@ -122,15 +122,6 @@ export class NativeFrameCipher implements FrameCipher {
     output.fill(0);
     return { plaintext, verifiedCount };
   }
-}
-
-/** Prefix ‖ sequence number u32 ‖ length u64. */
-function regularAad(prefix: Uint8Array, sequence: number, frameLength: number): Uint8Array {
-  const aad = Buffer.alloc(prefix.length + 12);
-  aad.set(prefix);
-  aad.writeUInt32BE(sequence, prefix.length);
-  aad.writeUInt32BE(frameLength, prefix.length + 8);
-  return aad;
 }
 
 class NativeFrameOpener implements FrameOpener {

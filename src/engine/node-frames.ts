@@ -3,15 +3,15 @@ import { ChunkCursor } from "./chunk-cursor.ts";
 import {
   FINAL_FRAME_MARKER,
   FINAL_FRAME_OVERHEAD,
+  FRAME_HEAD_LENGTH,
   type FrameCipher,
   type FrameFormat,
   NO_FINAL_FRAME,
   type OpenedFrames,
   type OpenedInto,
-  REGULAR_FRAME_OVERHEAD,
   TAG_LENGTH,
 } from "./engine.ts";
-import { checkChunks, checkOutput, runLengths } from "./frame-run.ts";
+import { checkChunks, checkOutput, FrameAad, runLengths } from "./frame-run.ts";
 import { finishSeal, type GcmKey, isAuthentic, update } from "./node-gcm.ts";
 import { allocate } from "./output-memory.ts";
 
@@ -58,7 +58,7 @@ export class NodeFrameCipher implements FrameCipher {
     let at = 0;
     for (let i = 0; i < frameCount; i++) {
       const sequence = firstSequence + i;
-      const head = this.#head.subarray(0, REGULAR_FRAME_OVERHEAD - TAG_LENGTH);
+      const head = this.#head.subarray(0, FRAME_HEAD_LENGTH);
       head.writeUInt32BE(sequence, 0);
       head.fill(0, 4, 12).writeUInt32BE(sequence, 12);
       output.set(head, at);
@@ -122,7 +122,7 @@ export class NodeFrameCipher implements FrameCipher {
     let at = 0;
     while (verifiedCount < frameCount) {
       const sequence = firstSequence + verifiedCount;
-      const head = this.#head.subarray(0, REGULAR_FRAME_OVERHEAD - TAG_LENGTH);
+      const head = this.#head.subarray(0, FRAME_HEAD_LENGTH);
       cursor.copyTo(head);
       if (head.readUInt32BE(0) !== sequence) return stop();
       const aad = this.#regularAad.of(sequence, this.#frameLength);
@@ -155,22 +155,5 @@ export class NodeFrameCipher implements FrameCipher {
     const tag = this.#head.subarray(0, TAG_LENGTH);
     cursor.copyTo(tag);
     return isAuthentic(decipher, tag);
-  }
-}
-
-/** The AAD of one frame after the other: prefix ‖ sequence number (4) ‖ length (8). */
-class FrameAad {
-  readonly #bytes: Buffer;
-  readonly #prefixLength: number;
-
-  constructor(prefix: Uint8Array) {
-    this.#prefixLength = prefix.length;
-    this.#bytes = Buffer.alloc(prefix.length + 12); // the upper four bytes of the length stay 0
-    this.#bytes.set(prefix);
-  }
-  of(sequence: number, length: number): Uint8Array {
-    this.#bytes.writeUInt32BE(sequence, this.#prefixLength);
-    this.#bytes.writeUInt32BE(length, this.#prefixLength + 8);
-    return this.#bytes;
   }
 }
