@@ -47,6 +47,12 @@ export function asyncFrom(cipher: FrameCipher): number {
   return cipher.asyncFrom ?? MIN_ASYNC_RUN_LENGTH;
 }
 
+/**
+ * How many runs of one message are in work with `threads` threads: some wait for those before them, and one is there
+ * when a thread is free.
+ */
+export const runsInWork = (threads: number): number => threads + 2;
+
 /** Emits results in the order they were added, with a bounded number in work. */
 export class RunQueue {
   readonly #emit: Emit;

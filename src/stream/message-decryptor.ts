@@ -15,7 +15,14 @@ import { HeaderParser, readLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
 import { checkConcurrency } from "../message/seal-message.ts";
-import { asyncFrom, type Emit, type FrameMachine, framesOfRun, RunQueue } from "./frame-machine.ts";
+import {
+  asyncFrom,
+  type Emit,
+  type FrameMachine,
+  framesOfRun,
+  RunQueue,
+  runsInWork,
+} from "./frame-machine.ts";
 import { LongFrame } from "./long-frame.ts";
 import type { OnHeader } from "./message-encryptor.ts";
 import { Window } from "./window.ts";
@@ -45,8 +52,7 @@ export class MessageDecryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
-    // More than there are threads: some wait for those before them, and one is there when a thread is free.
-    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 2);
+    this.#queue = new RunQueue(emit, runsInWork(checkConcurrency(options.concurrency)));
     this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
     this.#opened = prepared;
     if (prepared !== undefined) this.#state = "frames";

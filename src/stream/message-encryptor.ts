@@ -16,6 +16,7 @@ import {
   GATHER_LENGTH,
   type OnError,
   RunQueue,
+  runsInWork,
 } from "./frame-machine.ts";
 import { Window } from "./window.ts";
 
@@ -46,8 +47,7 @@ export class MessageEncryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#onError = onError;
-    // More than there are threads: some wait for those before them, and one is there when a thread is free.
-    this.#queue = new RunQueue(emit, checkConcurrency(options.concurrency) + 2);
+    this.#queue = new RunQueue(emit, runsInWork(checkConcurrency(options.concurrency)));
     this.#sealer = prepared;
   }
 

@@ -17,7 +17,7 @@ import { MessageSealer } from "../message/message-sealer.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
 import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
-import { asyncFrom } from "./frame-machine.ts";
+import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
 /** Runs that may wait for their hash at a time: later ones find them in the cache, and the event loop has its turn. */
@@ -40,17 +40,20 @@ export async function encrypt(plaintext: BytesSource, options: EncryptOptions): 
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
     if (sealer.parallel && bytes.length >= asyncFrom(sealer.cipher))
-      return asBuffer(await sealInParallel(sealer, bytes, regularCount, finalLength, maxRuns(options)));
+      return asBuffer(
+        await sealInParallel(
+          sealer,
+          bytes,
+          regularCount,
+          finalLength,
+          runsInWork(checkConcurrency(options.concurrency)),
+        ),
+      );
     if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
     return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
     sealer.dispose();
   }
-}
-
-// More than there are threads: see MessageEncryptor.
-function maxRuns({ concurrency }: Pick<EncryptOptions, "concurrency">): number {
-  return checkConcurrency(concurrency) + 2;
 }
 
 // In runs, so that another thread hashes one while the next is sealed.
@@ -130,7 +133,13 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   refuseTrailing(body, end);
   const { cipher } = opened;
   if (cipher.openAsync !== undefined && plaintextLength >= asyncFrom(cipher))
-    return openInParallel(body.subarray(0, end), opened, regularCount, finalLength, maxRuns(options));
+    return openInParallel(
+      body.subarray(0, end),
+      opened,
+      regularCount,
+      finalLength,
+      runsInWork(checkConcurrency(options.concurrency)),
+    );
   const result = cipher.open([body.subarray(0, end)], 1, regularCount, finalLength);
   if (result.verifiedCount !== regularCount + 1) throw notAuthentic();
   return result.plaintext;
