@@ -12,6 +12,19 @@ export type {
 } from "./engine/engine.ts";
 export { createEngine, engineInfo } from "./engine/select-engine.ts";
 export { type ErrorCode, FramesealError } from "./errors.ts";
+export {
+  type DecryptFileOptions,
+  decryptFile,
+  type EncryptFileOptions,
+  encryptFile,
+  type FileOptions,
+  type FileResult,
+  type InspectedFile,
+  inspectFile,
+  type VerifyFileOptions,
+  verifyFile,
+} from "./file/file.ts";
+export type { FileEnd } from "./file/source.ts";
 export type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
 export type { EncryptionContext } from "./format/encryption-context.ts";
 export type { MessageHeader, ReadLimits } from "./format/header.ts";
@@ -30,6 +43,13 @@ export { RawRsaKeyring, type RawRsaKeyringOptions, type RsaPadding } from "./key
 export { ciphertextLength, type LengthOptions, plaintextLength } from "./message/lengths.ts";
 export type { DecryptOptions } from "./message/open-message.ts";
 export type { EncryptOptions } from "./message/seal-message.ts";
+export {
+  type MessageReader,
+  type OpenMessageOptions,
+  openMessage,
+  type RangeStreamOptions,
+} from "./reader/message-reader.ts";
+export type { MessageSource } from "./reader/message-source.ts";
 export { createDecryptStream, type DecryptStreamOptions } from "./stream/decrypt-stream.ts";
 export {
   createEncryptStream,
@@ -37,27 +57,7 @@ export {
   type PreparedMessage,
   prepareMessage,
 } from "./stream/encrypt-stream.ts";
-export {
-  type DecryptFileOptions,
-  decryptFile,
-  type EncryptFileOptions,
-  encryptFile,
-  type FileOptions,
-  type FileResult,
-  type InspectedFile,
-  inspectFile,
-  type VerifyFileOptions,
-  verifyFile,
-} from "./stream/file.ts";
-export type { FileEnd } from "./stream/file-source.ts";
 export type { FrameTransform } from "./stream/frame-transform.ts";
-export {
-  type MessageReader,
-  type OpenMessageOptions,
-  openMessage,
-  type RangeStreamOptions,
-} from "./stream/message-reader.ts";
-export type { MessageSource } from "./stream/message-source.ts";
 export { decryptWebStream, encryptWebStream, type FrameTransformStream } from "./stream/web-streams.ts";
 export {
   type BytesSource,

@@ -27,7 +27,9 @@ const bundle = await rolldown({
     {
       name: "benchmarks stay where they are",
       resolveId: (id) =>
-        id.startsWith("../bench/") ? { id: id.replace(/\.ts$/, ".js"), external: "absolute" } : undefined,
+        id.startsWith("../bench/")
+          ? { id: `../${id.replace(/\.ts$/, ".js")}`, external: "absolute" }
+          : undefined,
     },
   ],
 });
@@ -36,12 +38,12 @@ await bundle.write({
   format: "esm",
   entryFileNames: "[name].js",
   // As deep as the modules were: some look for files of the package from where they are.
-  chunkFileNames: "joined/[name].js",
+  chunkFileNames: "joined/modules/[name].js",
   codeSplitting: {
     groups: [
       {
         name: "core",
-        test: /stream[\\/](file|whole-message)\.ts$|keyring[\\/](key-file|multi-keyring)\.ts$/,
+        test: /file[\\/]file\.ts$|stream[\\/]whole-message\.ts$|keyring[\\/](key-file|multi-keyring)\.ts$/,
       },
       { name: "commands", test: /cli[\\/](encrypt|decrypt|verify)\.ts$/ },
     ],

@@ -1,6 +1,18 @@
 // "frameseal/s3": encryption of S3 objects, on this side and on the server's.
 
 export {
+  type EncryptS3ClientOptions,
+  encryptS3Client,
+  exportMultipartUpload,
+  importMultipartUpload,
+} from "./s3/encrypt-s3-client.ts";
+export type { FormatName } from "./s3/formats.ts";
+export type { KeyBinding } from "./s3/framed/key-binding.ts";
+export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
+export type { MultipartState } from "./s3/requests/encrypted-upload.ts";
+export type { MultipartStateStore } from "./s3/requests/upload-registry.ts";
+export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap.ts";
+export {
   type BucketPolicy,
   type EncryptionPolicyOptions,
   explainPolicy,
@@ -8,24 +20,13 @@ export {
   type PolicyStatement,
   type RequiredEncryption,
   requireEncryptionPolicy,
-} from "./s3/bucket-policy.ts";
+} from "./s3/server-side/bucket-policy.ts";
 export {
   type DefaultEncryption,
   type DefaultEncryptionOptions,
   getDefaultEncryption,
   setDefaultEncryption,
-} from "./s3/default-encryption.ts";
-export {
-  type EncryptS3ClientOptions,
-  encryptS3Client,
-  exportMultipartUpload,
-  importMultipartUpload,
-} from "./s3/encrypt-s3-client.ts";
-export type { FormatName } from "./s3/formats.ts";
-export type { KeyBinding } from "./s3/key-binding.ts";
-export type { MultipartState } from "./s3/multipart.ts";
-export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
-export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap.ts";
+} from "./s3/server-side/default-encryption.ts";
 export {
   type ServerSideEncryption,
   type SseKmsOptions,
@@ -33,16 +34,15 @@ export {
   sseC,
   sseKms,
   sseS3,
-} from "./s3/server-side.ts";
-export type { AuthenticationMode } from "./s3/single-message-body.ts";
+} from "./s3/server-side/server-side.ts";
 export {
   deriveSseCKey,
   type SseCCopySourceKey,
   type SseCKey,
   type SseCKeyBytes,
   type SseCKeyOptions,
-} from "./s3/sse-c-key.ts";
-export type { MultipartStateStore } from "./s3/upload-registry.ts";
+} from "./s3/server-side/sse-c-key.ts";
+export type { AuthenticationMode } from "./s3/single-message/body.ts";
 export {
   type DecryptedObject,
   decryptObject,

@@ -16,16 +16,30 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   keyring: ["errors", "bytes", "format", "engine"],
   message: ["errors", "bytes", "format", "engine", "keyring"],
   stream: ["errors", "bytes", "format", "engine", "keyring", "message"],
+  reader: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
+  file: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   compat: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   s3: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  bench: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3"],
-  cli: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "s3", "bench"],
+  bench: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "reader", "file", "s3"],
+  cli: [
+    "errors",
+    "bytes",
+    "format",
+    "engine",
+    "keyring",
+    "message",
+    "stream",
+    "reader",
+    "file",
+    "s3",
+    "bench",
+  ],
 };
 const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testing.ts"]);
 /** Packages, and the only files that may name them. */
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
-  "node-gyp-build": /^engine\/native-addon\.ts$/,
+  "node-gyp-build": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms": /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$/,
   "@aws-sdk/client-s3": /^(cli|s3)\//,
   "@observablehq/plot": /^bench\/page\//,
@@ -120,12 +134,12 @@ describe("architecture", () => {
 
   test.each([
     ["format/header.ts", "engine/engine.ts"],
-    ["engine/node-engine.ts", "message/seal-message.ts"],
-    ["stream/file.ts", "s3/multipart.ts"],
-    ["s3/multipart.ts", "cli/output.ts"],
-    ["stream/file.ts", "commander"],
+    ["engine/node/engine.ts", "message/seal-message.ts"],
+    ["file/file.ts", "s3/requests/multipart.ts"],
+    ["s3/requests/multipart.ts", "cli/output.ts"],
+    ["file/file.ts", "commander"],
     ["message/seal-message.ts", "@aws-sdk/client-kms"],
-    ["bytes.ts", "../test/support/fake-kms.ts"],
+    ["bytes.ts", "./support/fake-kms.ts"],
     ["bytes.ts", "node:nothing"],
   ])("%s may not import %s", (from, to) => {
     expect(fault({ from, to, isType: false })).toBe(`${from} imports ${to}`);

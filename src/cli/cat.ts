@@ -36,7 +36,7 @@ async function cat(from: string, options: ObjectOptions & { readonly range?: str
   const { range } = options;
   if (range !== undefined && !/^([0-9]+-[0-9]*|-[0-9]+)$/.test(range))
     throw new UsageError(`--range ${hideKeys(range)} is no range: give first-last, first- or -count`);
-  const { planFileTarget } = await import("../stream/file-target.ts");
+  const { planFileTarget } = await import("../file/target.ts");
   const file = await (await planFileTarget(1, { signal: interruptSignal })).open();
   try {
     await readObject(

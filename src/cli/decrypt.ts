@@ -44,7 +44,7 @@ async function decrypt(
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const to = outputOf(options.output);
   const messageOptions = await decryptOptionsFrom(options);
-  const { decryptFile } = await import("../stream/file.ts");
+  const { decryptFile } = await import("../file/file.ts");
   await runFileCommand("decrypting", from, to, options, (fileOptions) =>
     decryptFile(from, to, { ...messageOptions, ...fileOptions }),
   );

@@ -50,7 +50,7 @@ async function encrypt(
   if (to === 1 && isTerminal(1))
     throw new UsageError("a message is no text for a terminal: give -o FILE or redirect standard output");
   const messageOptions = await encryptOptionsFrom(options);
-  const { encryptFile } = await import("../stream/file.ts");
+  const { encryptFile } = await import("../file/file.ts");
   await runFileCommand("encrypting", from, to, options, (fileOptions) =>
     encryptFile(from, to, { ...messageOptions, ...fileOptions }),
   );

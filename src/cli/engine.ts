@@ -14,7 +14,7 @@ export function register(program: Command): void {
 
 async function engine(options: { readonly engine?: string; readonly json?: boolean }): Promise<void> {
   const { createEngine, engineInfo } = await import("../engine/select-engine.ts");
-  const { nativeKernels } = await import("../engine/native-addon.ts");
+  const { nativeKernels } = await import("../engine/native/addon.ts");
   const info =
     options.engine === undefined
       ? engineInfo()

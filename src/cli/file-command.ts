@@ -1,8 +1,8 @@
 // What encrypt, decrypt and verify share: which ends they work on, progress, and the summary.
 
+import type { FileResult } from "../file/file.ts";
+import type { FileEnd } from "../file/source.ts";
 import { formatSuiteId } from "../format/suite.ts";
-import type { FileResult } from "../stream/file.ts";
-import type { FileEnd } from "../stream/file-source.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { writeText } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";

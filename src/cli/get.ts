@@ -52,7 +52,7 @@ async function get(from: string, target: string | undefined, options: GetOptions
   if (!isObjectAddress(from)) throw new UsageError("the first operand is s3://bucket/key");
   const address = parseObjectAddress(from);
   const to = outputOf(await targetOf(target, address.Key));
-  const { planFileTarget } = await import("../stream/file-target.ts");
+  const { planFileTarget } = await import("../file/target.ts");
   const plan = await planFileTarget(to, {
     overwrite: options.force === true ? "replace" : "refuse",
     sync: options.sync === false ? "none" : "full",

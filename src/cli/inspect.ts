@@ -33,7 +33,7 @@ async function inspect(
   }
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
-  const { inspectFile } = await import("../stream/file.ts");
+  const { inspectFile } = await import("../file/file.ts");
   const description = describeHeader(await inspectFile(from, { signal: interruptSignal }));
   if (options.json === true) printJson(description);
   else printDescription(description);

@@ -2,7 +2,7 @@
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import type { ObjectMetadata } from "../s3/object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, normalizeMetadata, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
-import { serverSideEncryptS3Client } from "../s3/server-side.ts";
+import { serverSideEncryptS3Client } from "../s3/server-side/server-side.ts";
 import { describeHeader, type HeaderDescription, printDescription } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { oneLine, print } from "./output.ts";
@@ -81,10 +81,10 @@ async function readEnvelope(
     { Transport },
     file,
   ] = await Promise.all([
-    import("../s3/envelope.ts"),
+    import("../s3/single-message/envelope.ts"),
     import("../s3/object-source.ts"),
     import("../s3/transport.ts"),
-    import("../s3/instruction-file.ts"),
+    import("../s3/single-message/instruction-file.ts"),
   ]);
   const metadata = normalizeMetadata(head.Metadata);
   const inMetadata = envelopePlace(metadata) === "metadata";

@@ -1,6 +1,6 @@
 // What get, cat and verify share: the verified plaintext of an object, chunk by chunk.
 import type { S3Client } from "@aws-sdk/client-s3";
-import type { AuthenticationMode } from "../s3/single-message-body.ts";
+import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
 import { createEncryptingClient, type ObjectAddress, type ObjectOptions } from "./s3-options.ts";

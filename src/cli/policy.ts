@@ -1,6 +1,6 @@
 // frameseal policy: a bucket policy that demands encryption, or what a given one says.
 import type { Command } from "commander";
-import type { RequiredEncryption } from "../s3/bucket-policy.ts";
+import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { addAwsOptions, type KeyOptions } from "./options.ts";
 import { hideKeys, note, print, printJson } from "./output.ts";
@@ -62,7 +62,7 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
   const require = Object.hasOwn(choices, options.require) ? choices[options.require] : undefined;
   if (require === undefined)
     throw new UsageError(`--require is s3, kms, c, any or none, not ${hideKeys(options.require)}`);
-  const { requireEncryptionPolicy } = await import("../s3/bucket-policy.ts");
+  const { requireEncryptionPolicy } = await import("../s3/server-side/bucket-policy.ts");
   const made = requireEncryptionPolicy({
     bucket,
     require,
@@ -84,7 +84,7 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
 }
 
 async function explain(text: string, options: PolicyOptions): Promise<void> {
-  const { explainPolicy } = await import("../s3/bucket-policy.ts");
+  const { explainPolicy } = await import("../s3/server-side/bucket-policy.ts");
   let explanation: ReturnType<typeof explainPolicy>;
   try {
     explanation = explainPolicy(text);

@@ -68,7 +68,7 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
   if (!isObjectAddress(text)) throw new UsageError("give s3://bucket/key");
   const { Bucket, Key } = parseObjectAddress(text);
   const { rewrapObject } = await import("../s3/rewrap.ts");
-  const { serverSideEncryptS3Client } = await import("../s3/server-side.ts");
+  const { serverSideEncryptS3Client } = await import("../s3/server-side/server-side.ts");
   const from = await keyringOf(options.from, { ...options, materialDescription: [] }, "decrypt");
   const to = await keyringOf([options.to], options, "encrypt");
   const serverSide = await serverSideFrom(options);

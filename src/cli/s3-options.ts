@@ -2,9 +2,9 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { Command } from "commander";
 import type { FormatName, FormatOptions } from "../s3/formats.ts";
-import type { KeyBinding } from "../s3/key-binding.ts";
-import type { ServerSideEncryption } from "../s3/server-side.ts";
-import type { AuthenticationMode } from "../s3/single-message-body.ts";
+import type { KeyBinding } from "../s3/framed/key-binding.ts";
+import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
+import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { CommandFailure, codeOf, UsageError } from "./failure.ts";
 import { type KeyOptions, type MessageOptions, parseCount, parseSize } from "./options.ts";
 import { hideKeys, looksLikeKey } from "./output.ts";
@@ -163,7 +163,7 @@ export async function serverSideFrom(options: ObjectOptions): Promise<ServerSide
   if (sse === "c" && sseCKey === undefined) throw new UsageError("--sse c needs --sse-c-key FILE");
   if (sseCKey !== undefined && (sse === "s3" || sse === "kms"))
     throw new UsageError(`--sse-c-key does not go with --sse ${sse}`);
-  const { sseC, sseKms, sseS3 } = await import("../s3/server-side.ts");
+  const { sseC, sseKms, sseS3 } = await import("../s3/server-side/server-side.ts");
   if (sseCKey !== undefined) return sseC(await readCustomerKey(sseCKey));
   if (sse === "kms") return sseKms({ keyId: sseKmsKey });
   return sse === "s3" ? sseS3() : undefined;

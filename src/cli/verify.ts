@@ -41,7 +41,7 @@ async function verify(input: string | undefined, options: FileCommandOptions & O
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const messageOptions = await decryptOptionsFrom(options);
-  const { verifyFile } = await import("../stream/file.ts");
+  const { verifyFile } = await import("../file/file.ts");
   await runFileCommand("verifying", from, undefined, options, ({ onProgress }) =>
     verifyFile(from, { ...messageOptions, onProgress }),
   );

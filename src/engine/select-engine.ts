@@ -2,9 +2,9 @@
 // because a program that silently runs on the slow engine is a bug that nobody finds.
 import { FramesealError } from "../errors.ts";
 import type { Engine, EngineInfo } from "./engine.ts";
-import { nativeCpuFeatures } from "./native-addon.ts";
-import { createNativeEngine } from "./native-engine.ts";
-import { nodeEngine } from "./node-engine.ts";
+import { nativeCpuFeatures } from "./native/addon.ts";
+import { createNativeEngine } from "./native/engine.ts";
+import { nodeEngine } from "./node/engine.ts";
 import { selfTest } from "./self-test.ts";
 
 /** What `engine` options take: a name or your own. */

@@ -3,14 +3,15 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
-import { CopyHandler } from "./copy-object.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
-import { getObject, headObject } from "./get-object.ts";
-import type { MultipartState } from "./multipart.ts";
-import { MultipartHandler } from "./multipart-requests.ts";
 import type { ObjectLocation } from "./object-format.ts";
-import { checkCallerFields, type PutObjectInput, putObject } from "./put-object.ts";
-import { addServerSide, type ServerSideEncryption } from "./server-side.ts";
+import { CopyHandler } from "./requests/copy.ts";
+import type { MultipartState } from "./requests/encrypted-upload.ts";
+import { getObject, headObject } from "./requests/get.ts";
+import { MultipartHandler } from "./requests/multipart.ts";
+import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
+import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
+import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
   deriveClient,
@@ -21,7 +22,6 @@ import {
   type S3ClientLike,
   Transport,
 } from "./transport.ts";
-import { type MultipartStateStore, UploadRegistry } from "./upload-registry.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
 export interface EncryptS3ClientOptions extends FormatOptions {

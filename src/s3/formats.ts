@@ -1,9 +1,9 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
 import { FramesealError } from "../errors.ts";
-import { FramedFormat, type FramedObjectOptions } from "./framed-object.ts";
+import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
-import { SingleMessageFormat, type SingleMessageOptions } from "./single-message-object.ts";
+import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
 
 /** Formats that can be written: AWS Encryption SDK messages, and objects of the Amazon S3 Encryption Clients. */
 export type FormatName = "framed" | "s3ec-v3" | "s3ec-v2";

@@ -6,19 +6,19 @@ import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import { checkKeyring } from "../message/seal-message.ts";
-import { DESCRIBING_FIELDS } from "./copy-object.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
-import { type Envelope, encodeEnvelope, envelopePlace } from "./envelope.ts";
 import { createFormats, type FormatOptions } from "./formats.ts";
-import { describe, visibleMetadata } from "./get-object.ts";
-import { encodeInstructionFile } from "./instruction-file.ts";
 import type { ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { bodyOf } from "./object-source.ts";
-import { abortUpload } from "./put-object.ts";
-import { SingleMessageFormat } from "./single-message-object.ts";
+import { DESCRIBING_FIELDS } from "./requests/copy.ts";
+import { describe, visibleMetadata } from "./requests/get.ts";
+import { abortUpload } from "./requests/put.ts";
+import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
+import { SingleMessageFormat } from "./single-message/format.ts";
+import { encodeInstructionFile } from "./single-message/instruction-file.ts";
+import { unwrapDataKey, wrapDataKey } from "./single-message/wrapped-key.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
-import { unwrapDataKey, wrapDataKey } from "./wrapped-key.ts";
 
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
 export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format"> {

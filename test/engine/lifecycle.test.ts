@@ -1,6 +1,6 @@
 // Threads, contexts and processes that end while the engine works. SLOW=1 runs as many rounds as the release check.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { nativeKernels } from "../../src/engine/native-addon.ts";
+import { nativeKernels } from "../../src/engine/native/addon.ts";
 import { type CompiledEngine, compileEngine, runChild } from "./compiled.ts";
 
 const SLOW = process.env.SLOW === "1";

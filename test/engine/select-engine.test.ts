@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { nativeKernels } from "../../src/engine/native-addon.ts";
-import { nodeEngine } from "../../src/engine/node-engine.ts";
+import { nativeKernels } from "../../src/engine/native/addon.ts";
+import { nodeEngine } from "../../src/engine/node/engine.ts";
 import { createEngine, engineInfo, selectEngine } from "../../src/engine/select-engine.ts";
 import { hasCode } from "../../src/errors.ts";
 import { type CompiledEngine, compileEngine, runChild } from "./compiled.ts";

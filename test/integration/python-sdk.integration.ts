@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { decrypt, encrypt } from "../../src/index.ts";
 import { deriveSseCKey } from "../../src/s3.ts";
 import { policyFor } from "../message/fixtures.ts";
-import vectors from "../s3/sse-c-vectors.json" with { type: "json" };
+import vectors from "../s3/server-side/sse-c-vectors.json" with { type: "json" };
 import { awsEncryptionCli, createKeySets, type KeySet, kmsClient, PythonSdk } from "./programs.ts";
 
 const suites = [0x0478, 0x0578, 0x0178, 0x0378, 0x0114, 0x0214, 0x0146, 0x0346];

@@ -10,7 +10,7 @@ import { buffer } from "node:stream/consumers";
 import { buildClient, RawAesKeyringNode, RawAesWrappingSuiteIdentifier } from "@aws-crypto/client-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { BackgroundHash, Engine } from "../../src/engine/engine.ts";
-import { nodeEngine } from "../../src/engine/node-engine.ts";
+import { nodeEngine } from "../../src/engine/node/engine.ts";
 import { selectEngine } from "../../src/engine/select-engine.ts";
 import {
   createDecryptStream,

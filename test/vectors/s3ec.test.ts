@@ -3,9 +3,9 @@ import { createPrivateKey } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
-import { commitmentOf, contentKeyOf } from "../../src/s3/content-key.ts";
-import type { Envelope, WrapAlgorithm } from "../../src/s3/envelope.ts";
-import { unwrapDataKey } from "../../src/s3/wrapped-key.ts";
+import { commitmentOf, contentKeyOf } from "../../src/s3/single-message/content-key.ts";
+import type { Envelope, WrapAlgorithm } from "../../src/s3/single-message/envelope.ts";
+import { unwrapDataKey } from "../../src/s3/single-message/wrapped-key.ts";
 import { decryptObject, type ObjectOptions } from "../../src/s3.ts";
 import { readVector, vectorsDemanded, vectorsPresent } from "./esdk-sets.ts";
 

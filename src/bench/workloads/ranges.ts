@@ -2,7 +2,7 @@
 import { open } from "node:fs/promises";
 import http from "node:http";
 import { selectEngine } from "../../engine/select-engine.ts";
-import { openMessage } from "../../stream/message-reader.ts";
+import { openMessage } from "../../reader/message-reader.ts";
 import { Absent } from "../adaptor.ts";
 import { benchKeyring } from "../adaptors/ours.ts";
 import type { ChildTask, Workload } from "../child.ts";

@@ -1,0 +1,234 @@
+// File to file. Where the engine has a pump, its threads do all of it; elsewhere `runs.ts`, which is loaded only
+// then.
+import type { BigIntStats } from "node:fs";
+import { throwIfAborted } from "../errors.ts";
+import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
+import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import { MessageSealer } from "../message/message-sealer.ts";
+import { type DecryptOptions, openHeader, publicHeader } from "../message/open-message.ts";
+import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
+import { Input, type InputOptions } from "./input.ts";
+import { Output } from "./output.ts";
+import { MAX_RUN_FRAME_LENGTH, pumpEnds, runPump } from "./pump.ts";
+import { type FileEnd, type FileSource, openFileSource } from "./source.ts";
+import { type FileTargetOptions, type PlannedTarget, planFileTarget } from "./target.ts";
+
+/** What file operations take besides message options. */
+export interface FileOptions extends FileTargetOptions, InputOptions {}
+
+/** Options of `encryptFile`. */
+export type EncryptFileOptions = EncryptOptions & FileOptions;
+/** Options of `decryptFile`. */
+export type DecryptFileOptions = DecryptOptions & FileOptions;
+/** Options of `verifyFile`. */
+export type VerifyFileOptions = DecryptOptions & Pick<FileOptions, "onProgress">;
+
+/** What a file operation did. */
+export interface FileResult {
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly plaintextLength: number;
+  readonly header: MessageHeader;
+}
+
+/** Read at a time until the header is complete. */
+const HEAD_LENGTH = 64 * 1024;
+
+/**
+ * Encrypts a file into a file that appears under its name only when it is complete.
+ *
+ * `to` must not exist unless `overwrite` is `replace`; its folder must. It gets mode 0600 unless `mode` says otherwise.
+ * Symbolic links are followed in `from` and refused in `to`; `from` and `to` must not be one file, under two names
+ * either. Other hard links of a replaced file keep its old contents. Pipes, terminals, devices and descriptors are read
+ * to their end and written as they are: there is no name to protect, and after a failure they have a beginning of the
+ * message. The holes of a sparse file are sealed as the zeros they read as. Temporary files are named `.NAME.tmp-XXXXXXXX`; those of processes that were killed are removed by the next
+ * operation on the same name.
+ * @throws Error with the system's code for what the file system refuses: EEXIST, EISDIR, ENOSPC and so on; EBUSY when
+ * `from` changed while it was read
+ * @throws what `encrypt` throws. Nothing is left behind then.
+ */
+export async function encryptFile(
+  from: FileEnd,
+  to: FileEnd,
+  options: EncryptFileOptions,
+): Promise<FileResult> {
+  return withEnds(from, to, options, async (input, output) => {
+    const plaintextLength = Math.min(options.plaintextLength ?? Infinity, input.size ?? Infinity);
+    const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
+    const sealer = new MessageSealer(await prepareFrames(bounded));
+    try {
+      const ends = await pumpEnds(input, output, sealer.canPump, sealer.header);
+      if (ends !== undefined) {
+        const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
+        const threads = checkConcurrency(options.concurrency);
+        await runPump(sealer.startPump({ ...ends, reservedLength, threads }), input, output, sealer.header);
+      } else {
+        const { sealFile } = await import("./runs.ts");
+        await sealFile(sealer, input, output, options);
+      }
+      return { plaintextLength: input.length, header: sealer.header };
+    } finally {
+      sealer.dispose();
+    }
+  });
+}
+
+/**
+ * Decrypts a file into a file that appears under its name only when every byte of the message was verified. Files are
+ * treated as `encryptFile` does. Pipes and descriptors get verified frames only, but get them before the end of the
+ * message is known: discard what they got when this fails.
+ * @throws Error with the system's code, as `encryptFile`
+ * @throws what `decrypt` throws. Nothing is left behind then.
+ */
+export async function decryptFile(
+  from: FileEnd,
+  to: FileEnd,
+  options: DecryptFileOptions,
+): Promise<FileResult> {
+  return withEnds(from, to, options, (input, output) => openMessageFrom(input, output, options));
+}
+
+/**
+ * Decrypts a file and writes nothing: resolves when every byte of the message was verified.
+ * @throws as `decryptFile`
+ */
+export async function verifyFile(from: FileEnd, options: VerifyFileOptions): Promise<FileResult> {
+  return withEnds(from, undefined, options, (input, output) => openMessageFrom(input, output, options));
+}
+
+type Done = Pick<FileResult, "plaintextLength" | "header">;
+
+// Opens both ends, and sees that each is closed, complete or gone.
+async function withEnds(
+  from: FileEnd,
+  to: FileEnd | undefined,
+  options: FileOptions,
+  work: (input: Input, output: Output) => Promise<Done>,
+): Promise<FileResult> {
+  throwIfAborted(options.signal);
+  const source = await openFileSource(from);
+  const input = new Input(source, options);
+  try {
+    const planned = to === undefined ? nowhere : await planFileTarget(to, options);
+    refuseSameFile(source, planned.stats);
+    const output = new Output(planned, (error) => input.fail(error));
+    try {
+      const done = await work(input, output);
+      await source.checkUnchanged();
+      throwIfAborted(options.signal);
+      await output.commit();
+      return { bytesRead: input.length, bytesWritten: output.length, ...done };
+    } catch (error) {
+      await output.discard().catch(() => {}); // the failure that led here is the one to report
+      throw error;
+    }
+  } finally {
+    await input.close();
+  }
+}
+
+function refuseSameFile(source: FileSource, target: BigIntStats | undefined): void {
+  const { dev, ino } = source.stats;
+  if (target?.isFile() && target.dev === dev && target.ino === ino)
+    throw new RangeError('"to" expected another file than "from", got the same one');
+}
+
+/** What `verifyFile` writes to. */
+const nowhere: PlannedTarget = {
+  stats: undefined,
+  open: async () => ({
+    write: async () => {},
+    pumpEnd: async () => ({ descriptor: -1, at: -1 }),
+    commit: async () => {},
+    discard: async () => {},
+  }),
+};
+
+async function openMessageFrom(input: Input, output: Output, options: DecryptOptions): Promise<Done> {
+  const from = await input.pumpEnd();
+  if (from === undefined) return openAny(input, output, options, []);
+  const parser = new HeaderParser(options);
+  const head: Buffer[] = [];
+  let rest = Buffer.alloc(0);
+  while (parser.header === undefined) {
+    const piece = Buffer.allocUnsafeSlow(Math.min(HEAD_LENGTH, (input.size ?? HEAD_LENGTH) + 1));
+    const length = await input.readAhead(from, piece);
+    if (length === 0) throw truncatedHeader();
+    head.push(piece.subarray(0, length));
+    rest = piece.subarray(parser.push(piece.subarray(0, length)), length);
+  }
+  const { header } = parser;
+  const byRuns =
+    header.contentType === "framed" &&
+    header.suite.signature === "none" &&
+    header.frameLength <= MAX_RUN_FRAME_LENGTH;
+  if (!byRuns) return openAny(input, output, options, head);
+  const opened = await openHeader(header, options);
+  try {
+    const { cipher } = opened;
+    const ends = await pumpEnds(input, output, cipher.startPump !== undefined, header);
+    if (cipher.startPump !== undefined && ends !== undefined) {
+      const pump = cipher.startPump("open", {
+        ...ends,
+        reservedLength: 0,
+        head: rest,
+        maxPlaintextLength: options.plaintextLength ?? Infinity,
+        maxFrameCount: MAX_FRAME_COUNT_READ,
+        threads: checkConcurrency(options.concurrency),
+      });
+      await runPump(pump, input, output, header);
+      opened.recordUse(output.length);
+    } else {
+      const { openFile } = await import("./runs.ts");
+      await openFile(opened, input, output, options, rest);
+    }
+    return { plaintextLength: output.length, header: opened.header };
+  } finally {
+    opened.dispose();
+  }
+}
+
+async function openAny(
+  input: Input,
+  output: Output,
+  options: DecryptOptions,
+  head: readonly Uint8Array[],
+): Promise<Done> {
+  const { openByMachine } = await import("./runs.ts");
+  const header = await openByMachine(input, output, options, head);
+  return { plaintextLength: output.length, header };
+}
+
+/** What `inspectFile` tells. */
+export interface InspectedFile extends MessageHeader {
+  readonly headerLength: number;
+  /** Bytes of the whole input, where that is known without reading it. */
+  readonly messageLength: number | undefined;
+}
+
+/**
+ * Reads the header of a message and tells what it says. Nothing of it is verified, and no key is needed.
+ * @throws Error with the system's code; what `inspectHeader` throws
+ */
+export async function inspectFile(
+  from: FileEnd,
+  options: ReadLimits & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<InspectedFile> {
+  const source = await openFileSource(from);
+  const input = new Input(source, options);
+  try {
+    const parser = new HeaderParser(options);
+    for await (const piece of input.pieces()) {
+      parser.push(piece);
+      if (parser.header !== undefined)
+        return {
+          ...publicHeader(parser.header),
+          headerLength: parser.header.length,
+          messageLength: input.size,
+        };
+    }
+    throw truncatedHeader();
+  } finally {
+    await input.close();
+  }
+}

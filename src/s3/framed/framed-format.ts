@@ -1,0 +1,347 @@
+// Framed objects: the stored body is one AWS Encryption SDK message, in parts that begin and end with whole frames.
+// Every frame is authenticated, so parts are sealed in any order and ranges are verified. The metadata repeats what the
+// header says, as hints.
+import { pipeline, type Readable } from "node:stream";
+import { asBuffer } from "../../bytes.ts";
+import { NO_FINAL_FRAME } from "../../engine/engine.ts";
+import { FramesealError, hasCode, throwIfAborted } from "../../errors.ts";
+import type { EncryptedDataKey } from "../../format/encrypted-data-key.ts";
+import type { EncryptionContext } from "../../format/encryption-context.ts";
+import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
+import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../../format/header.ts";
+import { DEFAULT_MAX_HEADER_LENGTH, MAX_FRAME_LENGTH } from "../../format/limits.ts";
+import { formatSuiteId, suiteById } from "../../format/suite.ts";
+import type { DecryptOptions } from "../../message/open-message.ts";
+import { resumeFrames } from "../../message/resume-frames.ts";
+import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../../message/seal-message.ts";
+import { createDecryptStream } from "../../stream/decrypt-stream.ts";
+import { asyncFrom } from "../../stream/frame-machine.ts";
+import type {
+  ObjectFormat,
+  ObjectLocation,
+  ObjectMetadata,
+  ObjectSealer,
+  OpenedObject,
+  OpenedRange,
+  PartPosition,
+  RequestedRange,
+  SealedPart,
+  SealRequest,
+  StoredObject,
+} from "../object-format.ts";
+import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
+import { bodyFailure } from "../object-source.ts";
+import { openFrameRange } from "./frame-range.ts";
+import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
+
+/** How framed objects are written and read. Only `keyring` is needed. */
+export interface FramedObjectOptions
+  extends Omit<EncryptOptions, "plaintextLength" | "signal" | "concurrency">,
+    Pick<DecryptOptions, "maxHeaderLength" | "maxNonFramedLength" | "signedMessages"> {
+  /** What an object is bound to and what is demanded on read; by default `key`. */
+  readonly bind?: KeyBinding | undefined;
+}
+
+/** Longest value of the hint about keys; one that would be longer is left out. */
+const MAX_KEYS_HINT_LENGTH = 512;
+/** What one request fetches to see a header. */
+export const HEAD_LENGTH = 16 * 1024;
+
+/** The format of framed objects. */
+export class FramedFormat implements ObjectFormat {
+  readonly name = "framed";
+  readonly #options: FramedObjectOptions;
+  readonly #bind: KeyBinding;
+  readonly #context: EncryptionContext;
+
+  constructor(options: FramedObjectOptions) {
+    this.#options = options;
+    this.#bind = options.bind ?? "key";
+    this.#context = Object.freeze({ ...options.encryptionContext });
+    checkBinding(this.#bind, this.#context);
+    if (options.suite !== undefined && suiteById(options.suite).signature !== "none")
+      throw new FramesealError(
+        "POLICY",
+        "objects are sealed in parts, which a signature over the whole message does not allow",
+      );
+  }
+
+  async startObject(request: SealRequest): Promise<ObjectSealer> {
+    const { plaintextLength, signal } = request;
+    const frames = await prepareFrames({
+      ...this.#options,
+      encryptionContext: this.#contextOf(request.location),
+      ...(plaintextLength === undefined ? {} : { plaintextLength }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return new FramedSealer(frames);
+  }
+
+  async resumeObject(state: unknown, request: SealRequest): Promise<ObjectSealer> {
+    const header = (state as { header?: unknown } | null)?.header;
+    if (typeof header !== "string") throw new TypeError('"state" expected what exportState returned');
+    const frames = await resumeFrames(Uint8Array.from(Buffer.from(header, "base64")), {
+      ...this.#options,
+      encryptionContext: this.#contextOf(request.location),
+      signal: request.signal,
+    });
+    return new FramedSealer(frames);
+  }
+
+  #contextOf(location: ObjectLocation): EncryptionContext {
+    return boundContext(this.#bind, location, this.#context);
+  }
+
+  recognises({ metadata }: StoredObject): boolean {
+    const format = metadata[framedNames.format];
+    if (format === undefined) return false;
+    if (format !== "framed")
+      throw new FramesealError("INVALID_METADATA", `"${framedNames.format}" of the object is not known`);
+    return true;
+  }
+
+  async openWhole(object: StoredObject, body: Readable): Promise<OpenedObject> {
+    const { signal } = object;
+    try {
+      const parsed = await this.#readHeader(object, body);
+      const plaintextLength = wholeLength(object, parsed);
+      const decrypt = createDecryptStream({
+        ...this.#decryptOptions(object.location),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      const opened = new Promise<void>((resolve, reject) => {
+        decrypt.once("header", () => resolve());
+        decrypt.once("error", reject);
+        decrypt.once("close", () => reject(bodyFailure(undefined)));
+      });
+      // A body that breaks off must be an error of ours, so it is given before pipeline gives its own.
+      body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
+      pipeline(body, decrypt, () => {});
+      await opened;
+      return { plaintextLength, body: decrypt };
+    } catch (error) {
+      body.destroy();
+      throw error;
+    }
+  }
+
+  async openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange> {
+    const parser = this.#parser();
+    pushHead(parser, head, object);
+    let offset = head.length;
+    for (let step = HEAD_LENGTH; parser.header === undefined; step *= 4) {
+      if (offset >= object.storedLength) throw truncatedHeader();
+      const end = Math.min(object.storedLength, offset + step);
+      pushHead(parser, await object.source.read(offset, end), object);
+      offset = end;
+    }
+    const parsed = parser.header;
+    this.#checkBound(object, parsed);
+    return openFrameRange(object, range, head, parsed, this.#decryptOptions(object.location));
+  }
+
+  async suggestedLength(object: StoredObject): Promise<number> {
+    const { metadata, storedLength } = object;
+    const headerLength = hintNumber(metadata, framedNames.headerLength);
+    const frameLength = hintNumber(metadata, framedNames.frameLength);
+    const suite = metadata[framedNames.suite];
+    if (headerLength !== undefined && frameLength !== undefined && suite !== undefined)
+      return plaintextLengthOf(storedLength, { headerLength, frameLength, suite: suiteById(Number(suite)) });
+    return wholeLength(object, await this.#fetchHeader(object));
+  }
+
+  ownsMetadata(name: string): boolean {
+    return name.startsWith(FRAMED_PREFIX);
+  }
+
+  async checkCopy(_from: ObjectLocation, to: ObjectLocation, object: StoredObject): Promise<void> {
+    const { encryptionContext } = await this.#fetchHeader(object);
+    if (!staysBound(encryptionContext, to))
+      throw new FramesealError(
+        "POLICY",
+        "object is bound to its key, so a copy under another one could not be opened: encrypt it again",
+      );
+  }
+
+  sideObjectKeys(): readonly string[] {
+    return [];
+  }
+
+  #decryptOptions(location: ObjectLocation): DecryptOptions {
+    return { ...this.#options, encryptionContext: this.#contextOf(location), plaintextLength: undefined };
+  }
+
+  #parser(): HeaderParser {
+    return new HeaderParser(this.#options);
+  }
+
+  #checkBound(object: StoredObject, header: MessageHeader): void {
+    checkBound(this.#bind, object.location, header.encryptionContext);
+  }
+
+  async #fetchHeader(object: StoredObject): Promise<ParsedHeader> {
+    const parser = this.#parser();
+    for (let offset = 0, step = HEAD_LENGTH; parser.header === undefined; step *= 4) {
+      if (offset >= object.storedLength) throw offset === 0 ? notEncrypted(object) : truncatedHeader();
+      const end = Math.min(object.storedLength, offset + step);
+      pushHead(parser, await object.source.read(offset, end), object);
+      offset = end;
+    }
+    return parser.header;
+  }
+
+  // Reads `body` until its header is complete and puts the bytes back.
+  async #readHeader(object: StoredObject, body: Readable): Promise<ParsedHeader> {
+    const parser = this.#parser();
+    const taken: Uint8Array[] = [];
+    const iterator = body.iterator({ destroyOnReturn: false });
+    try {
+      for await (const chunk of iterator) {
+        throwIfAborted(object.signal);
+        taken.push(chunk);
+        pushHead(parser, chunk, object);
+        if (parser.header !== undefined) break;
+      }
+    } catch (error) {
+      throw error instanceof FramesealError ? error : bodyFailure(error);
+    }
+    const parsed = parser.header;
+    if (parsed === undefined) throw taken.length === 0 ? notEncrypted(object) : truncatedHeader();
+    this.#checkBound(object, parsed);
+    body.unshift(taken.length === 1 ? taken[0] : Buffer.concat(taken));
+    return parsed;
+  }
+}
+
+// Bytes that are no header mean "not encrypted" unless the object claims to be.
+function pushHead(parser: HeaderParser, bytes: Uint8Array, object: StoredObject): void {
+  try {
+    parser.push(bytes);
+  } catch (error) {
+    if (hasCode(error, "INVALID_HEADER") || hasCode(error, "UNSUPPORTED")) {
+      if (object.metadata[framedNames.format] === undefined) throw notEncrypted(object, error);
+    }
+    throw error;
+  }
+}
+
+function notEncrypted(object: StoredObject, cause?: unknown): FramesealError {
+  if (object.metadata[framedNames.format] !== undefined) return truncatedHeader();
+  return new FramesealError(
+    "NOT_ENCRYPTED",
+    "object is not encrypted by any format known here",
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+function wholeLength(object: StoredObject, parsed: ParsedHeader): number {
+  if (parsed.contentType !== "framed") return object.storedLength - parsed.length - 36;
+  return plaintextLengthOf(object.storedLength, {
+    headerLength: parsed.length,
+    frameLength: parsed.frameLength,
+    suite: parsed.suite,
+  });
+}
+
+function hintNumber(metadata: ObjectMetadata, name: string): number | undefined {
+  const value = metadata[name];
+  if (value === undefined || !/^[1-9]\d{0,9}$/.test(value)) return undefined;
+  const number = Number(value);
+  const max = name === framedNames.headerLength ? DEFAULT_MAX_HEADER_LENGTH : MAX_FRAME_LENGTH;
+  return number <= max ? number : undefined;
+}
+
+/** Seals the parts of one framed object. */
+class FramedSealer implements ObjectSealer {
+  readonly metadata: ObjectMetadata;
+  readonly alignment: number;
+  readonly #frames: PreparedFrames;
+  #disposed = false;
+  #recorded = false;
+
+  constructor(frames: PreparedFrames) {
+    this.#frames = frames;
+    this.alignment = frames.header.frameLength;
+    this.metadata = Object.freeze(hintsOf(frames));
+  }
+
+  storedLength(plaintextLength: number): number {
+    const { suite, frameLength } = this.#frames.header;
+    return messageLength(plaintextLength, {
+      headerLength: this.#frames.headerBytes.length,
+      frameLength,
+      suite,
+    });
+  }
+
+  ledgerKey(): Uint8Array {
+    return this.#frames.ledgerKey();
+  }
+
+  async sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart> {
+    const { offset, length, place } = position;
+    const { frameLength } = this.#frames.header;
+    if (this.#disposed) throw new Error("internal error: object sealer was disposed");
+    if (offset % frameLength !== 0) throw new Error("internal error: part is not aligned");
+    layoutFromPlaintext(offset + length, frameLength); // LIMIT_EXCEEDED before a number could wrap
+    const firstSequence = offset / frameLength + 1;
+    let frameCount = length / frameLength;
+    let finalLength = NO_FINAL_FRAME;
+    if (place === "last") {
+      frameCount = Math.floor(length / frameLength);
+      finalLength = length - frameCount * frameLength;
+    } else if (!Number.isInteger(frameCount)) throw new Error("internal error: part is not whole frames");
+    const { headerBytes, cipher } = this.#frames;
+    const headroom = offset === 0 ? headerBytes.length : 0;
+    const parallel = length >= asyncFrom(cipher) && cipher.sealAsync !== undefined;
+    const bytes =
+      parallel && cipher.sealAsync !== undefined
+        ? await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom)
+        : cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    if (headroom > 0) bytes.set(headerBytes);
+    if (place === "last" && !this.#recorded) {
+      this.#recorded = true;
+      this.#frames.recordUse(offset + length);
+    }
+    return { bytes, closed: place === "last" };
+  }
+
+  async close(plaintextLength: number): Promise<Uint8Array> {
+    const { frameLength } = this.#frames.header;
+    if (plaintextLength % frameLength !== 0 || plaintextLength === 0)
+      throw new Error("internal error: the last part is not full");
+    const { bytes } = await this.sealPart([], { offset: plaintextLength, length: 0, place: "last" });
+    return bytes;
+  }
+
+  exportState(): unknown {
+    return { header: asBuffer(this.#frames.headerBytes).toString("base64") };
+  }
+
+  dispose(): void {
+    if (!this.#disposed) this.#frames.dispose();
+    this.#disposed = true;
+  }
+}
+
+function hintsOf({ header, headerBytes }: PreparedFrames): Record<string, string> {
+  const hints: Record<string, string> = {
+    [framedNames.format]: "framed",
+    [framedNames.headerLength]: String(headerBytes.length),
+    [framedNames.frameLength]: String(header.frameLength),
+    [framedNames.suite]: formatSuiteId(header.suite.id),
+  };
+  const keys = header.encryptedDataKeys.map(describeKey).join(",");
+  if (keys.length <= MAX_KEYS_HINT_LENGTH) hints[framedNames.keys] = keys;
+  return hints;
+}
+
+/** `namespace/name` of the wrapping key of an entry, percent-encoded. */
+export function describeKey(key: EncryptedDataKey): string {
+  let info = asBuffer(key.providerInfo);
+  // A raw AES keyring writes: key name, tag length in bits, nonce length, nonce.
+  const at = info.length - 20;
+  if (at > 0 && info.readUInt32BE(at) === 128 && info.readUInt32BE(at + 4) === 12)
+    info = info.subarray(0, at);
+  return `${encodeURIComponent(key.providerId)}/${encodeURIComponent(info.toString("utf8"))}`;
+}

@@ -1,0 +1,156 @@
+// GetObject and HeadObject: the format is recognised, ranges of plaintext become ranges of stored bytes, and lengths
+// in the answer are those of the plaintext.
+import { FramesealError } from "../../errors.ts";
+import type { Formats } from "../formats.ts";
+import { HEAD_LENGTH } from "../framed/framed-format.ts";
+import { parseRange, toSdkBody } from "../object-body.ts";
+import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
+import { normalizeMetadata } from "../object-metadata.ts";
+import {
+  bodyOf,
+  collectExactly,
+  createObjectSource,
+  isInvalidRange,
+  parseContentRange,
+} from "../object-source.ts";
+import type { GetObjectInput, GetObjectOutput, HeadObjectOutput, Next, Transport } from "../transport.ts";
+
+/** Sends the caller's request with some fields changed. */
+export type Send = (fields: Record<string, unknown>) => ReturnType<Next>;
+
+/** Answers GetObject. */
+export async function getObject(
+  input: GetObjectInput,
+  location: ObjectLocation,
+  formats: Formats,
+  transport: Transport,
+  send: Send,
+): ReturnType<Next> {
+  refusePartNumber(input.PartNumber);
+  if (input.Range === undefined) {
+    const result = await send({});
+    const output = result.output as unknown as GetObjectOutput;
+    const body = bodyOf(output);
+    try {
+      const { format, object } = await describe(
+        output,
+        output.ContentLength,
+        location,
+        input,
+        formats,
+        transport,
+      );
+      const opened = await format.openWhole(object, body);
+      const fields = {
+        ContentLength: opened.plaintextLength,
+        Body: toSdkBody(opened.body),
+        Metadata: visibleMetadata(object.metadata, formats.all),
+      };
+      return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+    } catch (error) {
+      body.destroy();
+      throw error;
+    }
+  }
+  const range = parseRange(input.Range);
+  const result = await send({ Range: `bytes=0-${HEAD_LENGTH - 1}` }).catch((error: unknown) => {
+    // Encrypted objects are never empty.
+    if (isInvalidRange(error))
+      throw new FramesealError("NOT_ENCRYPTED", "object is empty, so it is not encrypted", { cause: error });
+    throw error;
+  });
+  const output = result.output as unknown as GetObjectOutput;
+  const body = bodyOf(output);
+  const got = parseContentRange(output.ContentRange);
+  if (got === undefined || got.start !== 0) {
+    body.destroy();
+    throw new FramesealError("TRUNCATED", "server answered with another range than was asked for");
+  }
+  const head = await collectExactly(body, got.end);
+  const { format, object } = await describe(output, got.size, location, input, formats, transport);
+  const opened = await format.openRange(object, range, head);
+  const { start, end, plaintextLength } = opened;
+  const fields = {
+    ContentLength: end - start,
+    ContentRange: `bytes ${start}-${end - 1}/${plaintextLength}`,
+    Body: toSdkBody(opened.body),
+    Metadata: visibleMetadata(object.metadata, formats.all),
+  };
+  return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+}
+
+/** Answers HeadObject. The length follows from what the object says about itself: not verified. */
+export async function headObject(
+  input: GetObjectInput,
+  location: ObjectLocation,
+  formats: Formats,
+  transport: Transport,
+  send: Send,
+): ReturnType<Next> {
+  refusePartNumber(input.PartNumber);
+  if (input.Range !== undefined)
+    throw new RangeError('"Range" expected undefined: HeadObject tells the whole length');
+  const result = await send({});
+  const output = result.output as unknown as HeadObjectOutput;
+  const { format, object } = await describe(
+    output,
+    output.ContentLength,
+    location,
+    input,
+    formats,
+    transport,
+  );
+  const fields = {
+    ContentLength: await format.suggestedLength(object),
+    Metadata: visibleMetadata(object.metadata, formats.all),
+  };
+  return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+}
+
+/** The object that an answer describes, and its format. */
+export async function describe(
+  output: Pick<GetObjectOutput, "Metadata" | "ETag" | "VersionId">,
+  storedLength: number | undefined,
+  location: ObjectLocation,
+  input: GetObjectInput,
+  formats: Formats,
+  transport: Transport,
+): Promise<{ format: ObjectFormat; object: StoredObject }> {
+  if (storedLength === undefined)
+    throw new FramesealError("UNSUPPORTED", "server did not tell the length of the object");
+  const pin = { eTag: output.ETag, versionId: input.VersionId ?? output.VersionId };
+  const object = {
+    location,
+    metadata: normalizeMetadata(output.Metadata),
+    storedLength,
+    source: createObjectSource(transport, location, pin, input),
+    signal: transport.signal,
+  };
+  return { format: await formats.recognise(object), object };
+}
+
+/** The caller's own metadata. */
+export function visibleMetadata(
+  metadata: ObjectMetadata,
+  formats: readonly ObjectFormat[],
+): Record<string, string> {
+  const visible: Record<string, string> = {};
+  for (const [name, value] of Object.entries(metadata))
+    if (!formats.some((format) => format.ownsMetadata(name))) visible[name] = value;
+  return visible;
+}
+
+// Checksums of the stored bytes would be taken for those of the plaintext.
+function withoutChecksums(output: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const rest: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(output)) if (!name.startsWith("Checksum")) rest[name] = value;
+  return rest;
+}
+
+function refusePartNumber(partNumber: unknown): void {
+  if (partNumber !== undefined)
+    throw new FramesealError(
+      "UNSUPPORTED",
+      '"PartNumber" names stored parts, which are no parts of the plaintext: use Range',
+    );
+}

@@ -1,0 +1,131 @@
+// The requests of multipart uploads that callers make by hand, through lib-storage or other tools.
+import type * as S3 from "@aws-sdk/client-s3";
+import { FramesealError } from "../../errors.ts";
+import type { Formats } from "../formats.ts";
+import { collectBody } from "../object-body.ts";
+import type { ObjectLocation } from "../object-format.ts";
+import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import type { Next, Transport } from "../transport.ts";
+import type { ListedPart, S3Access } from "./complete-upload.ts";
+import type { EncryptedUpload } from "./encrypted-upload.ts";
+import type { Send } from "./get.ts";
+import { abortUpload, accessOfUpload, checkCallerFields, putSideObject } from "./put.ts";
+import type { UploadRegistry } from "./upload-registry.ts";
+
+type Input = Readonly<Record<string, unknown>>;
+
+/** Longest part that S3 takes. */
+const MAX_PART_LENGTH = 5 * 2 ** 30;
+
+/** Answers the requests of one call. */
+export class MultipartHandler {
+  readonly #uploads: UploadRegistry;
+  readonly #formats: Formats;
+  readonly #transport: Transport;
+  readonly #fallbackPartLength: number | undefined;
+
+  constructor(
+    uploads: UploadRegistry,
+    formats: Formats,
+    transport: Transport,
+    fallbackPartLength: number | undefined,
+  ) {
+    this.#uploads = uploads;
+    this.#formats = formats;
+    this.#transport = transport;
+    this.#fallbackPartLength = fallbackPartLength;
+  }
+
+  async handle(name: string, input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
+    if (name === "CreateMultipartUploadCommand") return this.#create(input, location, send);
+    const uploadId = String(input.UploadId);
+    if (name === "AbortMultipartUploadCommand") {
+      const result = await send({});
+      await this.#uploads.remove(uploadId);
+      return result;
+    }
+    const upload = await this.#uploads.find(uploadId, location, this.#transport);
+    if (name === "UploadPartCommand") return this.#uploadPart(upload, input, send);
+    if (name === "ListPartsCommand") return this.#listParts(upload, send);
+    return this.#complete(upload, input);
+  }
+
+  async #create(input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
+    checkCallerFields(input, this.#formats.all);
+    // The SDK puts a checksum on every part by itself: S3 takes it only if it was announced.
+    const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await this.#transport.defaultChecksum());
+    const access = accessOfUpload({ ...input, ChecksumAlgorithm });
+    const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
+    try {
+      const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
+      await putSideObject(sealer, input, location, this.#transport);
+      const result = await send({ ChecksumAlgorithm, Metadata: joinMetadata(caller, sealer.metadata) });
+      const { UploadId } = result.output;
+      if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
+      try {
+        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access);
+      } catch (error) {
+        const { RequestPayer, ExpectedBucketOwner } = access;
+        const target = { Bucket: location.bucket, Key: location.key, UploadId };
+        await abortUpload(this.#transport, { RequestPayer, ExpectedBucketOwner, ...target });
+        throw error;
+      }
+      return result;
+    } catch (error) {
+      sealer.dispose();
+      throw error;
+    }
+  }
+
+  async #uploadPart(upload: EncryptedUpload, input: Input, send: Send): ReturnType<Next> {
+    checkCallerFields(input, []);
+    const { PartNumber, Body, ContentLength } = input;
+    if (typeof PartNumber !== "number")
+      throw new TypeError(`"PartNumber" expected a number, got ${typeof PartNumber}`);
+    const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
+    const collecting = collectBody(Body, limit, ContentLength as number | undefined);
+    const plaintext = await upload.inOrder(PartNumber, collecting);
+    const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength, () =>
+      this.#uploads.save(upload),
+    );
+    const result = await send({ Body: bytes, ContentLength: bytes.length });
+    upload.recordSent(PartNumber, result.output);
+    return result;
+  }
+
+  async #complete(upload: EncryptedUpload, input: Input): ReturnType<Next> {
+    checkCallerFields(input, []);
+    const listed = (input.MultipartUpload as { Parts?: ListedPart[] } | undefined)?.Parts ?? [];
+    const access = accessOfUpload(input) as S3Access;
+    const save = (): Promise<void> => this.#uploads.save(upload);
+    const { parts, storedLength, plaintextLength } = await upload.close(
+      listed,
+      this.#transport,
+      access,
+      save,
+    );
+    const { MpuObjectSize, ...request } = input;
+    if (MpuObjectSize !== undefined && Number(MpuObjectSize) !== plaintextLength)
+      throw new RangeError(
+        `"MpuObjectSize" expected the ${plaintextLength} bytes that were sent, got ${MpuObjectSize}`,
+      );
+    const output = await upload.complete(parts, storedLength, this.#transport, {
+      ...(request as Partial<S3.CompleteMultipartUploadCommandInput>),
+      ...(MpuObjectSize === undefined ? {} : { MpuObjectSize: storedLength }),
+    });
+    await this.#uploads.remove(upload.uploadId);
+    return { output: output as unknown as Record<string, unknown>, response: undefined };
+  }
+
+  // Sizes as the caller sent them; the bytes that close an object are no part of his.
+  async #listParts(upload: EncryptedUpload, send: Send): ReturnType<Next> {
+    const result = await send({});
+    const parts = (result.output.Parts as S3.Part[] | undefined)?.map((part) => {
+      const entry = upload.ledger.get(part.PartNumber ?? 0);
+      if (entry === undefined)
+        throw new FramesealError("POLICY", `part ${part.PartNumber} was not sent by this client`);
+      return { ...part, Size: entry.length };
+    });
+    return { ...result, output: { ...result.output, ...(parts === undefined ? {} : { Parts: parts }) } };
+  }
+}

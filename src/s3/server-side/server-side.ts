@@ -1,0 +1,168 @@
+// Server-side encryption: what each S3 request must say for SSE-S3, SSE-KMS and SSE-C. It protects data where S3 stores
+// it, from everybody but S3; client-side encryption on top protects it from S3 as well.
+import { createHash } from "node:crypto";
+import type { ObjectLocation } from "../object-format.ts";
+import type { MiddlewareStack, S3ClientLike } from "../transport.ts";
+import { deriveClient } from "../transport.ts";
+
+/** How S3 is asked to encrypt. Made by `sseS3`, `sseKms` and `sseC`. */
+export type ServerSideEncryption = SseS3 | SseKms | SseC;
+
+/** SSE-S3: keys of S3. */
+export interface SseS3 {
+  readonly mode: "SSE-S3";
+}
+/** SSE-KMS: a key of AWS KMS. */
+export interface SseKms {
+  readonly mode: "SSE-KMS" | "DSSE-KMS";
+  readonly keyId: string | undefined;
+  readonly encryptionContext: Readonly<Record<string, string>> | undefined;
+  readonly bucketKey: "enabled" | "disabled" | undefined;
+}
+/** SSE-C: a key of the customer, sent with every request. */
+export interface SseC {
+  readonly mode: "SSE-C";
+  /** The key of an object, 32 bytes, which the caller of this function must not change. */
+  keyFor(location: ObjectLocation): Uint8Array;
+}
+
+/** Asks for SSE-S3 (`AES256`). */
+export function sseS3(): SseS3 {
+  return Object.freeze({ mode: "SSE-S3" });
+}
+
+/** What `sseKms` takes. */
+export interface SseKmsOptions {
+  /** ARN or id of the key; without it, the AWS managed key of S3. */
+  readonly keyId?: string | undefined;
+  /** Public pairs that KMS logs and policies can demand. */
+  readonly encryptionContext?: Readonly<Record<string, string>> | undefined;
+  /** `enabled` lets S3 use one key of the bucket for many objects: fewer KMS requests. */
+  readonly bucketKey?: "enabled" | "disabled" | undefined;
+  /** `double` asks for two layers (DSSE-KMS). */
+  readonly layers?: "single" | "double" | undefined;
+}
+
+/** Asks for SSE-KMS. */
+export function sseKms(options: SseKmsOptions = {}): SseKms {
+  const { keyId, encryptionContext, bucketKey, layers } = options;
+  if (keyId !== undefined && (typeof keyId !== "string" || keyId === ""))
+    throw new TypeError(`"keyId" expected the ARN or id of a KMS key, got ${typeof keyId}`);
+  const mode = layers === "double" ? "DSSE-KMS" : "SSE-KMS";
+  return Object.freeze({ mode, keyId, encryptionContext, bucketKey });
+}
+
+/**
+ * Encrypts with a key of your own that S3 uses and forgets. Needs https, and buckets made since April 2026 must first
+ * allow it (see `setDefaultEncryption`). Losing the key is losing the object.
+ * @param key 32 bytes for all objects, or a function that gives the key of each, such as one made with `deriveSseCKey`
+ */
+export function sseC(key: Uint8Array | ((location: ObjectLocation) => Uint8Array)): SseC {
+  if (typeof key === "function") return Object.freeze({ mode: "SSE-C", keyFor: key });
+  checkKey(key);
+  const copy = Uint8Array.from(key);
+  return Object.freeze({ mode: "SSE-C", keyFor: () => copy });
+}
+
+function checkKey(key: unknown): asserts key is Uint8Array {
+  if (!(key instanceof Uint8Array)) throw new TypeError(`"key" expected a Uint8Array, got ${typeof key}`);
+  if (key.length !== 32) throw new RangeError(`"key" expected 32 bytes, got ${key.length}`);
+}
+
+/** Requests that make an object and say how it is encrypted at rest. */
+const MAKING = new Set(["PutObjectCommand", "CreateMultipartUploadCommand", "CopyObjectCommand"]);
+/** Requests that need the SSE-C key of an object. */
+const NEEDING_KEY = new Set([
+  ...MAKING,
+  "UploadPartCommand",
+  "UploadPartCopyCommand",
+  "CompleteMultipartUploadCommand",
+  "ListPartsCommand",
+  "GetObjectCommand",
+  "HeadObjectCommand",
+  "GetObjectAttributesCommand",
+  "SelectObjectContentCommand",
+]);
+
+/** The fields that a request of this name needs. Fields that the caller sets win. */
+export function serverSideFields(
+  serverSide: ServerSideEncryption,
+  commandName: string,
+  input: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  if (serverSide.mode === "SSE-C") return customerKeyFields(serverSide, commandName, input);
+  if (!MAKING.has(commandName) || input.ServerSideEncryption !== undefined) return {};
+  if (serverSide.mode === "SSE-S3") return { ServerSideEncryption: "AES256" };
+  const { mode, keyId, encryptionContext, bucketKey } = serverSide;
+  const context =
+    encryptionContext === undefined
+      ? undefined
+      : Buffer.from(JSON.stringify(encryptionContext), "utf8").toString("base64");
+  return {
+    ServerSideEncryption: mode === "DSSE-KMS" ? "aws:kms:dsse" : "aws:kms",
+    ...(keyId === undefined ? {} : { SSEKMSKeyId: keyId }),
+    ...(context === undefined ? {} : { SSEKMSEncryptionContext: context }),
+    ...(bucketKey === undefined ? {} : { BucketKeyEnabled: bucketKey === "enabled" }),
+  };
+}
+
+function customerKeyFields(
+  serverSide: SseC,
+  commandName: string,
+  input: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const { Bucket, Key } = input;
+  if (!NEEDING_KEY.has(commandName) || typeof Bucket !== "string" || typeof Key !== "string") return {};
+  const fields: Record<string, unknown> = {};
+  if (input.SSECustomerKey === undefined)
+    Object.assign(fields, keyFields(serverSide, { bucket: Bucket, key: Key }, ""));
+  const copySource = input.CopySource;
+  if (typeof copySource === "string" && input.CopySourceSSECustomerKey === undefined)
+    Object.assign(fields, keyFields(serverSide, parseCopySource(copySource), "CopySource"));
+  return fields;
+}
+
+function keyFields(serverSide: SseC, location: ObjectLocation, prefix: string): Record<string, unknown> {
+  const key = serverSide.keyFor(location);
+  checkKey(key);
+  // As Base64: the SDK takes other strings for raw bytes.
+  return {
+    [`${prefix}SSECustomerAlgorithm`]: "AES256",
+    [`${prefix}SSECustomerKey`]: Buffer.from(key).toString("base64"),
+    [`${prefix}SSECustomerKeyMD5`]: createHash("md5").update(key).digest("base64"),
+  };
+}
+
+/** The object that a `CopySource` names. @throws TypeError for what is none */
+export function parseCopySource(source: string): ObjectLocation & { readonly versionId: string | undefined } {
+  const [path = "", query = ""] = source.replace(/^\//, "").split("?", 2);
+  const slash = path.indexOf("/");
+  if (slash < 1 || slash === path.length - 1)
+    throw new TypeError(`"CopySource" expected bucket/key, got ${source}`);
+  const versionId = /(?:^|&)versionId=([^&]*)/.exec(query)?.[1];
+  return {
+    bucket: decodeURIComponent(path.slice(0, slash)),
+    key: decodeURIComponent(path.slice(slash + 1)),
+    versionId: versionId === undefined ? undefined : decodeURIComponent(versionId),
+  };
+}
+
+/** Adds the fields of `serverSide` to every request that needs them. */
+export function addServerSide(stack: MiddlewareStack, serverSide: ServerSideEncryption): void {
+  stack.add(
+    (next, context) => (args) =>
+      next({
+        ...args,
+        input: { ...args.input, ...serverSideFields(serverSide, context.commandName ?? "", args.input) },
+      }),
+    { step: "initialize", name: "framesealServerSide", priority: "high", override: true },
+  );
+}
+
+/** Returns a client that asks S3 for server-side encryption in every request; `client` stays as it is. */
+export function serverSideEncryptS3Client<Client extends S3ClientLike>(
+  client: Client,
+  serverSide: ServerSideEncryption,
+): Client {
+  return deriveClient(client, (stack) => addServerSide(stack, serverSide));
+}

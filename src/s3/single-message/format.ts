@@ -1,0 +1,346 @@
+// Objects of the Amazon S3 Encryption Clients: the envelope in the metadata or in an instruction file, the body one GCM
+// message. Versions 3 and 2 are written; version 1, CBC and the wraps of old clients are read behind two gates.
+// Rules: aws-encryption-sdk-specification, s3-encryption/data-format/ and key-commitment.md.
+import type { Readable } from "node:stream";
+import { wipe } from "../../bytes.ts";
+import { TAG_LENGTH } from "../../engine/engine.ts";
+import { type EngineOption, selectEngine } from "../../engine/select-engine.ts";
+import { FramesealError, throwIfAborted } from "../../errors.ts";
+import type { EncryptionContext } from "../../format/encryption-context.ts";
+import { type CommitmentPolicy, checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../../format/suite.ts";
+import type { Keyring } from "../../keyring/keyring.ts";
+import { resolveRequestedRange } from "../framed/frame-range.ts";
+import type {
+  ObjectFormat,
+  ObjectLocation,
+  ObjectMetadata,
+  ObjectSealer,
+  OpenedObject,
+  OpenedRange,
+  RequestedRange,
+  SealRequest,
+  StoredObject,
+} from "../object-format.ts";
+import { envelopeNames, INSTRUCTION_FILE_SUFFIX } from "../object-metadata.ts";
+import { isForbidden } from "../object-source.ts";
+import { StoredBytes } from "../stored-bytes.ts";
+import { type AuthenticationMode, DEFAULT_BUFFER_SIZE, openGcmBody, resolveMode } from "./body.ts";
+import {
+  commitmentOf,
+  contentKeyOf,
+  createGcmContent,
+  drawUnique,
+  gcmParametersOf,
+  sideKeyOf,
+} from "./content-key.ts";
+import { allEnvelopeNames, type Envelope, encodeEnvelope, envelopePlace, parseEnvelope } from "./envelope.ts";
+import {
+  decodeInstructionFile,
+  encodeInstructionFile,
+  MAX_INSTRUCTION_FILE_LENGTH,
+} from "./instruction-file.ts";
+import { checkGcmLength, SingleMessageSealer, type SingleMessageState } from "./sealer.ts";
+import {
+  cbcRangeStart,
+  keyObjectOf,
+  openCbcRange,
+  openGcmRange,
+  rangeStart,
+  readCbcLength,
+} from "./unauthenticated-body.ts";
+import { checkWrapAllowed, checkWriter, generateWrappedKey, unwrapDataKey } from "./wrapped-key.ts";
+
+/** How objects of the S3 Encryption Clients are written and read. Only `keyring` is needed. */
+export interface SingleMessageOptions {
+  readonly keyring: Keyring;
+  /** With KMS: stored, and demanded on read pair by pair, neither more nor less. Not for raw keys. */
+  readonly encryptionContext?: EncryptionContext | undefined;
+  /** Version 2 is written under FORBID_ENCRYPT_ALLOW_DECRYPT only, version 3 under the others. */
+  readonly commitmentPolicy?: CommitmentPolicy | undefined;
+  readonly engine?: EngineOption | undefined;
+  /** When plaintext is released; by default `verified`. */
+  readonly authentication?: AuthenticationMode | undefined;
+  /** Plaintext held in memory until its tag was compared, in bytes; by default 64 MiB. */
+  readonly bufferSize?: number | undefined;
+  /** Reads data keys that old clients wrapped without authentication; by default false. */
+  readonly enableLegacyWrappingAlgorithms?: boolean | undefined;
+  /** Reads what nothing authenticates: CBC bodies, and ranges; by default false. */
+  readonly enableLegacyUnauthenticatedModes?: boolean | undefined;
+  /** Whether the envelope of an object may be in an instruction file, or is written there; by default `read`. */
+  readonly instructionFiles?: "read" | "write" | "ignore" | undefined;
+  /** What stands behind the key of an object in the key of its instruction file; by default `.instruction`. */
+  readonly instructionFileSuffix?: string | undefined;
+}
+
+/** Options as they are used. */
+type Settings = {
+  readonly [Name in Exclude<keyof SingleMessageOptions, "engine">]-?: NonNullable<SingleMessageOptions[Name]>;
+} & { readonly engine: EngineOption | undefined };
+
+function settingsOf(options: SingleMessageOptions): Settings {
+  const settings: Settings = {
+    keyring: options.keyring,
+    encryptionContext: Object.freeze({ ...options.encryptionContext }),
+    commitmentPolicy: options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY,
+    engine: options.engine,
+    authentication: options.authentication ?? "verified",
+    bufferSize: options.bufferSize ?? DEFAULT_BUFFER_SIZE,
+    enableLegacyWrappingAlgorithms: options.enableLegacyWrappingAlgorithms ?? false,
+    enableLegacyUnauthenticatedModes: options.enableLegacyUnauthenticatedModes ?? false,
+    instructionFiles: options.instructionFiles ?? "read",
+    instructionFileSuffix: options.instructionFileSuffix ?? INSTRUCTION_FILE_SUFFIX,
+  };
+  checkPolicyName(settings.commitmentPolicy);
+  oneOf("authentication", settings.authentication, ["verified", "buffered", "two-pass", "delayed"]);
+  oneOf("instructionFiles", settings.instructionFiles, ["read", "write", "ignore"]);
+  if (!Number.isSafeInteger(settings.bufferSize) || settings.bufferSize < 0)
+    throw new RangeError(`"bufferSize" expected a whole number of bytes, got ${settings.bufferSize}`);
+  if (typeof settings.instructionFileSuffix !== "string" || settings.instructionFileSuffix === "")
+    throw new TypeError('"instructionFileSuffix" expected a string that is not empty');
+  return settings;
+}
+
+function oneOf(name: string, value: string, values: readonly string[]): void {
+  if (!values.includes(value))
+    throw new TypeError(`"${name}" expected one of ${values.join(", ")}, got ${value}`);
+}
+
+/** The formats `s3ec-v3` and `s3ec-v2`. Either reads all versions. */
+export class SingleMessageFormat implements ObjectFormat {
+  readonly name: "s3ec-v3" | "s3ec-v2";
+  readonly #version: 2 | 3;
+  readonly #settings: Settings;
+
+  /** @throws TypeError, RangeError */
+  constructor(version: 2 | 3, options: SingleMessageOptions) {
+    this.name = `s3ec-v${version}`;
+    this.#version = version;
+    this.#settings = settingsOf(options);
+  }
+
+  /**
+   * Checks that objects of this version may be written.
+   * @throws TypeError, FramesealError POLICY, NO_DATA_KEY
+   */
+  checkWritable(): void {
+    const { commitmentPolicy, keyring, encryptionContext } = this.#settings;
+    const forbids = commitmentPolicy === "FORBID_ENCRYPT_ALLOW_DECRYPT";
+    if (forbids !== (this.#version === 2))
+      throw new FramesealError(
+        "POLICY",
+        `commitment policy ${commitmentPolicy} does not allow to write ${this.name}`,
+      );
+    checkWriter(keyring, encryptionContext);
+  }
+
+  async startObject({ location, plaintextLength, signal }: SealRequest): Promise<ObjectSealer> {
+    this.checkWritable();
+    if (plaintextLength !== undefined) checkGcmLength(plaintextLength);
+    throwIfAborted(signal);
+    const { keyring, encryptionContext } = this.#settings;
+    const content = this.#version === 3 ? "committing-gcm" : "gcm";
+    const { dataKey, ...wrapped } = await generateWrappedKey(content, { keyring, encryptionContext, signal });
+    try {
+      const unique = drawUnique(this.#version);
+      const envelope: Envelope =
+        this.#version === 3
+          ? {
+              ...wrapped,
+              version: 3,
+              content: "committing-gcm",
+              messageId: unique,
+              commitment: commitmentOf(dataKey, unique),
+            }
+          : { ...wrapped, version: 2, content: "gcm", iv: unique };
+      return this.#createSealer(envelope, dataKey, location);
+    } finally {
+      wipe(dataKey);
+    }
+  }
+
+  async resumeObject(state: unknown, { location, signal }: SealRequest): Promise<ObjectSealer> {
+    const saved = state as SingleMessageState | null;
+    if (typeof saved?.envelope !== "object" || typeof saved.partials !== "string")
+      throw new TypeError('"state" expected what exportState returned');
+    this.checkWritable();
+    const envelope = parseEnvelope(saved.envelope);
+    const dataKey = await this.#unwrap(envelope, signal);
+    try {
+      const sealer = this.#createSealer(envelope, dataKey, location);
+      sealer.importPartials(saved);
+      return sealer;
+    } finally {
+      wipe(dataKey);
+    }
+  }
+
+  #createSealer(envelope: Envelope, dataKey: Uint8Array, location: ObjectLocation): SingleMessageSealer {
+    const { bound, movable } = encodeEnvelope(envelope);
+    const inFile = this.#settings.instructionFiles === "write";
+    const sideObject = inFile
+      ? encodeInstructionFile(`${location.key}${this.#settings.instructionFileSuffix}`, movable)
+      : undefined;
+    return new SingleMessageSealer({
+      content: createGcmContent(
+        selectEngine(this.#settings.engine),
+        contentKeyOf(envelope, dataKey),
+        gcmParametersOf(envelope),
+      ),
+      metadata: Object.freeze({ ...bound, ...(inFile ? {} : movable) }),
+      sideObject,
+      ledgerKey: sideKeyOf(dataKey, envelope, "part ledger"),
+      stateKey: sideKeyOf(dataKey, envelope, "upload state"),
+      envelope: Object.freeze({ ...bound, ...movable }),
+    });
+  }
+
+  async recognises(object: StoredObject): Promise<boolean> {
+    const place = envelopePlace(object.metadata);
+    if (place !== "unknown") return true;
+    try {
+      return (await this.#fetchFile(object)) !== undefined;
+    } catch (error) {
+      if (isForbidden(error)) return false;
+      throw error;
+    }
+  }
+
+  async openWhole(object: StoredObject, body: Readable): Promise<OpenedObject> {
+    try {
+      const envelope = await this.readEnvelope(object);
+      const { authentication, bufferSize, engine } = this.#settings;
+      const plaintextLength = gcmLength(object, envelope);
+      const mode = resolveMode(authentication, plaintextLength ?? 0, bufferSize);
+      const contentKey = await this.#contentKey(envelope, object.signal);
+      if (envelope.content === "cbc") {
+        const key = keyObjectOf(contentKey);
+        const length = await readCbcLength(object, key, envelope.iv);
+        return { plaintextLength: length, body: openCbcRange(body, key, envelope.iv, 0, length) };
+      }
+      const content = createGcmContent(selectEngine(engine), contentKey, gcmParametersOf(envelope));
+      return { plaintextLength: plaintextLength ?? 0, body: openGcmBody(object, body, content, mode) };
+    } catch (error) {
+      body.destroy();
+      throw error;
+    }
+  }
+
+  async openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange> {
+    const envelope = await this.readEnvelope(object);
+    if (!this.#settings.enableLegacyUnauthenticatedModes)
+      throw new FramesealError(
+        "POLICY",
+        "Enable legacy unauthenticated modes to use ranges of this object: its format authenticates it only as a whole",
+      );
+    const known = gcmLength(object, envelope);
+    const key = keyObjectOf(await this.#contentKey(envelope, object.signal));
+    const stored = new StoredBytes(object, head);
+    if (envelope.content === "cbc") {
+      const plaintextLength = await readCbcLength(object, key, envelope.iv);
+      const { start, end } = resolveRequestedRange(range, plaintextLength);
+      const source = await stored.stream(cbcRangeStart(start), rangeStart(end - 1) + 16);
+      return { start, end, plaintextLength, body: openCbcRange(source, key, envelope.iv, start, end) };
+    }
+    const plaintextLength = known ?? 0;
+    const { start, end } = resolveRequestedRange(range, plaintextLength);
+    const { iv } = gcmParametersOf(envelope);
+    const source = await stored.stream(rangeStart(start), end); // never the tag
+    return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
+  }
+
+  async suggestedLength(object: StoredObject): Promise<number> {
+    const envelope = await this.readEnvelope(object);
+    const known = gcmLength(object, envelope);
+    if (known !== undefined) return known;
+    const hint = Number(object.metadata[envelopeNames.plaintextLength] ?? Number.NaN);
+    const most = Math.max(0, object.storedLength - 1);
+    return Number.isSafeInteger(hint) && hint <= most && hint >= object.storedLength - 16 ? hint : most;
+  }
+
+  ownsMetadata(name: string): boolean {
+    return allEnvelopeNames.has(name);
+  }
+
+  async checkCopy(_from: ObjectLocation, _to: ObjectLocation, object: StoredObject): Promise<void> {
+    if (envelopePlace(object.metadata) !== "metadata")
+      throw new FramesealError(
+        "POLICY",
+        "the instruction file of the object would not be copied with it: encrypt it again",
+      );
+  }
+
+  sideObjectKeys(key: string): readonly string[] {
+    const { instructionFiles, instructionFileSuffix } = this.#settings;
+    return instructionFiles !== "ignore" ? [`${key}${instructionFileSuffix}`] : [];
+  }
+
+  /** The envelope of an object, checked against policy and gates before any key is touched. */
+  async readEnvelope(object: StoredObject): Promise<Envelope> {
+    const { metadata } = object;
+    const file = envelopePlace(metadata) === "metadata" ? undefined : await this.#fetchFile(object);
+    const envelope = parseEnvelope(metadata, file);
+    this.#checkReadable(envelope);
+    return envelope;
+  }
+
+  /** @throws FramesealError POLICY */
+  #checkReadable(envelope: Envelope): void {
+    const { commitmentPolicy, enableLegacyUnauthenticatedModes, enableLegacyWrappingAlgorithms } =
+      this.#settings;
+    if (commitmentPolicy === "REQUIRE_ENCRYPT_REQUIRE_DECRYPT" && envelope.content !== "committing-gcm")
+      throw new FramesealError(
+        "POLICY",
+        `commitment policy ${commitmentPolicy} does not allow to read this object: it does not commit to its key`,
+      );
+    if (envelope.content === "cbc" && !enableLegacyUnauthenticatedModes)
+      throw new FramesealError(
+        "POLICY",
+        "Enable legacy unauthenticated modes to read this object: nothing authenticates its content (AES/CBC)",
+      );
+    checkWrapAllowed(envelope, enableLegacyWrappingAlgorithms);
+  }
+
+  async #fetchFile(object: StoredObject): Promise<ObjectMetadata | undefined> {
+    const { instructionFiles, instructionFileSuffix } = this.#settings;
+    if (instructionFiles === "ignore") return undefined;
+    const key = `${object.location.key}${instructionFileSuffix}`;
+    const file = await object.source.fetchSideObject(key, MAX_INSTRUCTION_FILE_LENGTH);
+    return file === undefined ? undefined : decodeInstructionFile(file.body);
+  }
+
+  /** Unwraps the data key and checks what it is committed to. The caller wipes it. */
+  async unwrapChecked(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const dataKey = await this.#unwrap(envelope, signal);
+    try {
+      wipe(contentKeyOf(envelope, dataKey));
+      return dataKey;
+    } catch (error) {
+      wipe(dataKey);
+      throw error;
+    }
+  }
+
+  #unwrap(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const { keyring, encryptionContext } = this.#settings;
+    return unwrapDataKey(envelope, { keyring, encryptionContext, signal });
+  }
+
+  // Unwraps and derives; the commitment has been compared when this resolves.
+  async #contentKey(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const dataKey = await this.#unwrap(envelope, signal);
+    try {
+      return contentKeyOf(envelope, dataKey);
+    } finally {
+      wipe(dataKey);
+    }
+  }
+}
+
+/** The plaintext length of a GCM body; undefined for CBC. */
+function gcmLength({ storedLength }: StoredObject, envelope: Envelope): number | undefined {
+  if (envelope.content === "cbc") return undefined;
+  if (storedLength < TAG_LENGTH)
+    throw new FramesealError("TRUNCATED", "object is shorter than its authentication tag");
+  checkGcmLength(storedLength - TAG_LENGTH);
+  return storedLength - TAG_LENGTH;
+}

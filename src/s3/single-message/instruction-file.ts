@@ -1,0 +1,29 @@
+// Instruction files: the envelope of an object, or the movable part of it, in another object next to it.
+import { decodeUtf8 } from "../../bytes.ts";
+import { FramesealError } from "../../errors.ts";
+import type { ObjectMetadata, SideObject } from "../object-format.ts";
+import { envelopeNames } from "../object-metadata.ts";
+import { encodeAsciiJson, parseStringMap } from "./metadata-text.ts";
+
+/** Longest file that is read. Wrapped key and description fit many times over. */
+export const MAX_INSTRUCTION_FILE_LENGTH = 64 * 1024;
+
+/** Makes the file that is stored under `key`. */
+export function encodeInstructionFile(key: string, entries: ObjectMetadata): SideObject {
+  return {
+    key,
+    body: Buffer.from(encodeAsciiJson(entries), "ascii"),
+    metadata: { [envelopeNames.instructionFile]: "" },
+  };
+}
+
+/**
+ * Reads a file. Its marker is not needed: not every client writes it.
+ * @throws FramesealError INVALID_METADATA
+ */
+export function decodeInstructionFile(body: Uint8Array): ObjectMetadata {
+  const text = decodeUtf8(body);
+  if (text === undefined)
+    throw new FramesealError("INVALID_METADATA", "the instruction file of the object is not UTF-8");
+  return parseStringMap(text, "instruction file");
+}
