@@ -188,21 +188,3 @@ export function toSdkBody(stream: Readable): SdkBody {
     },
   });
 }
-
-/** Parses a `Range` header; undefined stands for the whole object. @throws RangeError for what S3 does not take */
-export function parseRange(
-  value: string,
-): { kind: "from"; first: number; last?: number } | { kind: "suffix"; length: number } {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(value.trim());
-  const [, first = "", last = ""] = match ?? [];
-  if (
-    match === null ||
-    (first === "" && last === "") ||
-    (last !== "" && first !== "" && Number(last) < Number(first))
-  )
-    throw new RangeError(`"Range" expected bytes=first-last, bytes=first- or bytes=-length, got ${value}`);
-  if (first === "") return { kind: "suffix", length: Number(last) };
-  return last === ""
-    ? { kind: "from", first: Number(first) }
-    : { kind: "from", first: Number(first), last: Number(last) };
-}

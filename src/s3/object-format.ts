@@ -1,6 +1,7 @@
 // What a format of encrypted S3 objects is: how plaintext becomes stored bytes and metadata, part by part, and how
 // stored bytes become plaintext again. The client plugin knows requests and parts; a format knows bytes and keys.
 import type { Readable } from "node:stream";
+import type { RequestedRange } from "./requested-range.ts";
 
 /** Which object is meant. */
 export interface ObjectLocation {
@@ -91,11 +92,6 @@ export interface StoredObject {
   readonly source: ObjectSource;
   readonly signal?: AbortSignal | undefined;
 }
-
-/** A range of plaintext as it was asked for; ends are inclusive, as in the `Range` header. */
-export type RequestedRange =
-  | { readonly kind: "from"; readonly first: number; readonly last?: number | undefined }
-  | { readonly kind: "suffix"; readonly length: number };
 
 /** Plaintext of a whole object. */
 export interface OpenedObject {

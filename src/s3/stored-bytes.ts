@@ -5,6 +5,9 @@ import { FramesealError } from "../errors.ts";
 import type { StoredObject } from "./object-format.ts";
 import { bodyFailure } from "./object-source.ts";
 
+/** What one request fetches to see a header. */
+export const HEAD_LENGTH = 16 * 1024;
+
 /** Stored bytes of an object, from its head where that suffices. */
 export class StoredBytes {
   readonly #object: StoredObject;

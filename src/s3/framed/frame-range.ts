@@ -16,7 +16,8 @@ import type { ParsedHeader } from "../../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../../format/limits.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../../message/open-message.ts";
 import { asyncFrom, RUN_LENGTH } from "../../stream/frame-machine.ts";
-import type { OpenedRange, RequestedRange, StoredObject } from "../object-format.ts";
+import type { OpenedRange, StoredObject } from "../object-format.ts";
+import { type RequestedRange, resolveRequestedRange } from "../requested-range.ts";
 import { ExactReader, StoredBytes } from "../stored-bytes.ts";
 
 /** Runs of frames in work at a time. */
@@ -60,21 +61,6 @@ export async function openFrameRange(
     opened.dispose();
     throw error;
   }
-}
-
-/**
- * Resolves what a `Range` header asks for. (RFC 9110, 14.1.2)
- * @throws FramesealError RANGE_NOT_SATISFIABLE
- */
-export function resolveRequestedRange(range: RequestedRange, length: number): { start: number; end: number } {
-  const start = range.kind === "from" ? range.first : Math.max(0, length - range.length);
-  const end = range.kind === "from" ? Math.min(length, (range.last ?? length) + 1) : length;
-  if (start >= length || end <= start)
-    throw Object.assign(
-      new FramesealError("RANGE_NOT_SATISFIABLE", `range lies outside the plaintext of ${length} bytes`),
-      { $metadata: { httpStatusCode: 416 } },
-    );
-  return { start, end };
 }
 
 async function verifyFinalFrame(

@@ -24,13 +24,14 @@ import type {
   OpenedObject,
   OpenedRange,
   PartPosition,
-  RequestedRange,
   SealedPart,
   SealRequest,
   StoredObject,
 } from "../object-format.ts";
 import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
 import { bodyFailure } from "../object-source.ts";
+import type { RequestedRange } from "../requested-range.ts";
+import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { openFrameRange } from "./frame-range.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
 
@@ -44,9 +45,6 @@ export interface FramedObjectOptions
 
 /** Longest value of the hint about keys; one that would be longer is left out. */
 const MAX_KEYS_HINT_LENGTH = 512;
-/** What one request fetches to see a header. */
-export const HEAD_LENGTH = 16 * 1024;
-
 /** The format of framed objects. */
 export class FramedFormat implements ObjectFormat {
   readonly name = "framed";

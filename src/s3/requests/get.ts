@@ -2,8 +2,7 @@
 // in the answer are those of the plaintext.
 import { FramesealError } from "../../errors.ts";
 import type { Formats } from "../formats.ts";
-import { HEAD_LENGTH } from "../framed/framed-format.ts";
-import { parseRange, toSdkBody } from "../object-body.ts";
+import { toSdkBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
 import { normalizeMetadata } from "../object-metadata.ts";
 import {
@@ -13,6 +12,8 @@ import {
   isInvalidRange,
   parseContentRange,
 } from "../object-source.ts";
+import { parseRange } from "../requested-range.ts";
+import { HEAD_LENGTH } from "../stored-bytes.ts";
 import type { GetObjectInput, GetObjectOutput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 
 /** Sends the caller's request with some fields changed. */

@@ -9,7 +9,6 @@ import { FramesealError, throwIfAborted } from "../../errors.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { type CommitmentPolicy, checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../../format/suite.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
-import { resolveRequestedRange } from "../framed/frame-range.ts";
 import type {
   ObjectFormat,
   ObjectLocation,
@@ -17,12 +16,12 @@ import type {
   ObjectSealer,
   OpenedObject,
   OpenedRange,
-  RequestedRange,
   SealRequest,
   StoredObject,
 } from "../object-format.ts";
 import { envelopeNames, INSTRUCTION_FILE_SUFFIX } from "../object-metadata.ts";
 import { isForbidden } from "../object-source.ts";
+import { type RequestedRange, resolveRequestedRange } from "../requested-range.ts";
 import { StoredBytes } from "../stored-bytes.ts";
 import { type AuthenticationMode, DEFAULT_BUFFER_SIZE, openGcmBody, resolveMode } from "./body.ts";
 import {
