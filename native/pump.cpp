@@ -156,27 +156,16 @@ Pump::Claim Pump::claim(Memory& memory, Unit& unit) noexcept {
     fail(unit.index, PumpStatus::kReadFailed, input_error_, done);
     return Claim::kNothing;
   }
-  const bool is_final = found.final_length >= 0;
-  const uint64_t last = uint64_t{next_sequence_} + found.frame_count - (is_final ? 0 : 1);
-  if (last > uint64_t{plan_.max_frame_count} - (is_final ? 0 : 1)) {
-    is_ended_ = true;
-    fail(unit.index, PumpStatus::kTooManyFrames, 0, done);
-    return Claim::kNothing;
-  }
   unit.run.frame_length = format_.frame_length;
   unit.run.first_sequence = next_sequence_;
   unit.run.frame_count = found.frame_count;
   unit.run.final_length = found.final_length;
+  const bool is_final = found.final_length >= 0;
   const size_t plaintext = unit.run.plaintext_length();
-  if (plaintext > plan_.max_plaintext_length - plaintext_length_) {
-    is_ended_ = true;
-    fail(unit.index, PumpStatus::kTooLong, 0, done);
-    return Claim::kNothing;
-  }
   if (unit.run.total() == 0) {
-    // Opening: the input ends inside a frame, or the final frame announces more than a frame holds.
+    // Nothing comes before what is wrong, or the input ends inside a frame.
     is_ended_ = true;
-    fail(unit.index, found.is_impossible ? PumpStatus::kNotAuthentic : PumpStatus::kTruncated, 0, done);
+    fail(unit.index, found.fault == PumpStatus::kDone ? PumpStatus::kTruncated : found.fault, 0, done);
     return Claim::kNothing;
   }
   const size_t rest = length - found.length;
@@ -203,36 +192,41 @@ Pump::Claim Pump::claim(Memory& memory, Unit& unit) noexcept {
   return Claim::kUnit;
 }
 
-/** Which whole frames the bytes hold. */
+/**
+ * Which whole frames the bytes hold, up to the limits, and what is wrong with the frame behind them: the rules of
+ * src/message/frame-walk.ts.
+ */
 Pump::Cut Pump::cut(const uint8_t* bytes, size_t length, bool at_end) const noexcept {
   Cut found;
-  if (plan_.direction == PumpDirection::kSeal) {
-    found.frame_count = static_cast<uint32_t>(length / format_.frame_length);
-    found.length = size_t{found.frame_count} * format_.frame_length;
-    if (at_end) {
-      found.final_length = static_cast<int64_t>(length - found.length);
-      found.length = length;
-    }
-    return found;
-  }
-  const size_t sealed = size_t{format_.frame_length} + kRegularHead + kTag;
-  while (found.length + 4 <= length) {
+  const size_t frame_length = format_.frame_length;
+  const bool is_sealing = plan_.direction == PumpDirection::kSeal;
+  const size_t input_length = is_sealing ? frame_length : frame_length + kRegularHead + kTag;
+  // The last number is kept for a final frame.
+  const auto fault_of = [&](size_t text, bool is_final) {
+    const uint64_t max = uint64_t{plan_.max_frame_count} - (is_final ? 0 : 1);
+    if (uint64_t{next_sequence_} + found.frame_count > max) return PumpStatus::kTooManyFrames;
+    const uint64_t before = plaintext_length_ + uint64_t{found.frame_count} * frame_length;
+    return before + text > plan_.max_plaintext_length ? PumpStatus::kTooLong : PumpStatus::kDone;
+  };
+  for (;; found.frame_count++, found.length += input_length) {
     const uint8_t* const frame = bytes + found.length;
     const size_t available = length - found.length;
-    if (load32(frame) == kFinalMarker) {
-      if (available < kFinalHead) break;
-      const uint32_t final_length = load32(frame + kFinalLengthAt);
-      found.is_impossible = final_length > format_.frame_length;
-      if (found.is_impossible || available < kFinalHead + kTag + final_length) break;
-      found.final_length = final_length;
-      found.length += kFinalHead + kTag + final_length;
-      break;
+    const bool is_final = is_sealing ? at_end && available < frame_length
+                                     : available >= 4 && load32(frame) == kFinalMarker;
+    if (is_final) {
+      if (!is_sealing && available < kFinalHead) return found;
+      const size_t text = is_sealing ? available : load32(frame + kFinalLengthAt);
+      found.fault = text > frame_length ? PumpStatus::kNotAuthentic : fault_of(text, true);
+      const size_t whole = is_sealing ? text : kFinalHead + kTag + text;
+      if (found.fault != PumpStatus::kDone || available < whole) return found;
+      found.final_length = static_cast<int64_t>(text);
+      found.length += whole;
+      return found;
     }
-    if (available < sealed) break;
-    found.length += sealed;
-    found.frame_count++;
+    if (available < (is_sealing ? input_length : 4)) return found;
+    found.fault = fault_of(frame_length, false);
+    if (found.fault != PumpStatus::kDone || available < input_length) return found;
   }
-  return found;
 }
 
 /**
@@ -255,7 +249,7 @@ void Pump::fill(uint8_t* to, size_t& length) noexcept {
       return;
     }
     const Cut found = cut(to, length, false);
-    const bool has_frame = found.frame_count != 0 || found.final_length >= 0 || found.is_impossible;
+    const bool has_frame = found.frame_count != 0 || found.final_length >= 0 || found.fault != PumpStatus::kDone;
     if (wait(plan_.input, POLLIN, has_frame ? kGatherMs : -1) != Wait::kReady) return;
   }
 }

@@ -89,12 +89,13 @@ class Pump {
     bool is_last = false;
     bool has_more_behind = false;
   };
-  /** Frames in the bytes that were read. */
+  /** Whole frames in the bytes that were read. */
   struct Cut {
     size_t length = 0;
     uint32_t frame_count = 0;
     int64_t final_length = -1;
-    bool is_impossible = false;
+    /** What is wrong with the frame behind them; kDone if nothing can be seen yet. */
+    PumpStatus fault = PumpStatus::kDone;
   };
   enum class Claim : uint8_t { kUnit, kNothing };
   enum class Wait : uint8_t { kReady, kTimeout, kStopped };

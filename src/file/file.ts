@@ -4,6 +4,7 @@ import type { BigIntStats } from "node:fs";
 import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import { plaintextTooLong, tooManyFramesRead } from "../message/frame-walk.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
 import { type DecryptOptions, openHeader, publicHeader } from "../message/open-message.ts";
 import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
@@ -61,7 +62,7 @@ export async function encryptFile(
       if (ends !== undefined) {
         const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
         const threads = checkConcurrency(options.concurrency);
-        await runPump(sealer.startPump({ ...ends, reservedLength, threads }), input, output, sealer.header);
+        await runPump(sealer.startPump({ ...ends, reservedLength, threads }), input, output, sealer.limits);
       } else {
         const { sealFile } = await import("./runs.ts");
         await sealFile(sealer, input, output, options);
@@ -168,15 +169,19 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
     const { cipher } = opened;
     const ends = await pumpEnds(input, output, cipher.startPump !== undefined, header);
     if (cipher.startPump !== undefined && ends !== undefined) {
+      const maxPlaintextLength = options.plaintextLength ?? Infinity;
       const pump = cipher.startPump("open", {
         ...ends,
         reservedLength: 0,
         head: rest,
-        maxPlaintextLength: options.plaintextLength ?? Infinity,
+        maxPlaintextLength,
         maxFrameCount: MAX_FRAME_COUNT_READ,
         threads: checkConcurrency(options.concurrency),
       });
-      await runPump(pump, input, output, header);
+      await runPump(pump, input, output, {
+        tooLong: () => plaintextTooLong(maxPlaintextLength),
+        tooManyFrames: tooManyFramesRead,
+      });
       opened.recordUse(output.length);
     } else {
       const { openFile } = await import("./runs.ts");

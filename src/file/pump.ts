@@ -1,9 +1,9 @@
 // File to file by a pump of the engine: its threads read, seal or open, and write by themselves.
 import { getSystemErrorMap } from "node:util";
 import type { Pump, PumpEnds } from "../engine/engine.ts";
-import { FramesealError, notAuthentic } from "../errors.ts";
-import { tooManyFrames } from "../format/frame.ts";
+import { type FramesealError, notAuthentic } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
+import { trailingData, truncatedFrames } from "../message/frame-walk.ts";
 import { type Input, RUN_LENGTH } from "./input.ts";
 import type { Output } from "./output.ts";
 
@@ -24,13 +24,14 @@ export async function pumpEnds(
   return { input: from.descriptor, inputAt: from.at, output: to.descriptor, outputAt: to.at };
 }
 
+/** The errors for what exceeds a limit: they differ between sealing and opening. */
+export interface PumpLimits {
+  tooLong(): FramesealError;
+  tooManyFrames(): FramesealError;
+}
+
 /** Waits for a pump, reports its progress, and throws what stopped it. */
-export async function runPump(
-  pump: Pump,
-  input: Input,
-  output: Output,
-  header: MessageHeader,
-): Promise<void> {
+export async function runPump(pump: Pump, input: Input, output: Output, limits: PumpLimits): Promise<void> {
   const result = await input.watch(pump);
   output.length += result.bytesWritten;
   const { status, errorNumber, frameCount } = result;
@@ -42,13 +43,13 @@ export async function runPump(
     case "not authentic":
       throw notAuthentic();
     case "truncated":
-      throw new FramesealError("TRUNCATED", `input ends before the final frame (frame ${frameCount + 1})`);
+      throw truncatedFrames(frameCount + 1);
     case "trailing data":
-      throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
+      throw trailingData();
     case "too long":
-      throw new FramesealError("LIMIT_EXCEEDED", "plaintext is longer than it may be");
+      throw limits.tooLong();
     case "too many frames":
-      throw tooManyFrames(header.frameLength);
+      throw limits.tooManyFrames();
     case "read failed":
       throw systemError(errorNumber, "read");
     case "write failed":

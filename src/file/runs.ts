@@ -1,11 +1,11 @@
 // File to file without a pump: large reads one piece ahead, frames sealed or opened into memory that is used again and
 // again, writes behind; and, for what arrives in pieces, for signed messages and for engines with threads of their own,
 // the machines that the streams use.
-import { FINAL_FRAME_MARKER, NO_FINAL_FRAME } from "../engine/engine.ts";
-import { FramesealError, notAuthentic } from "../errors.ts";
-import { FINAL_OVERHEAD, FINAL_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
+import { NO_FINAL_FRAME } from "../engine/engine.ts";
+import { notAuthentic } from "../errors.ts";
+import { REGULAR_OVERHEAD } from "../format/frame.ts";
 import type { MessageHeader } from "../format/header.ts";
-import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import { bodyBytes, FrameWalk, trailingData, type WholeFrames } from "../message/frame-walk.ts";
 import type { MessageSealer } from "../message/message-sealer.ts";
 import type { DecryptOptions, OpenedHeader } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
@@ -112,22 +112,20 @@ class RunOpener {
   readonly #opened: OpenedHeader;
   readonly #input: Input;
   readonly #output: Output;
-  readonly #maxPlaintextLength: number;
-  readonly #sealedFrameLength: number;
-  #nextSequence = 1;
+  readonly #walk: FrameWalk;
 
   constructor(opened: OpenedHeader, input: Input, output: Output, plaintextLength: number | undefined) {
     this.#opened = opened;
     this.#input = input;
     this.#output = output;
-    this.#maxPlaintextLength = plaintextLength ?? Infinity;
-    this.#sealedFrameLength = opened.header.frameLength + REGULAR_OVERHEAD;
+    this.#walk = new FrameWalk(opened.header.frameLength, plaintextLength);
   }
 
   /** @param rest what was read behind the header */
   async open(rest: Uint8Array): Promise<void> {
     const input = this.#input;
-    const runLength = Math.floor(RUN_LENGTH / this.#opened.header.frameLength) * this.#sealedFrameLength;
+    const { frameLength } = this.#opened.header;
+    const runLength = Math.floor(RUN_LENGTH / frameLength) * (frameLength + REGULAR_OVERHEAD);
     let buffer = input.buffer(runLength);
     buffer.set(rest);
     let length = rest.length + (await input.fill(buffer.subarray(rest.length)));
@@ -135,81 +133,40 @@ class RunOpener {
       const run = buffer.subarray(0, length);
       const ahead = input.buffer(runLength);
       const reading = length === buffer.length ? input.fill(ahead) : Promise.resolve(0);
-      const { frameCount, end } = this.#count(run);
-      if (end === "final frame") return this.#openEnd(run, frameCount, ahead.subarray(0, await reading));
-      await this.#openRun(
-        [run.subarray(0, frameCount * this.#sealedFrameLength)],
-        frameCount,
-        NO_FINAL_FRAME,
-      );
+      const frames = this.#walk.find(bodyBytes(run));
+      const isWhole = frames.length === run.length && frames.finalLength === NO_FINAL_FRAME;
+      if (!isWhole || run.length === 0) return this.#openEnd(run, ahead.subarray(0, await reading));
+      await this.#openRun(run, frames);
       length = await reading;
       buffer = ahead;
-      if (length === 0 || frameCount * this.#sealedFrameLength < run.length) throw this.#truncated();
     }
   }
 
-  // Regular frames that are complete, up to the final one if that begins in this run.
-  #count(run: Buffer): { frameCount: number; end: "final frame" | "more" } {
-    let frameCount = 0;
-    for (let at = 0; at + 4 <= run.length; at += this.#sealedFrameLength) {
-      if (run.readUInt32BE(at) === FINAL_FRAME_MARKER) return { frameCount, end: "final frame" };
-      if (at + this.#sealedFrameLength > run.length) break;
-      frameCount += 1;
-    }
-    return { frameCount, end: "more" };
+  // The message ends in this run or the next one, or something is wrong with it there.
+  async #openEnd(run: Buffer, ahead: Buffer): Promise<void> {
+    const end = Buffer.concat([run, ahead]);
+    const frames = this.#walk.find(bodyBytes(end));
+    await this.#openRun(end, frames);
+    if (frames.finalLength === NO_FINAL_FRAME) throw frames.fault ?? this.#walk.truncated();
+    if (frames.length < end.length) throw trailingData();
   }
 
-  async #openEnd(run: Buffer, frameCount: number, ahead: Buffer): Promise<void> {
-    const at = frameCount * this.#sealedFrameLength;
-    const available = run.length + ahead.length;
-    const prefix = Buffer.concat([
-      run.subarray(at, at + FINAL_PREFIX_LENGTH),
-      ahead.subarray(0, FINAL_PREFIX_LENGTH),
-    ]);
-    const finalLength =
-      prefix.length < FINAL_PREFIX_LENGTH ? 0 : prefix.readUInt32BE(FINAL_PREFIX_LENGTH - 4);
-    const end = at + FINAL_OVERHEAD + finalLength;
-    if (end > available || finalLength > this.#opened.header.frameLength) {
-      await this.#openRun([run.subarray(0, at)], frameCount, NO_FINAL_FRAME);
-      throw finalLength > this.#opened.header.frameLength ? notAuthentic() : this.#truncated();
-    }
-    const chunks = [run.subarray(0, end), ahead.subarray(0, Math.max(0, end - run.length))];
-    await this.#openRun(chunks, frameCount, finalLength);
-    if (end < available)
-      throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
-  }
-
-  async #openRun(chunks: readonly Uint8Array[], frameCount: number, finalLength: number): Promise<void> {
+  async #openRun(bytes: Buffer, { frameCount, finalLength, length }: WholeFrames): Promise<void> {
+    if (length === 0) return;
     const { cipher, header } = this.#opened;
-    const firstSequence = this.#nextSequence;
-    const isFinal = finalLength !== NO_FINAL_FRAME;
-    const expected = frameCount + (isFinal ? 1 : 0);
-    if (expected === 0) return;
-    // A regular frame cannot have the last number: it would read as the marker.
-    if (firstSequence + expected - 1 > MAX_FRAME_COUNT_READ - (isFinal ? 0 : 1))
-      throw new FramesealError("LIMIT_EXCEEDED", `message has more than ${MAX_FRAME_COUNT_READ} frames`);
-    this.#nextSequence += expected;
-    const length = frameCount * header.frameLength + Math.max(0, finalLength);
-    if (this.#output.length + length > this.#maxPlaintextLength)
-      throw new FramesealError(
-        "LIMIT_EXCEEDED",
-        `plaintext is longer than the allowed ${this.#maxPlaintextLength} bytes`,
-      );
+    const firstSequence = this.#walk.take({ frameCount, finalLength });
+    const chunks = [bytes.subarray(0, length)];
     let verifiedCount: number;
     if (cipher.openInto === undefined) {
       const opened = cipher.open(chunks, firstSequence, frameCount, finalLength);
       ({ verifiedCount } = opened);
       this.#output.add(opened.plaintext);
     } else {
-      const memory = await this.#output.buffer(length);
+      const memory = await this.#output.buffer(frameCount * header.frameLength + Math.max(0, finalLength));
       const opened = cipher.openInto(memory, chunks, firstSequence, frameCount, finalLength);
       ({ verifiedCount } = opened);
       this.#output.add(memory.subarray(0, opened.plaintextLength));
     }
-    if (verifiedCount !== expected) throw notAuthentic();
-  }
-
-  #truncated(): FramesealError {
-    return new FramesealError("TRUNCATED", `input ends before the final frame (frame ${this.#nextSequence})`);
+    if (verifiedCount !== frameCount + (finalLength === NO_FINAL_FRAME ? 0 : 1)) throw notAuthentic();
   }
 }

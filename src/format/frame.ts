@@ -14,7 +14,9 @@ export const REGULAR_OVERHEAD = 32;
 export const FINAL_OVERHEAD = 40;
 /** Bytes of a final frame before its ciphertext: marker, sequence number, nonce, length. */
 export const FINAL_PREFIX_LENGTH = 24;
-/** Bytes a non-framed body adds: nonce, length (8), tag. */
+/** Bytes of a non-framed body before its ciphertext: nonce, length (8). */
+export const NON_FRAMED_PREFIX_LENGTH = 20;
+/** Bytes a non-framed body adds: those and a tag. */
 export const NON_FRAMED_OVERHEAD = 36;
 /** A non-framed body may hold 2^36 − 32 bytes. */
 export const MAX_NON_FRAMED_LENGTH = 2 ** 36 - 32;

@@ -54,13 +54,21 @@ export class MessageSealer {
     const { suite, frameLength } = this.header;
     return messageLength(plaintextLength, { headerLength: this.headerLength, frameLength, suite });
   }
+  /** The errors for more plaintext than was announced, and for more than frames can be numbered for. */
+  get limits() {
+    const { plaintextBound } = this.#frames;
+    return {
+      tooLong: () =>
+        new FramesealError(
+          "LIMIT_EXCEEDED",
+          `plaintext is longer than the announced ${plaintextBound} bytes`,
+        ),
+      tooManyFrames: () => tooManyFrames(this.#frameLength),
+    };
+  }
   /** @throws FramesealError LIMIT_EXCEEDED if `length` more bytes would exceed the announced bound */
   checkBound(length: number): void {
-    if (this.#sealedLength + length > this.#frames.plaintextBound)
-      throw new FramesealError(
-        "LIMIT_EXCEEDED",
-        `plaintext is longer than the announced ${this.#frames.plaintextBound} bytes`,
-      );
+    if (this.#sealedLength + length > this.#frames.plaintextBound) throw this.limits.tooLong();
   }
 
   /**
@@ -173,7 +181,7 @@ export class MessageSealer {
     const last = firstSequence + frameCount - (finalLength === NO_FINAL_FRAME ? 1 : 0);
     // The last number is kept for a final frame.
     const max = MAX_FRAME_COUNT_WRITTEN - (finalLength === NO_FINAL_FRAME ? 1 : 0);
-    if (last > max) throw tooManyFrames(this.#frameLength);
+    if (last > max) throw this.limits.tooManyFrames();
     const length = frameCount * this.#frameLength + Math.max(0, finalLength);
     this.checkBound(length);
     this.#nextSequence = last + 1;

@@ -6,13 +6,13 @@ import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import {
   bodyLengthOf,
-  FINAL_OVERHEAD,
   type FrameLayout,
   frameOffset,
   layoutFromBody,
 } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
-import { MAX_FRAME_COUNT_READ, MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
+import { MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
+import { verifyFinalFrame } from "../message/final-frame.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
 import { checkConcurrency } from "../message/seal-message.ts";
 import { asyncFrom, RUN_LENGTH } from "../stream/frame-machine.ts";
@@ -78,18 +78,15 @@ async function openReader(source: MessageSource, options: OpenMessageOptions): P
       end <= head.length
         ? Promise.resolve(head.subarray(start, end))
         : readExactly(source, start, end, options.signal);
+    const { plaintextLength } = options;
     const layout = signed
-      ? await findSignedLayout(read, size, opened)
+      ? await findSignedLayout(read, size, opened, plaintextLength)
       : await verifyFinalFrame(
           read,
           layoutFromBody(size - opened.headerLength, opened.header.frameLength),
           opened,
+          plaintextLength,
         );
-    if (options.plaintextLength !== undefined && layout.plaintextLength > options.plaintextLength)
-      throw new FramesealError(
-        "LIMIT_EXCEEDED",
-        `plaintext is longer than the allowed ${options.plaintextLength} bytes`,
-      );
     return new MessageReader(source, opened, layout, behaviour);
   } catch (error) {
     opened.dispose();
@@ -115,27 +112,20 @@ async function readHeader(
 
 type Read = (start: number, end: number) => Promise<Uint8Array>;
 
-async function verifyFinalFrame(read: Read, layout: FrameLayout, opened: OpenedHeader): Promise<FrameLayout> {
-  const sequence = layout.regularCount + 1;
-  if (sequence > MAX_FRAME_COUNT_READ)
-    throw new FramesealError("LIMIT_EXCEEDED", `message has more than ${MAX_FRAME_COUNT_READ} frames`);
-  const start = opened.headerLength + frameOffset(sequence, layout.frameLength);
-  const final = await read(start, start + FINAL_OVERHEAD + layout.finalLength);
-  const { verifiedCount, plaintext } = opened.cipher.open([final], sequence, 0, layout.finalLength);
-  plaintext.fill(0);
-  if (verifiedCount !== 1) throw notAuthentic();
-  return layout;
-}
-
 // The footer's length is only known from its own first bytes: try every place where length and layout agree.
-async function findSignedLayout(read: Read, size: number, opened: OpenedHeader): Promise<FrameLayout> {
+async function findSignedLayout(
+  read: Read,
+  size: number,
+  opened: OpenedHeader,
+  maxPlaintextLength: number | undefined,
+): Promise<FrameLayout> {
   const tailStart = Math.max(opened.headerLength, size - MAX_SIGNATURE_LENGTH - 2);
   const tail = asBuffer(await read(tailStart, size));
   for (let length = 1; length + 2 <= tail.length; length++) {
     if (tail.readUInt16BE(tail.length - length - 2) !== length) continue;
     try {
       const layout = layoutFromBody(size - opened.headerLength - length - 2, opened.header.frameLength);
-      return await verifyFinalFrame(read, layout, opened);
+      return await verifyFinalFrame(read, layout, opened, maxPlaintextLength);
     } catch (error) {
       if (!(error instanceof FramesealError) || !["TRUNCATED", "AUTHENTICATION_FAILED"].includes(error.code))
         throw error;

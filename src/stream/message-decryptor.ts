@@ -3,16 +3,17 @@
 import { asBuffer, concatBytes } from "../bytes.ts";
 import { FINAL_FRAME_MARKER, NO_FINAL_FRAME, type OpenedFrames } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
-import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
-import {
-  FINAL_OVERHEAD,
-  FINAL_PREFIX_LENGTH,
-  NON_FRAMED_OVERHEAD,
-  REGULAR_OVERHEAD,
-} from "../format/frame.ts";
+import { FINAL_OVERHEAD, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
 import { HeaderParser, readLimits, truncatedHeader } from "../format/header.ts";
-import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import {
+  FrameWalk,
+  measureNonFramed,
+  trailingData,
+  truncatedBody,
+  truncatedSignature,
+} from "../message/frame-walk.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
 import { checkConcurrency } from "../message/seal-message.ts";
 import {
@@ -36,11 +37,11 @@ export class MessageDecryptor implements FrameMachine {
   readonly #parser: HeaderParser;
   readonly #window = new Window();
   readonly #queue: RunQueue;
-  readonly #maxPlaintextLength: number;
   #state: State = "header";
   #opened: OpenedHeader | undefined;
-  #nextSequence = 1;
-  #plaintextLength = 0;
+  #walk: FrameWalk | undefined;
+  /** Of a body without frames. */
+  #singleLength = 0;
   /** Verified plaintext of a signed message that waits for the signature. */
   #withheld: Uint8Array = new Uint8Array(0);
   /** The frame that is being opened while it arrives. */
@@ -53,9 +54,13 @@ export class MessageDecryptor implements FrameMachine {
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
     this.#queue = new RunQueue(emit, runsInWork(checkConcurrency(options.concurrency)));
-    this.#maxPlaintextLength = options.plaintextLength ?? Number.POSITIVE_INFINITY;
     this.#opened = prepared;
-    if (prepared !== undefined) this.#state = "frames";
+    if (prepared !== undefined) this.#startFrames(prepared);
+  }
+
+  #startFrames({ header }: OpenedHeader): void {
+    this.#walk = new FrameWalk(header.frameLength, this.#options.plaintextLength);
+    this.#state = "frames";
   }
 
   async start(): Promise<void> {}
@@ -75,7 +80,8 @@ export class MessageDecryptor implements FrameMachine {
       return openHeader(parsed, this.#options).then((opened) => {
         this.#opened = opened;
         if (this.#disposed) return opened.dispose();
-        this.#state = parsed.contentType === "framed" ? "frames" : "non-framed";
+        if (parsed.contentType === "framed") this.#startFrames(opened);
+        else this.#state = "non-framed";
         this.#onHeader(opened.header);
         return this.absorb([rest, ...chunks.slice(index + 1)]);
       });
@@ -104,46 +110,38 @@ export class MessageDecryptor implements FrameMachine {
       case "footer":
         return this.#stepFooter();
       default:
-        if (this.#window.length > 0)
-          throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
-        return "more";
+        return this.#window.length > 0 ? this.#fail(trailingData()) : "more";
     }
+  }
+
+  /** Fails when everything before has been opened and has come out. */
+  #fail(fault: Error): Promise<never> {
+    return Promise.resolve(this.#queue.drain()).then(() => {
+      throw fault;
+    });
   }
 
   #stepFrames(): void | Promise<void> | "more" {
     if (this.#longFrame !== undefined) return this.#stepLongFrame(this.#longFrame);
-    const { header } = this.#openedHeader();
-    const { frameLength } = header;
-    const regularLength = frameLength + REGULAR_OVERHEAD;
-    const available = this.#window.length;
-    const maxCount = framesOfRun(Math.ceil(available / regularLength), frameLength);
-    let frameCount = 0;
-    let length = 0;
-    while (frameCount < maxCount && length + 4 <= available) {
-      if (this.#window.uint32(length) === FINAL_FRAME_MARKER) {
-        const finalLength = this.#finalLength(length, available);
-        if (finalLength !== undefined && finalLength > frameLength) {
-          if (frameCount > 0) break; // those before it are released first
-          throw notAuthentic();
-        }
-        if (finalLength === undefined || length + FINAL_OVERHEAD + finalLength > available) break;
-        return this.#openFinal(frameCount, length + FINAL_OVERHEAD + finalLength, finalLength);
-      }
-      if (length + regularLength > available) break;
-      frameCount += 1;
-      length += regularLength;
-    }
+    const { frameLength } = this.#openedHeader().header;
+    const available = Math.ceil(this.#window.length / (frameLength + REGULAR_OVERHEAD));
+    const { frameCount, finalLength, length, fault } = this.#frames().find(
+      this.#window,
+      framesOfRun(available, frameLength),
+    );
+    if (finalLength !== NO_FINAL_FRAME) return this.#openFinal(frameCount, length, finalLength);
     if (frameCount > 0) return this.#releaseRun(frameCount, length, NO_FINAL_FRAME);
-    if (available < FINAL_PREFIX_LENGTH || this.#window.uint32(0) === FINAL_FRAME_MARKER) return "more";
+    if (fault !== undefined) return this.#fail(fault);
     return this.#startLongFrame() ? undefined : "more";
   }
 
   // Signed messages are hashed frame by frame, so theirs are collected.
   #startLongFrame(): boolean {
     const { cipher, header, verifier } = this.#openedHeader();
-    if (verifier !== undefined || !LongFrame.isReady(cipher, header.frameLength, this.#window)) return false;
-    const { firstSequence } = this.#claim(1, 0, NO_FINAL_FRAME); // first: limits are checked before memory is taken
-    this.#longFrame = LongFrame.start(cipher, firstSequence, this.#window);
+    const isRegular = this.#window.length >= 4 && this.#window.uint32(0) !== FINAL_FRAME_MARKER;
+    if (!isRegular || verifier !== undefined || !LongFrame.isReady(cipher, header.frameLength, this.#window))
+      return false;
+    this.#longFrame = LongFrame.start(cipher, this.#frames().nextSequence, this.#window);
     return true;
   }
 
@@ -151,13 +149,8 @@ export class MessageDecryptor implements FrameMachine {
     const plaintext = frame.advance(this.#window);
     if (plaintext === undefined) return "more";
     this.#longFrame = undefined;
+    this.#frames().take({ frameCount: 1, finalLength: NO_FINAL_FRAME });
     return this.#queue.add(plaintext);
-  }
-
-  // The length field of a final frame at `offset`, once it has arrived.
-  #finalLength(offset: number, available: number): number | undefined {
-    if (offset + FINAL_PREFIX_LENGTH > available) return undefined;
-    return this.#window.uint32(offset + FINAL_PREFIX_LENGTH - 4);
   }
 
   #openFinal(frameCount: number, length: number, finalLength: number): void | Promise<void> {
@@ -167,6 +160,9 @@ export class MessageDecryptor implements FrameMachine {
     }
     if (frameCount > 0)
       return this.#releaseRun(frameCount, length - FINAL_OVERHEAD - finalLength, NO_FINAL_FRAME);
+    // What comes before it fails first.
+    const before = this.#queue.drain();
+    if (before !== undefined) return before;
     const { firstSequence, chunks } = this.#claim(0, length, finalLength);
     this.#window.drop(length);
     const final = this.#openedHeader().cipher.open(chunks, firstSequence, 0, finalLength);
@@ -202,18 +198,11 @@ export class MessageDecryptor implements FrameMachine {
     return this.#queue.add(plaintext, () => check(opened));
   }
 
-  // Takes the numbers of the next frames and checks them and their length against the limits.
+  // Takes the numbers of the next frames, and their bytes.
   #claim(frameCount: number, length: number, finalLength: number) {
     const { header, verifier } = this.#openedHeader();
-    const firstSequence = this.#nextSequence;
-    const isFinal = finalLength !== NO_FINAL_FRAME;
-    const lastSequence = firstSequence + frameCount - (isFinal ? 0 : 1);
-    // A regular frame cannot have the last number: it would read as the marker.
-    if (lastSequence > MAX_FRAME_COUNT_READ - (isFinal ? 0 : 1))
-      throw new FramesealError("LIMIT_EXCEEDED", `message has more than ${MAX_FRAME_COUNT_READ} frames`);
+    const firstSequence = this.#frames().take({ frameCount, finalLength });
     const plaintextLength = frameCount * header.frameLength + Math.max(0, finalLength);
-    this.#countPlaintext(plaintextLength);
-    this.#nextSequence = lastSequence + 1;
     const chunks = this.#window.slices(length);
     if (verifier === undefined) return { firstSequence, chunks, plaintextLength };
     // Another thread may read them, and what is hashed must be what is opened: so nobody else may have them.
@@ -222,33 +211,17 @@ export class MessageDecryptor implements FrameMachine {
     return { firstSequence, chunks: [own], plaintextLength, hashed };
   }
 
-  #countPlaintext(length: number): void {
-    this.#plaintextLength += length;
-    if (this.#plaintextLength > this.#maxPlaintextLength)
-      throw new FramesealError(
-        "LIMIT_EXCEEDED",
-        `plaintext is longer than the allowed ${this.#maxPlaintextLength} bytes`,
-      );
-  }
-
   #stepNonFramed(): void | Promise<void> | "more" {
     const { openNonFramed, verifier } = this.#openedHeader();
     const window = this.#window;
-    if (window.length < 20) return "more";
-    const length = window.uint32(12) * 2 ** 32 + window.uint32(16);
     const { maxNonFramedLength } = readLimits(this.#options);
-    if (length > maxNonFramedLength)
-      throw new FramesealError(
-        "LIMIT_EXCEEDED",
-        `message without frames has ${length} bytes, at most ${maxNonFramedLength} are allowed`,
-      );
-    this.#plaintextLength = 0;
-    this.#countPlaintext(length);
-    if (window.length < length + NON_FRAMED_OVERHEAD) return "more";
-    const body = concatBytes(window.slices(length + NON_FRAMED_OVERHEAD));
+    const measured = measureNonFramed(window, maxNonFramedLength, this.#options.plaintextLength);
+    if (measured === undefined || window.length < measured.length) return "more";
+    this.#singleLength = measured.plaintextLength;
+    const body = concatBytes(window.slices(measured.length));
     window.drop(body.length);
     verifier?.update(body);
-    const plaintext = openNonFramed(body.subarray(0, 12), body.subarray(20));
+    const plaintext = openNonFramed(body.subarray(0, 12), body.subarray(NON_FRAMED_PREFIX_LENGTH));
     if (plaintext === null) throw notAuthentic();
     if (verifier === undefined) {
       this.#state = "ended";
@@ -271,8 +244,7 @@ export class MessageDecryptor implements FrameMachine {
   #endSigned(isValid: boolean): void | Promise<void> {
     if (this.#disposed) return;
     if (!isValid) throw notAuthentic();
-    if (this.#window.length > 0)
-      throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
+    if (this.#window.length > 0) throw trailingData();
     this.#state = "ended";
     const plaintext = this.#withheld;
     this.#withheld = new Uint8Array(0);
@@ -283,14 +255,10 @@ export class MessageDecryptor implements FrameMachine {
     throwIfAborted(this.#options.signal);
     await this.#queue.drain();
     if (this.#state === "header") throw truncatedHeader();
-    if (this.#state !== "ended")
-      throw new FramesealError(
-        "TRUNCATED",
-        this.#state === "footer"
-          ? "input ends inside the signature"
-          : `input ends before the final frame (frame ${this.#nextSequence})`,
-      );
-    this.#opened?.recordUse(this.#plaintextLength);
+    if (this.#state === "frames") throw this.#frames().truncated();
+    if (this.#state === "non-framed") throw truncatedBody();
+    if (this.#state === "footer") throw truncatedSignature();
+    this.#opened?.recordUse(this.#walk?.plaintextLength ?? this.#singleLength);
   }
 
   recycle(result: Uint8Array): void {
@@ -306,6 +274,11 @@ export class MessageDecryptor implements FrameMachine {
     this.#longFrame?.dispose();
     this.#window.wipe();
     this.#opened?.dispose();
+  }
+
+  #frames(): FrameWalk {
+    if (this.#walk === undefined) throw new Error("internal error: header was not opened");
+    return this.#walk;
   }
 
   #openedHeader(): OpenedHeader {

@@ -1,18 +1,20 @@
 // Whole messages in memory: one call of the engine for all frames, and nothing is returned before everything verified.
 import { asBuffer, concatBytes } from "../bytes.ts";
-import { FINAL_FRAME_MARKER, type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
+import { type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
 import { allocate } from "../engine/output-memory.ts";
-import { FramesealError, notAuthentic } from "../errors.ts";
+import { notAuthentic } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
-import {
-  FINAL_OVERHEAD,
-  FINAL_PREFIX_LENGTH,
-  layoutFromPlaintext,
-  NON_FRAMED_OVERHEAD,
-  REGULAR_OVERHEAD,
-} from "../format/frame.ts";
+import { layoutFromPlaintext, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
 import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "../format/header.ts";
-import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
+import {
+  bodyBytes,
+  FrameWalk,
+  measureNonFramed,
+  trailingData,
+  truncatedBody,
+  truncatedSignature,
+  type WholeFrames,
+} from "../message/frame-walk.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
 import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
@@ -113,51 +115,64 @@ export async function decrypt(message: BytesSource, options: DecryptOptions): Pr
 }
 
 async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOptions): Promise<Uint8Array> {
-  const { frameLength } = opened.header;
-  let regularCount = 0;
-  let offset = 0;
-  for (; needBytes(body, offset, 4).readUInt32BE(offset) !== FINAL_FRAME_MARKER; regularCount++) {
-    offset += frameLength + REGULAR_OVERHEAD;
-    if (regularCount + 1 >= MAX_FRAME_COUNT_READ)
-      throw new FramesealError("LIMIT_EXCEEDED", `message has more than ${MAX_FRAME_COUNT_READ} frames`);
+  const walk = new FrameWalk(opened.header.frameLength, options.plaintextLength);
+  const frames = walk.find(bodyBytes(body));
+  walk.take(frames);
+  const sealed = body.subarray(0, frames.length);
+  if (frames.finalLength === NO_FINAL_FRAME) return openUnended(sealed, opened, frames, walk);
+  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames);
+  const plaintext = await openUnsigned(sealed, opened, frames, options);
+  refuseTrailing(body, frames.length, plaintext);
+  return plaintext;
+}
+
+// A message that has no final frame, or a fault before: its frames are verified, as a stream would have done by then.
+function openUnended(
+  sealed: Buffer,
+  { cipher }: OpenedHeader,
+  { frameCount, fault }: WholeFrames,
+  walk: FrameWalk,
+): never {
+  if (frameCount > 0) {
+    const { plaintext, verifiedCount } = cipher.open([sealed], 1, frameCount, NO_FINAL_FRAME);
+    plaintext.fill(0);
+    if (verifiedCount !== frameCount) throw notAuthentic();
   }
-  needBytes(body, offset, FINAL_PREFIX_LENGTH);
-  const finalLength = body.readUInt32BE(offset + FINAL_PREFIX_LENGTH - 4);
-  if (finalLength > frameLength) throw notAuthentic();
-  const end = offset + FINAL_OVERHEAD + finalLength;
-  needBytes(body, offset, FINAL_OVERHEAD + finalLength);
-  const plaintextLength = regularCount * frameLength + finalLength;
-  checkPlaintextLength(plaintextLength, options);
-  if (opened.verifier !== undefined)
-    return openSigned(body, end, opened, opened.verifier, { regularCount, finalLength });
-  refuseTrailing(body, end);
-  const { cipher } = opened;
+  throw fault ?? walk.truncated();
+}
+
+async function openUnsigned(
+  sealed: Buffer,
+  opened: OpenedHeader,
+  { frameCount, finalLength }: WholeFrames,
+  options: DecryptOptions,
+): Promise<Uint8Array> {
+  const { cipher, header } = opened;
+  const plaintextLength = frameCount * header.frameLength + finalLength;
   if (cipher.openAsync !== undefined && plaintextLength >= asyncFrom(cipher))
     return openInParallel(
-      body.subarray(0, end),
+      sealed,
       opened,
-      regularCount,
+      frameCount,
       finalLength,
       runsInWork(checkConcurrency(options.concurrency)),
     );
-  const result = cipher.open([body.subarray(0, end)], 1, regularCount, finalLength);
-  if (result.verifiedCount !== regularCount + 1) throw notAuthentic();
-  return result.plaintext;
+  const { plaintext, verifiedCount } = cipher.open([sealed], 1, frameCount, finalLength);
+  if (verifiedCount !== frameCount + 1) throw notAuthentic();
+  return plaintext;
 }
 
 // In runs, so that another thread hashes one while the next is opened. Each run is copied first: the caller's memory may
 // change meanwhile, and what is hashed must be what is opened.
 async function openSigned(
   body: Buffer,
-  end: number,
   opened: OpenedHeader,
   verifier: MessageVerifier,
-  frames: { readonly regularCount: number; readonly finalLength: number },
+  frames: WholeFrames,
 ): Promise<Uint8Array> {
   const { cipher, header } = opened;
   const { frameLength } = header;
-  const { regularCount, finalLength } = frames;
-  const { signature, messageEnd } = readFooter(body, end);
+  const { frameCount: regularCount, finalLength, length: end } = frames;
   const plaintext = allocate(regularCount * frameLength + finalLength);
   const hashing: (void | Promise<void>)[] = [];
   try {
@@ -172,8 +187,7 @@ async function openSigned(
       hashing.push(hashed);
       if (hashing.length >= MAX_RUNS_HASHED) await hashing.shift();
     }
-    if (!(await verifier.verify(signature))) throw notAuthentic();
-    refuseTrailing(body, messageEnd);
+    await verifyFooter(body, end, verifier);
     return plaintext;
   } catch (error) {
     plaintext.fill(0);
@@ -195,55 +209,42 @@ function openInto(
 }
 
 async function openSingle(body: Buffer, opened: OpenedHeader, options: DecryptOptions): Promise<Uint8Array> {
-  needBytes(body, 0, NON_FRAMED_OVERHEAD);
-  const length = body.readUInt32BE(12) * 2 ** 32 + body.readUInt32BE(16);
   const { maxNonFramedLength } = readLimits(options);
-  if (length > maxNonFramedLength)
-    throw new FramesealError(
-      "LIMIT_EXCEEDED",
-      `message without frames has ${length} bytes, at most ${maxNonFramedLength} are allowed`,
-    );
-  checkPlaintextLength(length, options);
-  const end = length + NON_FRAMED_OVERHEAD;
-  needBytes(body, 0, end);
-  let single: Uint8Array = body.subarray(0, end);
-  if (opened.verifier === undefined) refuseTrailing(body, end);
-  else {
-    single = concatBytes([single]); // as in openSigned
-    const { signature, messageEnd } = readFooter(body, end);
-    opened.verifier.update(single);
-    if (!(await opened.verifier.verify(signature))) throw notAuthentic();
-    refuseTrailing(body, messageEnd);
-  }
-  const plaintext = opened.openNonFramed(single.subarray(0, 12), single.subarray(20));
+  const measured = measureNonFramed(bodyBytes(body), maxNonFramedLength, options.plaintextLength);
+  if (measured === undefined || measured.length > body.length) throw truncatedBody();
+  const { verifier } = opened;
+  // A copy, as in openSigned.
+  const single =
+    verifier === undefined
+      ? body.subarray(0, measured.length)
+      : concatBytes([body.subarray(0, measured.length)]);
+  verifier?.update(single);
+  const plaintext = opened.openNonFramed(single.subarray(0, 12), single.subarray(NON_FRAMED_PREFIX_LENGTH));
   if (plaintext === null) throw notAuthentic();
+  if (verifier === undefined) refuseTrailing(body, measured.length, plaintext);
+  else
+    try {
+      await verifyFooter(body, measured.length, verifier);
+    } catch (error) {
+      plaintext.fill(0);
+      throw error;
+    }
   return plaintext;
 }
 
-function readFooter(body: Buffer, start: number): { signature: Uint8Array; messageEnd: number } {
-  const length = signatureLengthOf(needBytes(body, start, 2).subarray(start));
-  const messageEnd = start + 2 + length;
-  const signature = concatBytes([needBytes(body, start, 2 + length).subarray(start + 2, messageEnd)]);
-  return { signature, messageEnd };
+/** @throws FramesealError unless `body` ends in a footer at `start` whose signature is right */
+async function verifyFooter(body: Buffer, start: number, verifier: MessageVerifier): Promise<void> {
+  if (start + 2 > body.length) throw truncatedSignature();
+  const end = start + 2 + signatureLengthOf(body.subarray(start));
+  if (end > body.length) throw truncatedSignature();
+  if (!(await verifier.verify(concatBytes([body.subarray(start + 2, end)])))) throw notAuthentic();
+  if (body.length > end) throw trailingData();
 }
 
-function refuseTrailing(body: Buffer, messageEnd: number): void {
-  if (body.length > messageEnd)
-    throw new FramesealError("TRAILING_DATA", "input goes on after the end of the message");
-}
-
-function needBytes(body: Buffer, offset: number, count: number): Buffer {
-  if (offset + count > body.length)
-    throw new FramesealError("TRUNCATED", "input ends before the end of the message");
-  return body;
-}
-
-function checkPlaintextLength(length: number, options: DecryptOptions): void {
-  if (options.plaintextLength !== undefined && length > options.plaintextLength)
-    throw new FramesealError(
-      "LIMIT_EXCEEDED",
-      `plaintext is longer than the allowed ${options.plaintextLength} bytes`,
-    );
+function refuseTrailing(body: Buffer, messageEnd: number, plaintext: Uint8Array): void {
+  if (body.length === messageEnd) return;
+  plaintext.fill(0);
+  throw trailingData();
 }
 
 async function collect(source: BytesSource, name: string): Promise<Uint8Array> {

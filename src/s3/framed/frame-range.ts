@@ -13,7 +13,7 @@ import {
   REGULAR_OVERHEAD,
 } from "../../format/frame.ts";
 import type { ParsedHeader } from "../../format/header.ts";
-import { MAX_FRAME_COUNT_READ } from "../../format/limits.ts";
+import { verifyFinalFrame } from "../../message/final-frame.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../../message/open-message.ts";
 import { asyncFrom, RUN_LENGTH } from "../../stream/frame-machine.ts";
 import type { OpenedRange, StoredObject } from "../object-format.ts";
@@ -44,10 +44,8 @@ export async function openFrameRange(
   const opened = await openHeader(parsed, signal === undefined ? options : { ...options, signal });
   try {
     const layout = layoutFromBody(object.storedLength - parsed.length, parsed.frameLength);
-    if (layout.regularCount + 1 > MAX_FRAME_COUNT_READ)
-      throw new FramesealError("LIMIT_EXCEEDED", `message has more than ${MAX_FRAME_COUNT_READ} frames`);
     const stored = new StoredBytes(object, head);
-    await verifyFinalFrame(stored, layout, opened);
+    await verifyFinalFrame((start, end) => stored.read(start, end), layout, opened);
     const { start, end } = resolveRequestedRange(range, layout.plaintextLength);
     const frames = new FrameRange(layout, opened, start, end);
     const source = await stored.stream(frames.storedStart, frames.storedEnd);
@@ -61,19 +59,6 @@ export async function openFrameRange(
     opened.dispose();
     throw error;
   }
-}
-
-async function verifyFinalFrame(
-  stored: StoredBytes,
-  layout: FrameLayout,
-  opened: OpenedHeader,
-): Promise<void> {
-  const sequence = layout.regularCount + 1;
-  const start = opened.headerLength + frameOffset(sequence, layout.frameLength);
-  const final = await stored.read(start, start + FINAL_OVERHEAD + layout.finalLength);
-  const { verifiedCount, plaintext } = opened.cipher.open([final], sequence, 0, layout.finalLength);
-  plaintext.fill(0);
-  if (verifiedCount !== 1) throw notAuthentic();
 }
 
 // The frames that cover the plaintext from `start` to `end`.
