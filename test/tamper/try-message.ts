@@ -1,7 +1,10 @@
 // Gives an altered message to every way of decrypting, and says whether one of them was fooled.
-import { createDecryptStream, decrypt, type Keyring, openMessage } from "../../src/index.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createDecryptStream, decrypt, type Keyring, openMessage, verifyFile } from "../../src/index.ts";
 import { MessageDecryptor } from "../../src/stream/message-decryptor.ts";
-import { cut, runStream, staticKeyring } from "../message/fixtures.ts";
+import { cut, engineNames, runStream, staticKeyring } from "../message/fixtures.ts";
 import { type ReferenceMessage, type ReferenceOptions, writeMessage } from "../message/reference.ts";
 
 /** One kind of message, small enough to alter in every place. */
@@ -45,31 +48,57 @@ export function newTally(): Tally {
   return { tried: 0, executions: 0, wrong: [] };
 }
 
+/** The ways a message is tried, each with those before it. */
+export type Way = "machine" | "transform" | "files";
+
+let madeFolder: string | undefined;
+/** A folder of this process that is gone when it ends. */
+function folder(): string {
+  if (madeFolder === undefined) {
+    const made = mkdtempSync(path.join(tmpdir(), "frameseal-tamper-"));
+    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+    madeFolder = made;
+  }
+  return madeFolder;
+}
+
 const READ_ALL = { commitmentPolicy: "FORBID_ENCRYPT_ALLOW_DECRYPT", engine: "node" } as const;
 
+/** What became of a message: the code and text of the error, or that there was none. */
+const outcomeOf = (error: unknown): string =>
+  error instanceof Error ? `${"code" in error ? error.code : error.name}: ${error.message}` : String(error);
+
 /**
- * Tries `altered` whole, streamed and by ranges. None may succeed, what the stream releases must be a beginning of
- * the plaintext, and nothing but an Error of a known kind may be thrown.
+ * Tries `altered` whole, streamed, from a file and by ranges. None may succeed, what the stream releases must be a
+ * beginning of the plaintext, nothing but an Error of a known kind may be thrown, and all that read the message from its
+ * start must say the same of it.
  * @param chunkLength of the stream
- * @param transform true goes through the Transform too, which is slower
+ * @param through `transform` goes through the Transform too, which is slower; `files` through that and through files,
+ * by runs and by the pump of the native engine
  */
 export async function tryAltered(
   family: Family,
   altered: Buffer,
   what: string,
   tally: Tally,
-  { chunkLength = 64, through = "machine" }: { chunkLength?: number; through?: "machine" | "transform" } = {},
+  { chunkLength = 64, through = "machine" }: { chunkLength?: number; through?: Way } = {},
 ): Promise<void> {
   const { plaintext, keyring, message } = family;
   const options = { keyring, ...READ_ALL };
   const wrong = (how: string): void => void tally.wrong.push(`${family.name}, ${what}: ${how}`);
-  const checkError = (error: unknown): void => {
+  const said = new Map<string, string[]>();
+  const checkError = (reader: string, error: unknown): void => {
     if (!(error instanceof Error) || error.name !== "FramesealError") wrong(`threw ${String(error)}`);
+    const outcome = outcomeOf(error);
+    said.set(outcome, [...(said.get(outcome) ?? []), reader]);
   };
   tally.tried += 1;
 
   tally.executions += 1;
-  await decrypt(altered, options).then(() => wrong("decrypt accepted it"), checkError);
+  await decrypt(altered, options).then(
+    () => wrong("decrypt accepted it"),
+    (error: unknown) => checkError("decrypt", error),
+  );
 
   tally.executions += 1;
   const released: Uint8Array[] = [];
@@ -84,18 +113,32 @@ export async function tryAltered(
     await machine.finish();
     wrong("the stream accepted it");
   } catch (error) {
-    checkError(error);
+    checkError("the stream", error);
   }
   await machine.dispose();
   checkPrefix(Buffer.concat(released));
 
-  if (through === "transform") {
+  if (through !== "machine") {
     tally.executions += 1;
     const log = await runStream(createDecryptStream(options), cut(altered, chunkLength));
     if (log.ended || log.error === undefined) wrong("the Transform ended");
-    else checkError(log.error);
+    else checkError("the Transform", log.error);
     checkPrefix(log.output);
   }
+
+  if (through === "files") {
+    const file = path.join(folder(), "altered");
+    writeFileSync(file, altered);
+    for (const engine of engineNames)
+      for (const concurrency of [1, 2]) {
+        tally.executions += 1;
+        await verifyFile(file, { ...options, engine, concurrency }).then(
+          () => wrong(`a file was accepted on the ${engine} engine`),
+          (error: unknown) => checkError(`files, ${engine}, ${concurrency}`, error),
+        );
+      }
+  }
+  if (said.size > 1) wrong(`readers disagree: ${JSON.stringify([...said])}`);
 
   if (message.suite.curve === undefined) {
     tally.executions += 1;
@@ -108,7 +151,7 @@ export async function tryAltered(
         await reader.close();
       }
     } catch (error) {
-      checkError(error);
+      if (!(error instanceof Error) || error.name !== "FramesealError") wrong(`threw ${String(error)}`);
     }
   }
 
