@@ -181,3 +181,19 @@ describe("architecture", () => {
     expect(findCycle([edge("a.ts", "b.ts"), edge("b.ts", "c.ts"), edge("c.ts", "a.ts")])).toHaveLength(4);
   });
 });
+
+test("what has a longer form is run in it by `npm run test:full`", async () => {
+  const { default: config } = await import("../vitest.config.ts");
+  const { include } = (config as (environment: { mode: string }) => { test: { include: string[] } })({
+    mode: "full",
+  }).test;
+  const folder = path.join(src, "../test");
+  const withLongerForm = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".test.ts"))
+    .filter((file) => readFileSync(path.join(folder, file), "utf8").includes('/support/full.ts"'))
+    .map((file) => `test/${file.replaceAll(path.sep, "/")}`);
+  expect(withLongerForm.length).toBeGreaterThan(2);
+  const matches = (file: string, pattern: string): boolean =>
+    new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", "[^/]*")}$`).test(file);
+  expect(withLongerForm.filter((file) => !include.some((pattern) => matches(file, pattern)))).toEqual([]);
+});

@@ -15,9 +15,6 @@ export const engineNames: readonly string[] = ["node", "native"].filter((name) =
   }
 });
 
-/** The longer form of a test is asked for with FULL=1. */
-export const FULL = process.env.FULL === "1";
-
 /** A keyring whose data key is known to the test. It wraps nothing: the header carries a placeholder. */
 export function staticKeyring(dataKey: Uint8Array = randomBytes(32)): Keyring {
   const key = (request: DataKeyRequest): Uint8Array =>

@@ -1,8 +1,8 @@
-// Every byte, every truncation, every extension of a small message of each family; with FULL=1 every bit. Nothing may be
+// Every byte, every truncation, every extension of a small message of each family; in full every bit. Nothing may be
 // accepted, what a stream releases must be a beginning of the plaintext, and all readers must say the same.
 import { describe, expect, test } from "vitest";
 import { decrypt } from "../../src/index.ts";
-import { FULL } from "../message/fixtures.ts";
+import { FULL } from "../support/full.ts";
 import { families, newTally, report, tryAltered, type Way } from "./try-message.ts";
 
 /** Slower ways are for some of the alterations of a kind: a prime step, so that all places come to it. */

@@ -1,10 +1,11 @@
 // Identifiers and lengths: of all values only the right one opens, and no value makes the reader crash or hang.
 import { describe, expect, test } from "vitest";
 import { decrypt } from "../../src/index.ts";
-import { codeOf, FULL } from "../message/fixtures.ts";
+import { codeOf } from "../message/fixtures.ts";
+import { FULL } from "../support/full.ts";
 import { families, lengthFields, newTally, report, tryAltered } from "./try-message.ts";
 
-/** Without FULL=1: from 0x600 on, where none is assigned, one id in so many. */
+/** Not in full: from 0x600 on, where none is assigned, one id in so many. */
 const IDS_STEP = 101;
 
 describe.each(families().map((family) => [family.name, family] as const))("suite %s", (name, family) => {

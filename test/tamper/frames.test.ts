@@ -2,8 +2,8 @@
 // and with sequence numbers and nonces rewritten to fit. The keys that authenticate them are the attacker's only lack.
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { FULL } from "../message/fixtures.ts";
 import { sealFrame, sequenceNonce, uint32 } from "../message/reference.ts";
+import { FULL } from "../support/full.ts";
 import { type Family, makeFamily, newTally, report, tryAltered } from "./try-message.ts";
 
 const COUNT = 8;

@@ -1,9 +1,6 @@
 // Messages written by others, with what their manifests say must become of them. Field names that no manifest had
 // when this was written fail the loader, so that a condition is not overlooked.
 import { createCipheriv } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   type Keyring,
   MultiKeyring,
@@ -11,14 +8,7 @@ import {
   RawRsaKeyring,
   type RsaPadding,
 } from "../../src/index.ts";
-
-/** Where the vectors lie. They are not part of this repository. */
-export const vectorsRoot: string =
-  process.env.FRAMESEAL_VECTORS ?? fileURLToPath(new URL("../../../shared/vectors", import.meta.url));
-
-/** False skips the tests; in CI their absence is a failure. */
-export const vectorsPresent: boolean = existsSync(vectorsRoot);
-export const vectorsDemanded: boolean = process.env.CI === "true";
+import { readVector } from "./foreign.ts";
 
 export interface VectorCase {
   readonly set: string;
@@ -37,9 +27,6 @@ export interface VectorCase {
 
 type Json = Readonly<Record<string, unknown>>;
 
-export function readVector(...path: string[]): Buffer {
-  return readFileSync(join(vectorsRoot, ...path));
-}
 function readJson(...path: string[]): Json {
   return JSON.parse(readVector(...path).toString("utf8")) as Json;
 }

@@ -3,13 +3,13 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { decrypt } from "../../src/index.ts";
-import { dafnySet, vectorsPresent } from "./esdk-sets.ts";
+import { dafnySet } from "./esdk-sets.ts";
+import { describeVectors } from "./foreign.ts";
 
 const reverted = process.env.FRAMESEAL_TEST_PKCS1 === "reverted";
 const READ_ALL = { commitmentPolicy: "FORBID_ENCRYPT_ALLOW_DECRYPT" } as const;
-const vectors = vectorsPresent ? dafnySet().filter(({ needsPkcs1 }) => needsPkcs1) : [];
 
 /** True where the platform does PKCS#1 v1.5 without being told. */
 function platformUnwraps(): boolean {
@@ -18,7 +18,9 @@ function platformUnwraps(): boolean {
   return major > 3 || (major === 3 && minor >= 2);
 }
 
-describe.runIf(vectorsPresent)("messages wrapped with RSA PKCS#1 v1.5", () => {
+describeVectors("messages wrapped with RSA PKCS#1 v1.5", () => {
+  const vectors = dafnySet().filter(({ needsPkcs1 }) => needsPkcs1);
+
   test.runIf(!reverted && !platformUnwraps())("are reported as refused by the platform", async () => {
     let refused = 0;
     for (const { message, keyring, context } of vectors) {

@@ -1,0 +1,17 @@
+// `npm test`: two files at a time where there are two cores. `npm run test:full`: what has a longer form, in that form.
+// Tests wait for processes and servers, so their bounds are wide.
+import { availableParallelism } from "node:os";
+import { defineConfig } from "vitest/config";
+
+/** Files that look at FULL of test/support/full.ts. */
+const longer = ["test/tamper/*.test.ts", "test/vectors/esdk.test.ts"];
+
+export default defineConfig(({ mode }) => ({
+  test: {
+    env: { FRAMESEAL_TEST_MODE: mode },
+    include: mode === "full" ? longer : ["test/**/*.test.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: availableParallelism(),
+  },
+}));
