@@ -5,7 +5,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Absent } from "./adaptor.ts";
-import type { ChildCommand, ChildTask, Ready, Round } from "./child.ts";
+import type { ChildCommand, ChildTask, Ready, Round } from "./child-protocol.ts";
 import { pinMainThread } from "./pinning.ts";
 import { endProcess, startProcess } from "./processes.ts";
 

@@ -3,68 +3,9 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { Absent, type TrialOptions } from "./adaptor.ts";
-import type { BufferAdaptorName, StreamAdaptorName } from "./adaptors/table.ts";
-import type { TransferName } from "./workloads/s3-transfers.ts";
-
-/** What the child is to do; `warm` must come first. */
-export interface ChildTask {
-  readonly workload:
-    | "buffers"
-    | "streams"
-    | "ranges"
-    | "concurrent streams"
-    | "ranges over HTTP"
-    | "S3 transfers";
-  readonly adaptor: BufferAdaptorName | StreamAdaptorName | TransferName;
-  readonly operation: "seal" | "open" | "set up";
-  readonly options: TrialOptions;
-  /** Calls in flight at a time. */
-  readonly inFlight: number;
-  /** How long a round should take, in seconds. */
-  readonly roundSeconds: number;
-  /** What one call counts for: its bytes, or 1. */
-  readonly unitsPerCall: number;
-  /** Whether the package `benchmark` times the calls, for work of microseconds. */
-  readonly byBenchmark: boolean;
-}
-
-export type ChildCommand =
-  | { readonly do: "start"; readonly task: ChildTask }
-  | { readonly do: "produce"; readonly size: number }
-  | { readonly do: "accept"; readonly size: number; readonly sealed: string }
-  | { readonly do: "round" }
-  | { readonly do: "end" };
-
-/** What a round did. */
-export interface Round {
-  /** Units per second. */
-  readonly rate: number;
-  readonly seconds: number;
-  readonly cpuSeconds: number;
-}
-
-/** What the parent is told once the subject is ready. */
-export interface Ready {
-  /** All work is done on the main thread, which can then be kept on one CPU. */
-  readonly synchronous: boolean;
-  /** What takes the times, unless the rounds do. */
-  readonly timer?: string;
-}
-
-/** What a child process of the bench does for a task. */
-export interface Workload {
-  /** Seals the bytes of `agreementBytes(size)`, to be opened by another subject. */
-  produce(size: number): Promise<Uint8Array>;
-  /** Opens what another subject made and throws unless it gives `agreementBytes(size)`. */
-  accept(size: number, sealed: Uint8Array): Promise<void>;
-  /** As many calls as were found to fill a round; how many units (bytes, ranges) were done, or how fast. */
-  round(): Promise<number | { readonly perSecond: number }>;
-  readonly synchronous?: boolean;
-  readonly timer?: string;
-  /** What was counted besides, by its name. */
-  figures?(): Promise<Readonly<Record<string, number>>>;
-}
+import { Absent } from "./adaptor.ts";
+import type { ChildCommand, ChildTask, Ready, Round } from "./child-protocol.ts";
+import type { Workload } from "./workload.ts";
 
 const workloads: Readonly<
   Record<ChildTask["workload"], () => Promise<(task: ChildTask) => Promise<Workload>>>

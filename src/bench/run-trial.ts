@@ -1,8 +1,8 @@
 // One trial: subjects are started, must agree, and then take turns, so that noise hits all alike.
 import { Absent, type Adaptor, type TrialOptions } from "./adaptor.ts";
 import { bufferAdaptors, streamAdaptors } from "./adaptors/table.ts";
-import type { ChildTask } from "./child.ts";
 import { Child, type Runtime, thisNode } from "./child-process.ts";
+import type { ChildTask } from "./child-protocol.ts";
 import type { SubjectResult, TrialResult } from "./result.ts";
 import { summary } from "./statistics.ts";
 

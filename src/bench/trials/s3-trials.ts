@@ -1,7 +1,7 @@
 // Transfers of objects through the AWS SDK, plain and encrypted.
+import type { TransferName } from "../child-protocol.ts";
 import type { Subject } from "../run-trial.ts";
 import type { WorkFiles } from "../work-files.ts";
-import type { TransferName } from "../workloads/s3-transfers.ts";
 import { defaults, directions, GiB, idOf, type Listed, lengthText, MiB } from "./subjects.ts";
 
 const subject = (name: string, adaptor: TransferName): Subject => ({

@@ -1,7 +1,8 @@
 // Whole buffers: seal or open one again and again, one call at a time or several in flight.
 import { Absent, type Adaptor, type BufferSubject } from "../adaptor.ts";
 import { bufferAdaptors } from "../adaptors/table.ts";
-import type { ChildTask, Workload } from "../child.ts";
+import type { ChildTask } from "../child-protocol.ts";
+import type { Workload } from "../workload.ts";
 import { createCallTimer } from "./benchmark.ts";
 import { callsFor, repeat } from "./repeat.ts";
 import { agreementBytes, benchBytes, mustBeEqual } from "./source.ts";

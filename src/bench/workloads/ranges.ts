@@ -5,7 +5,8 @@ import { selectEngine } from "../../engine/select-engine.ts";
 import { openMessage } from "../../reader/message-reader.ts";
 import { Absent } from "../adaptor.ts";
 import { benchKeyring } from "../adaptors/ours.ts";
-import type { ChildTask, Workload } from "../child.ts";
+import type { ChildTask } from "../child-protocol.ts";
+import type { Workload } from "../workload.ts";
 import { callsFor } from "./repeat.ts";
 
 interface RangeReader {

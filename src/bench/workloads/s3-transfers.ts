@@ -3,12 +3,10 @@ import { Readable } from "node:stream";
 import { encryptS3Client } from "../../s3/encrypt-s3-client.ts";
 import { Absent } from "../adaptor.ts";
 import { benchKeyring } from "../adaptors/ours.ts";
-import type { ChildTask, Workload } from "../child.ts";
+import type { ChildTask } from "../child-protocol.ts";
 import { importPackage } from "../packages.ts";
+import type { Workload } from "../workload.ts";
 import { benchBytes } from "./source.ts";
-
-/** How the object is transferred. */
-export type TransferName = "plain S3 client" | "framed S3 objects" | "single-message S3 objects";
 
 interface Client {
   send(command: object): Promise<{ readonly Body?: AsyncIterable<Uint8Array> }>;

@@ -2,7 +2,8 @@
 import { pipeline } from "node:stream/promises";
 import { Absent, type Adaptor, type StreamSubject } from "../adaptor.ts";
 import { streamAdaptors } from "../adaptors/table.ts";
-import type { ChildTask, Workload } from "../child.ts";
+import type { ChildTask } from "../child-protocol.ts";
+import type { Workload } from "../workload.ts";
 import { callsFor } from "./repeat.ts";
 import { agreementBytes, benchBytes, mustBeEqual, NullSink, sourceOf } from "./source.ts";
 
