@@ -5,7 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
-const src = fileURLToPath(new URL("../src", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
@@ -54,7 +54,7 @@ interface Import {
   readonly to: string;
 }
 
-/** Imports of a file; relative ones as paths below src. */
+/** Imports of a file; those of our own files as paths below src, or as bench/... */
 function importsOf(from: string, text: string): Import[] {
   const pattern =
     /(?:^|\n)\s*(?:import|export)\s+[^;"]*?from\s+"([^"]+)"|\bimport\("([^"]+)"(?: as string)?\)|\brequire\("([^"]+)"\)/g;
@@ -122,10 +122,18 @@ function findCycle(imports: readonly Import[]): string[] | undefined {
   return undefined;
 }
 
-const files = readdirSync(src, { recursive: true, encoding: "utf8" })
-  .map((file) => file.replaceAll(path.sep, "/"))
-  .filter((file) => file.endsWith(".ts"));
-const texts = new Map(files.map((file) => [file, readFileSync(path.join(src, file), "utf8")]));
+function listFiles(folder: string): string[] {
+  return readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })
+    .map((file) => file.replaceAll(path.sep, "/"))
+    .filter((file) => file.endsWith(".ts") && !file.includes("node_modules/"));
+}
+
+/** The files of src/ by their paths in it, those of bench/ as a layer beside them. */
+const files = [
+  ...listFiles("src").map((file) => [file, path.join(root, "src", file)] as const),
+  ...listFiles("bench").map((file) => [`bench/${file}`, path.join(root, "bench", file)] as const),
+];
+const texts = new Map(files.map(([file, place]) => [file, readFileSync(place, "utf8")]));
 const imports = [...texts].flatMap(([file, text]) => importsOf(file, text));
 
 describe("architecture", () => {
@@ -145,7 +153,7 @@ describe("architecture", () => {
   });
 
   test("the package stays small", () => {
-    const { dependencies } = JSON.parse(readFileSync(path.join(src, "../package.json"), "utf8"));
+    const { dependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
     expect(Object.keys(dependencies).length).toBeLessThanOrEqual(3);
   });
 

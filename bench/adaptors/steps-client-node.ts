@@ -1,5 +1,5 @@
 // The same steps of the AWS Encryption SDK for JavaScript, from the packages it consists of.
-import { concatBytes } from "../../bytes.ts";
+import { concatBytes } from "#frameseal/bytes.js";
 import type { Adaptor, BufferSubject } from "../adaptor.ts";
 import { importPackage } from "../packages.ts";
 import { benchKey, benchKeyName, benchNamespace } from "./ours.ts";

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const out = path.resolve(here, "../../../dist/bench");
+const out = path.resolve(here, "../../dist/bench");
 const bundle = await rolldown({ input: path.join(here, "main.ts"), platform: "browser", logLevel: "warn" });
 const { output } = await bundle.write({ file: path.join(out, "page.js"), format: "iife", minify: true });
 

@@ -1,7 +1,7 @@
 // What Node offers without any package: createCipheriv whole, per frame and as a stream, and WebCrypto.
 import { createCipheriv, createDecipheriv, randomBytes, webcrypto } from "node:crypto";
 import { PassThrough, Transform } from "node:stream";
-import { REGULAR_FRAME_OVERHEAD, TAG_LENGTH } from "../../engine/engine.ts";
+import { REGULAR_FRAME_OVERHEAD, TAG_LENGTH } from "#frameseal/engine/engine.js";
 import type { Adaptor, BufferSubject, StreamSubject } from "../adaptor.ts";
 import { benchAadPrefix, benchKey, frameSizes } from "./ours.ts";
 

@@ -1,5 +1,5 @@
 // What trials are put together from: defaults, names, and the subjects that many of them share.
-import { nativeKernels } from "../../engine/native/addon.ts";
+import { nativeKernels } from "#frameseal/engine/native/addon.js";
 import type { TrialOptions } from "../adaptor.ts";
 import type { Runtime } from "../child-process.ts";
 import { findPackage } from "../packages.ts";

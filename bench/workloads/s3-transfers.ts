@@ -1,6 +1,6 @@
 // One object put or got through the AWS SDK, from memory and to nowhere: by the SDK alone and through our client.
 import { Readable } from "node:stream";
-import { encryptS3Client } from "../../s3/encrypt-s3-client.ts";
+import { encryptS3Client } from "#frameseal/s3/encrypt-s3-client.js";
 import { Absent } from "../adaptor.ts";
 import { benchKeyring } from "../adaptors/ours.ts";
 import type { ChildTask } from "../child-protocol.ts";

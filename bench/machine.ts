@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import { engineInfo } from "../engine/select-engine.ts";
+import { engineInfo } from "#frameseal/engine/select-engine.js";
 import { packageFolder } from "./packages.ts";
 import type { Machine } from "./result.ts";
 

@@ -9,7 +9,7 @@ import { Absent } from "./adaptor.ts";
 /** The folder of this package. */
 export const packageFolder: string = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 
-const bases: readonly string[] = [path.join(packageFolder, "bench"), process.cwd(), packageFolder];
+const bases: readonly string[] = [path.join(packageFolder, "bench/peers"), process.cwd(), packageFolder];
 
 /** Folder of the package `name`, or undefined. */
 export function findPackage(name: string): string | undefined {

@@ -8,8 +8,8 @@ import {
   randomBytes,
   webcrypto,
 } from "node:crypto";
-import { concatBytes } from "../../bytes.ts";
-import { encodeEncryptionContext } from "../../format/encryption-context.ts";
+import { concatBytes } from "#frameseal/bytes.js";
+import { encodeEncryptionContext } from "#frameseal/format/encryption-context.js";
 import type { Adaptor, BufferSubject } from "../adaptor.ts";
 import { benchKey } from "./ours.ts";
 import {

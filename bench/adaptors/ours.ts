@@ -1,11 +1,11 @@
 // frameseal itself: whole messages, streams, and runs of frames as the engine sees them.
-import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "../../engine/engine.ts";
-import { selectEngine } from "../../engine/select-engine.ts";
-import { FramesealError } from "../../errors.ts";
-import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
-import { createDecryptStream } from "../../stream/decrypt-stream.ts";
-import { createEncryptStream } from "../../stream/encrypt-stream.ts";
-import { decrypt, encrypt } from "../../stream/whole-message.ts";
+import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "#frameseal/engine/engine.js";
+import { selectEngine } from "#frameseal/engine/select-engine.js";
+import { FramesealError } from "#frameseal/errors.js";
+import { RawAesKeyring } from "#frameseal/keyring/raw-aes-keyring.js";
+import { createDecryptStream } from "#frameseal/stream/decrypt-stream.js";
+import { createEncryptStream } from "#frameseal/stream/encrypt-stream.js";
+import { decrypt, encrypt } from "#frameseal/stream/whole-message.js";
 import {
   Absent,
   type Adaptor,

@@ -17,7 +17,7 @@ import path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { encryptFile } from "../file/file.ts";
+import { encryptFile } from "#frameseal/file/file.js";
 import { benchKey, benchKeyName, benchKeyring } from "./adaptors/ours.ts";
 import { endProcess, startProcess } from "./processes.ts";
 import { benchBytes } from "./workloads/source.ts";

@@ -1,6 +1,6 @@
 // What `frameseal bench` does, once the command line has read its options: selects trials, runs them, writes the results.
 import { readFileSync, writeFileSync } from "node:fs";
-import type { Harness, HarnessConsole, HarnessOptions } from "../cli/harness.ts";
+import type { Harness, HarnessConsole, HarnessOptions } from "#frameseal/cli/harness.js";
 import { allTrials, removeFiles } from "./all-trials.ts";
 import { changesText, compareRuns } from "./baseline.ts";
 import { endProcesses } from "./processes.ts";

@@ -1,8 +1,8 @@
 // Random ranges of a large message, of a local file or over HTTP, several in flight, against plain reads of as much.
 import { open } from "node:fs/promises";
 import http from "node:http";
-import { selectEngine } from "../../engine/select-engine.ts";
-import { openMessage } from "../../reader/message-reader.ts";
+import { selectEngine } from "#frameseal/engine/select-engine.js";
+import { openMessage } from "#frameseal/reader/message-reader.js";
 import { Absent } from "../adaptor.ts";
 import { benchKeyring } from "../adaptors/ours.ts";
 import type { ChildTask } from "../child-protocol.ts";

@@ -2,13 +2,13 @@
 // of each is 32 bytes: the data key, or the message id of a header.
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { concatBytes } from "../../bytes.ts";
-import type { EncryptionContext } from "../../format/encryption-context.ts";
-import { encodeHeader, encodeHeaderBody, parseHeader } from "../../format/header.ts";
-import { DEFAULT_COMMITMENT_POLICY, suiteById } from "../../format/suite.ts";
-import type { DataKeyRequest, Keyring } from "../../keyring/keyring.ts";
-import { RawRsaKeyring } from "../../keyring/raw-rsa-keyring.ts";
-import { deriveKeys } from "../../message/derive-keys.ts";
+import { concatBytes } from "#frameseal/bytes.js";
+import type { EncryptionContext } from "#frameseal/format/encryption-context.js";
+import { encodeHeader, encodeHeaderBody, parseHeader } from "#frameseal/format/header.js";
+import { DEFAULT_COMMITMENT_POLICY, suiteById } from "#frameseal/format/suite.js";
+import type { DataKeyRequest, Keyring } from "#frameseal/keyring/keyring.js";
+import { RawRsaKeyring } from "#frameseal/keyring/raw-rsa-keyring.js";
+import { deriveKeys } from "#frameseal/message/derive-keys.js";
 import { Absent, type Adaptor, type BufferSubject, type TrialOptions } from "../adaptor.ts";
 import { agreementBytes, mustBeEqual } from "../workloads/source.ts";
 import { benchKeyName, benchKeyring, benchNamespace } from "./ours.ts";
