@@ -1,8 +1,8 @@
-// Renders one chart of a run as a picture for the README: node bench/picture.mjs RUN.json CHART OUT.png
+// Renders one chart of a run as a picture for the README: node bench/scripts/picture.mjs RUN.json CHART OUT.png
 // Needs Chromium (Debian's `chromium`, or CHROMIUM=/path/to/it).
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
-import { renderReport } from "../dist/bench/report.js";
+import { renderReport } from "../../dist/bench/report.js";
 
 const [runFile, chart = "frames-seal", out = "bench/throughput.png"] = process.argv.slice(2);
 if (runFile === undefined) throw new Error("usage: picture.mjs RUN.json [CHART] [OUT.png]");

@@ -1,8 +1,8 @@
 // Calls of AWS KMS for many small messages under one encryption context, with a caching keyring and without.
-//   node bench/kms-calls.mjs [--messages N]
+//   node bench/scripts/kms-calls.mjs [--messages N]
 import { randomBytes } from "node:crypto";
-import { CachingKeyring, decrypt, encrypt } from "../dist/index.js";
-import { KmsKeyring } from "../dist/kms.js";
+import { CachingKeyring, decrypt, encrypt } from "../../dist/index.js";
+import { KmsKeyring } from "../../dist/kms.js";
 
 const at = process.argv.indexOf("--messages");
 const messages = at < 0 ? 10_000 : Number(process.argv[at + 1]);

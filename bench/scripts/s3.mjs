@@ -1,6 +1,6 @@
 // Encrypted objects against the same transfer without encryption, and against Amazon's clients for Java and Python on the
 // same object and server. Each figure comes from a process of its own; rounds take turns.
-//   node bench/s3.mjs [--size MiB] [--rounds N] [--only WORDS] [--rgw] [--peers] [--json FILE]
+//   node bench/scripts/s3.mjs [--size MiB] [--rounds N] [--only WORDS] [--rgw] [--peers] [--json FILE]
 // The server is s3-store.mjs, which does nothing but store; with --rgw it is Ceph's (Debian's radosgw). --peers needs what
 // `npm run test:integration` has built; Amazon's clients read from a file and write to one.
 import { execFileSync, spawn } from "node:child_process";
@@ -45,8 +45,8 @@ async function measure(what, endpoint, kmsEndpoint, mebibytes) {
   );
   const { KMSClient } = await import("@aws-sdk/client-kms");
   const { Upload } = await import("@aws-sdk/lib-storage");
-  const { encryptS3Client } = await import("../dist/s3.js");
-  const { KmsKeyring } = await import("../dist/kms.js");
+  const { encryptS3Client } = await import("../../dist/s3.js");
+  const { KmsKeyring } = await import("../../dist/kms.js");
   const plain = new S3Client({ endpoint, forcePathStyle: true });
   const keyring = new KmsKeyring({ client: new KMSClient({ endpoint: kmsEndpoint }), generatorKeyId: keyId });
   const encrypting = (options) => encryptS3Client(plain, { keyring, format: "s3ec-v3", ...options });
@@ -97,12 +97,12 @@ async function measure(what, endpoint, kmsEndpoint, mebibytes) {
 
 /** Amazon's clients, through the programs of the integration tests. */
 async function measurePeer(name, endpoint, op, file) {
-  const cache = path.join(here, "../node_modules/.cache/frameseal-integration");
+  const cache = path.join(here, "../../node_modules/.cache/frameseal-integration");
   const command =
     name === "python"
       ? [
           path.join(cache, "s3ec_python/venv/bin/python"),
-          path.join(here, "../test/interop/peers/python/peer.py"),
+          path.join(here, "../../test/interop/peers/python/peer.py"),
         ]
       : [
           "java",
@@ -167,7 +167,7 @@ async function main() {
     path.join(here, "s3-store.mjs"),
   ]);
   const rgw = onRgw
-    ? await startServer("bash", [path.join(here, "../test/integration/start-rgw.sh")])
+    ? await startServer("bash", [path.join(here, "../../test/integration/start-rgw.sh")])
     : undefined;
   const endpoint = rgw?.endpoint ?? store.endpoint;
   const env = onRgw ? rgwEnvironment : environment;
