@@ -1,10 +1,13 @@
-// The least that S3 can be, for trials of transfers: objects in memory, no checks, so that clients are what is measured.
-// A program of its own: prints its address and lives until its standard input ends.
+// The least that S3 can be, for transfers that are timed: objects in memory, no checks, so that clients are what is
+// measured; beside it answers as AWS KMS, for clients that have no other keys. A program of its own: prints its address
+// and lives until its standard input ends.
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
+import { answerKms } from "./kms-answers.ts";
 
 interface StoredObject {
   readonly metadata: Readonly<Record<string, string>>;
@@ -112,10 +115,20 @@ async function read(request: IncomingMessage, response: ServerResponse, { pathna
   else await pipeline(Readable.from(slice(object.chunks, start, end), { objectMode: false }), response);
 }
 
+async function serveKms(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { "x-amz-target": target = "" } = request.headers;
+  const reply = answerKms(String(target), await text(request));
+  response.writeHead(200, { "content-type": "application/x-amz-json-1.1" }).end(reply);
+}
+
+function workOf({ method, headers }: IncomingMessage): typeof write {
+  if (headers["x-amz-target"] !== undefined) return serveKms;
+  return method === "GET" || method === "HEAD" ? read : write;
+}
+
 const server = http.createServer((request, response) => {
   const url = new URL(request.url ?? "/", "http://store");
-  const work = request.method === "GET" || request.method === "HEAD" ? read : write;
-  work(request, response, url).catch(() => response.destroy());
+  workOf(request)(request, response, url).catch(() => response.destroy());
 });
 server.listen(0, "127.0.0.1", () => {
   process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}\n`);

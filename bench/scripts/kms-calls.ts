@@ -1,32 +1,31 @@
 // Calls of AWS KMS for many small messages under one encryption context, with a caching keyring and without.
-//   node bench/scripts/kms-calls.mjs [--messages N]
+//   npm run bench:kms-calls -- [--messages N]
 import { randomBytes } from "node:crypto";
-import { CachingKeyring, decrypt, encrypt } from "../../dist/index.js";
-import { KmsKeyring } from "../../dist/kms.js";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import type { KMSClient } from "@aws-sdk/client-kms";
+import { CachingKeyring, decrypt, encrypt, type Keyring } from "#frameseal/index.js";
+import { KmsKeyring } from "#frameseal/kms.js";
+import { benchKmsKeyId, decryptDataKey, generateDataKey, type KmsAnswer } from "../kms-answers.ts";
 
-const at = process.argv.indexOf("--messages");
-const messages = at < 0 ? 10_000 : Number(process.argv[at + 1]);
-const keyId = "arn:aws:kms:us-east-1:111122223333:key/11111111-1111-1111-1111-111111111111";
-const wrapped = new Map();
+const { values } = parseArgs({ options: { messages: { type: "string", default: "10000" } } });
+const messages = Number(values.messages);
+if (!(Number.isInteger(messages) && messages > 0)) {
+  process.stderr.write("--messages expected a whole number from 1\n");
+  process.exit(2);
+}
+
 let calls = 0;
 // KMS in this process: it counts.
 const client = {
-  async send(command) {
+  async send({ input }: { readonly input: { readonly CiphertextBlob?: Uint8Array } }): Promise<KmsAnswer> {
     calls += 1;
-    const { CiphertextBlob } = command.input;
-    if (CiphertextBlob !== undefined)
-      return {
-        KeyId: keyId,
-        Plaintext: Uint8Array.from(wrapped.get(Buffer.from(CiphertextBlob).toString("hex"))),
-      };
-    const [dataKey, blob] = [randomBytes(32), randomBytes(64)];
-    wrapped.set(blob.toString("hex"), Uint8Array.from(dataKey));
-    return { KeyId: keyId, Plaintext: dataKey, CiphertextBlob: blob };
+    return input.CiphertextBlob === undefined ? generateDataKey() : decryptDataKey(input.CiphertextBlob);
   },
-};
-const kms = () => new KmsKeyring({ client, generatorKeyId: keyId });
+} as unknown as KMSClient;
+const kms = (): Keyring => new KmsKeyring({ client, generatorKeyId: benchKmsKeyId });
 const bounds = { maxAgeMs: 3_600_000, maxMessages: 1000, maxBytes: 2 ** 30 };
-const keyrings = {
+const keyrings: Readonly<Record<string, Keyring>> = {
   "no cache": kms(),
   "cache: an hour, 1,000 messages, 1 GiB": new CachingKeyring({ keyring: kms(), ...bounds }),
   "cache: an hour, 100 messages": new CachingKeyring({ keyring: kms(), ...bounds, maxMessages: 100 }),
@@ -38,7 +37,7 @@ console.log("                                        GenerateDataKey   Decrypt  
 for (const [name, keyring] of Object.entries(keyrings)) {
   calls = 0;
   const start = performance.now();
-  const sealed = [];
+  const sealed: Uint8Array[] = [];
   for (let n = 0; n < messages; n++) sealed.push(await encrypt(plaintext, { keyring, encryptionContext }));
   const generated = calls;
   calls = 0;
