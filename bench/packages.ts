@@ -1,4 +1,4 @@
-// Finds packages that are not dependencies of this one: beside `bench/` in a checkout, where the user is, or beside us.
+// Finds packages that are not dependencies of this one: in `bench/peers/` of a checkout, where the user is, or beside us.
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";

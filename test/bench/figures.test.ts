@@ -1,6 +1,6 @@
 // What is made of measured rounds: quantiles, claims, comparison of two runs, the choice of trials.
-import { describe, expect, it } from "vitest";
-import { allTrials } from "../../dist/bench/all-trials.js";
+import { afterAll, describe, expect, it } from "vitest";
+import { allTrials, removeFiles } from "../../dist/bench/all-trials.js";
 import { changesText, compareRuns } from "../../dist/bench/baseline.js";
 import { claimsOf, trialsOfClaims } from "../../dist/bench/claims.js";
 import { type AnyTrial, selectTrials } from "../../dist/bench/run.js";
@@ -9,6 +9,7 @@ import { lengthText } from "../../dist/bench/trials/subjects.js";
 import { run, subject, trial } from "./fixture.ts";
 
 const all: readonly AnyTrial[] = allTrials();
+afterAll(removeFiles);
 const kernelSubjects = [
   "openssl-evp",
   "intel-ipsec-mb",
