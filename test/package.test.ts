@@ -28,12 +28,16 @@ describe("package", () => {
       "dist/index.js",
       "dist/index.d.ts",
       "dist/cli/main.js",
+      "dist/bench/command.js",
+      "dist/bench/page.js",
       "native/addon.cpp",
       "binding.gyp",
       "LICENSE",
     ])
       expect(files).toContain(file);
-    expect(files.filter((file) => /^(test|bench|src|dist\/demo|\.)/.test(file))).toEqual([]);
+    expect(files.filter((file) => /^(test|bench|src|dist\/(demo|bench\/scripts)\/|\.)/.test(file))).toEqual(
+      [],
+    );
   });
 
   test("installs without scripts", async () => {

@@ -1,21 +1,9 @@
 // frameseal bench: how fast it is here, beside whatever else is installed.
-import { readFileSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
-import type { BenchResult, TrialResult } from "../bench/result.ts";
 import { CommandFailure } from "./failure.ts";
+import type { Harness, HarnessOptions } from "./harness.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { isTerminal, note, print, writeText } from "./output.ts";
-
-interface BenchCommandOptions {
-  readonly full?: boolean;
-  readonly list?: boolean;
-  readonly claims?: boolean;
-  readonly json?: string;
-  readonly html?: string;
-  readonly baseline?: string;
-  readonly rounds: number;
-  readonly roundMs: number;
-}
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -56,91 +44,19 @@ function wholeNumber(text: string): number {
   return value;
 }
 
-async function bench(
-  words: readonly string[],
-  options: BenchCommandOptions,
-  command: Command,
-): Promise<void> {
-  const { allTrials, removeFiles } = await import("../bench/all-trials.ts");
-  const { endProcesses } = await import("../bench/processes.ts");
-  const { runBench, selectTrials } = await import("../bench/run.ts");
-  const { trialText, claimsText, headText, noiseText } = await import("../bench/text.ts");
-  const baseline = options.baseline === undefined ? undefined : readRun(options.baseline);
-  const trials = selectTrials(allTrials(), selectionOf(words, options));
-  if (trials.length === 0)
-    throw new CommandFailure("no trial has all these words in its name; --list prints the names");
-  if (options.list === true) {
-    for (const { trial } of trials) print(trial.id);
-    return;
-  }
-  const quiet = options.json === "-";
-  const progress = isTerminal(2);
-  const announce = (done: number): void => {
-    const next = trials[done]?.trial.id;
-    if (progress)
-      writeText(2, `\r\u001b[K${next === undefined ? "" : `${done + 1}/${trials.length} ${next}`}`);
-  };
-  announce(0);
-  const interrupt = (): void => {
-    endProcesses();
-    removeFiles(); // now: what is done with them may last longer than the program has left
-  };
-  interruptSignal.addEventListener("abort", interrupt, { once: true });
-  let result: BenchResult;
-  try {
-    result = await runBench(trials, {
-      effort: { rounds: options.rounds, roundSeconds: options.roundMs / 1000 },
-      version: command.parent?.version() ?? "",
-      command: commandLine(words, options),
-      signal: interruptSignal,
-      onTrial(trial: TrialResult, done: number) {
-        if (progress) writeText(2, "\r\u001b[K");
-        if (!quiet) print(`${trialText(trial)}\n`);
-        announce(done);
-      },
-    });
-  } finally {
-    removeFiles();
-  }
-  if (!quiet) {
-    print(headText(result));
-    print(noiseText(result));
-    if (options.claims === true) print(`\n${claimsText(result.claims)}`);
-    if (baseline !== undefined) {
-      const { changesText, compareRuns } = await import("../bench/baseline.ts");
-      print(`\n${changesText(compareRuns(baseline, result))}`);
-    }
-  }
-  if (options.json === "-") print(JSON.stringify(result));
-  else if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result)}\n`);
-  if (options.html !== undefined) {
-    const { renderReport } = await import("../bench/report.ts");
-    writeFileSync(options.html, renderReport(result));
-    note(`the page is in ${options.html}`);
-  }
+async function bench(words: readonly string[], options: HarnessOptions, command: Command): Promise<void> {
+  // A string to the compiler: the harness is compiled after what it measures.
+  const harness = (await import("#frameseal/bench/command.js" as string)) as Harness;
+  await harness.bench(words, options, {
+    version: command.parent?.version() ?? "",
+    interrupted: interruptSignal,
+    print,
+    note,
+    showProgress,
+    failure: (message) => new CommandFailure(message),
+  });
 }
 
-const selectionOf = (words: readonly string[], { full = false, claims = false }: BenchCommandOptions) => ({
-  words,
-  full,
-  forClaims: claims && full && words.length === 0,
-});
-
-// What to type to get the same again; outputs are left out.
-function commandLine(words: readonly string[], { full, rounds, roundMs }: BenchCommandOptions): string {
-  const effort = rounds === 6 && roundMs === 100 ? [] : [`--rounds ${rounds}`, `--round-ms ${roundMs}`];
-  return ["frameseal bench", ...(full === true ? ["--full"] : []), ...effort, ...words].join(" ");
-}
-
-function readRun(file: string): BenchResult {
-  let run: Partial<BenchResult>;
-  try {
-    run = JSON.parse(readFileSync(file, "utf8")) as Partial<BenchResult>;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new CommandFailure(`${file} is not JSON`);
-    throw error;
-  }
-  if (run.format !== "frameseal-bench-1")
-    throw new CommandFailure(`${file} was not written by frameseal bench --json`);
-  return run as BenchResult;
+function showProgress(text: string): void {
+  if (isTerminal(2)) writeText(2, `\r\u001b[K${text}`);
 }

@@ -1,14 +1,15 @@
 // What is made of measured rounds: quantiles, claims, comparison of two runs, the choice of trials.
-import { describe, expect, it } from "vitest";
-import { allTrials } from "../../src/bench/all-trials.ts";
-import { changesText, compareRuns } from "../../src/bench/baseline.ts";
-import { claimsOf, trialsOfClaims } from "../../src/bench/claims.ts";
-import { type AnyTrial, selectTrials } from "../../src/bench/run.ts";
-import { mannWhitney, median, quantile } from "../../src/bench/statistics.ts";
-import { lengthText } from "../../src/bench/trials/subjects.ts";
+import { afterAll, describe, expect, it } from "vitest";
+import { allTrials, removeFiles } from "../../dist/bench/all-trials.js";
+import { changesText, compareRuns } from "../../dist/bench/baseline.js";
+import { claimsOf, trialsOfClaims } from "../../dist/bench/claims.js";
+import { type AnyTrial, selectTrials } from "../../dist/bench/run.js";
+import { mannWhitney, median, quantile } from "../../dist/bench/statistics.js";
+import { lengthText } from "../../dist/bench/trials/subjects.js";
 import { run, subject, trial } from "./fixture.ts";
 
 const all: readonly AnyTrial[] = allTrials();
+afterAll(removeFiles);
 const kernelSubjects = [
   "openssl-evp",
   "intel-ipsec-mb",

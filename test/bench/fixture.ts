@@ -1,6 +1,6 @@
 // Results as a run would give them, for tests that only look at what is made of them.
-import type { BenchResult, SubjectResult, TrialResult } from "../../src/bench/result.ts";
-import { summary } from "../../src/bench/statistics.ts";
+import type { BenchResult, SubjectResult, TrialResult } from "../../dist/bench/result.js";
+import { summary } from "../../dist/bench/statistics.js";
 
 export function subject(
   name: string,

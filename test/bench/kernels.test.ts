@@ -2,10 +2,10 @@
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { pinMainThread } from "../../src/bench/pinning.ts";
-import { type Measured, subjectsOf } from "../../src/bench/run-kernels.ts";
-import { findProgram } from "../../src/bench/run-programs.ts";
-import { listKernelTrials } from "../../src/bench/trials/kernel-trials.ts";
+import { pinMainThread } from "../../dist/bench/pinning.js";
+import { type Measured, subjectsOf } from "../../dist/bench/run-kernels.js";
+import { findProgram } from "../../dist/bench/run-programs.js";
+import { listKernelTrials } from "../../dist/bench/trials/kernel-trials.js";
 
 const row = (subject: string, nanoseconds: number, cyclesPer64?: number) => ({
   subject,

@@ -1,8 +1,7 @@
 // The page as text: complete in itself, names taken for untrusted, absent subjects said.
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { renderReport } from "../../dist/bench/report.js";
-import { escapeJson } from "../../src/bench/report.ts";
+import { escapeJson, renderReport } from "../../dist/bench/report.js";
 import { run, subject, trial } from "./fixture.ts";
 
 const hostile = `</script><script>alert(1)</script>"'&\u2028`;
