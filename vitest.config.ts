@@ -4,7 +4,13 @@ import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
-const longer = ["test/tamper/*.test.ts", "test/vectors/esdk.test.ts"];
+const longer = [
+  "test/tamper/*.test.ts",
+  "test/vectors/esdk.test.ts",
+  "test/s3/object-table.test.ts",
+  "test/s3/requests/faults.test.ts",
+  "test/s3/single-message/objects.test.ts",
+];
 
 export default defineConfig(({ mode }) => ({
   test: {

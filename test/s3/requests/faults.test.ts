@@ -13,6 +13,7 @@ import { Upload } from "@aws-sdk/lib-storage";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
 import { encryptS3Client } from "../../../src/s3.ts";
+import { FULL } from "../../support/full.ts";
 import { type S3Fault, S3Server } from "../../support/s3-server.ts";
 
 const Bucket = "bucket";
@@ -144,6 +145,10 @@ describe.each(["framed", "s3ec-v3"] as const)("%s", (format) => {
     const requests = await count();
     for (const { name: fault, fault: what, lasts } of cases)
       for (let target = 1; target <= requests; target++) {
+        // Not in full: the first request, the last, and one between that is another for every fault.
+        const between =
+          2 + (cases.findIndex((one) => one.fault === what && one.lasts === lasts) % (requests - 2));
+        if (!FULL && ![1, requests, between].includes(target)) continue;
         // What lasts is met by the requests, which are the same for both formats.
         if (lasts && format !== "framed") continue;
         // A range of this format is not authenticated, and a HEAD has no body.
