@@ -1,4 +1,4 @@
-"""AWS's Python SDK behind one line of JSON for each question and answer."""
+"""AWS's Encryption SDK for Python behind one line of JSON for each question and answer."""
 import base64
 import hashlib
 import json
