@@ -7,6 +7,15 @@ import { javascriptSdk } from "./esdk-javascript.ts";
 import type { PeerKey } from "./esdk-keys.ts";
 import { PeerProcess } from "./programs.ts";
 
+/** Those with a key derivation, which are written here too. */
+export const suitesWrittenHere = [0x0114, 0x0146, 0x0178, 0x0214, 0x0346, 0x0378, 0x0478, 0x0578];
+export const suites = [...suitesWrittenHere, 0x0014, 0x0046, 0x0078];
+
+/** The policy under which `suite` may be written, and read. */
+export function policyFor(suite: number): CommitmentPolicy {
+  return suite >= 0x0400 ? "REQUIRE_ENCRYPT_REQUIRE_DECRYPT" : "FORBID_ENCRYPT_ALLOW_DECRYPT";
+}
+
 /** How a message is written. */
 export interface Writing {
   readonly keys: readonly PeerKey[];

@@ -1,17 +1,12 @@
 // Messages exchanged with AWS's Encryption SDKs: SDK x suite x set of keys x length x direction.
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type CommitmentPolicy, decrypt, encrypt } from "../../src/index.ts";
+import { decrypt, encrypt } from "../../src/index.ts";
 import { createKeySets, type KeySet } from "./esdk-keys.ts";
-import { type Esdk, esdks } from "./esdk-peers.ts";
+import { type Esdk, esdks, policyFor, suites, suitesWrittenHere } from "./esdk-peers.ts";
 import { kmsClient } from "./programs.ts";
 
-const withKeyDerivation = [0x0114, 0x0146, 0x0178, 0x0214, 0x0346, 0x0378, 0x0478, 0x0578];
-const suites = [...withKeyDerivation, 0x0014, 0x0046, 0x0078];
 const suiteName = (suite: number): string => `0x${suite.toString(16).padStart(4, "0")}`;
-const policyFor = (suite: number): CommitmentPolicy =>
-  suite >= 0x0400 ? "REQUIRE_ENCRYPT_REQUIRE_DECRYPT" : "FORBID_ENCRYPT_ALLOW_DECRYPT";
-
 const frameLength = 1024;
 const lengths = [0, 1, frameLength - 1, frameLength, frameLength + 1, 3 * frameLength + 5];
 const longLength = 100_003;
@@ -125,7 +120,7 @@ describe.each(esdks.filter(({ start }) => start !== undefined))("AWS's Encryptio
       for (const length of keySet.name === "raw AES-256" ? [...lengths, longLength] : lengths) {
         const plaintext = randomBytes(length);
         const what = `${keySet.name}, ${length} bytes`;
-        if (withKeyDerivation.includes(suite) && (keySet.readableInNode || !entry.inThisProcess))
+        if (suitesWrittenHere.includes(suite) && (keySet.readableInNode || !entry.inThisProcess))
           await attempt(["written here", suite], failures, what, () => writtenHere(suite, keySet, plaintext));
         if (keySet.readableInNode)
           await attempt(["read here", suite], failures, what, () => readHere(suite, keySet, plaintext));

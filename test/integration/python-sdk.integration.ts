@@ -8,7 +8,7 @@ import { decrypt, encrypt } from "../../src/index.ts";
 import { deriveSseCKey } from "../../src/s3.ts";
 import vectors from "../s3/server-side/sse-c-vectors.json" with { type: "json" };
 import { createKeySets, type KeySet, type PeerKey } from "./esdk-keys.ts";
-import { startPython } from "./esdk-peers.ts";
+import { policyFor, startPython } from "./esdk-peers.ts";
 import { awsEncryptionCli, kmsClient } from "./programs.ts";
 
 let folder: string;
@@ -48,8 +48,7 @@ const algorithms = [
 test.each(algorithms)(
   "AWS's command line and ours read each other's files, suite %i, %s",
   async (suite, algorithm) => {
-    const commitmentPolicy =
-      suite >= 0x0400 ? "REQUIRE_ENCRYPT_REQUIRE_DECRYPT" : "FORBID_ENCRYPT_ALLOW_DECRYPT";
+    const commitmentPolicy = policyFor(suite);
     const plaintext = randomBytes(3 * 65_536);
     writeFileSync(file("plain"), plaintext);
     for (const { keys, keyring } of keySets.filter(
