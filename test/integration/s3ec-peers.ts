@@ -1,11 +1,8 @@
 // Amazon's S3 Encryption Clients as processes that answer questions, one line of JSON each.
-import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
 import { credentials } from "../support/s3-server.ts";
-import { environment } from "./programs.ts";
+import { PeerProcess } from "./programs.ts";
 
 const cache = process.env.FRAMESEAL_PEER_CACHE ?? "";
 const sources = process.env.FRAMESEAL_PEER_SOURCES ?? "";
@@ -43,44 +40,24 @@ function commandOf(name: string): [string, string[]] {
 
 /** One client. */
 export class S3ecPeer implements AsyncDisposable {
-  readonly name: string;
-  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #answers: AsyncIterator<string>;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #process: PeerProcess;
 
   constructor(name: string, s3Endpoint: string) {
-    this.name = name;
     const [command, args] = commandOf(name);
-    this.#process = spawn(command, args, {
-      env: {
-        ...environment,
-        AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-        AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-        AWS_ENDPOINT_URL_S3: s3Endpoint,
-        AWS_JAVA_V1_DISABLE_DEPRECATION_ANNOUNCEMENT: "true",
-      },
-      stdio: ["pipe", "pipe", process.env.FRAMESEAL_PEER_LOG === "1" ? "inherit" : "ignore"],
-    }) as ChildProcessByStdio<Writable, Readable, null>;
-    this.#answers = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
+    this.#process = new PeerProcess(name, command, args, {
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      AWS_ENDPOINT_URL_S3: s3Endpoint,
+      AWS_JAVA_V1_DISABLE_DEPRECATION_ANNOUNCEMENT: "true",
+    });
   }
 
   /** Questions are answered in order. @throws Error with what the peer said */
   ask(op: string, question: Partial<Question> = {}): Promise<Record<string, unknown>> {
-    const asked = this.#last.then(async () => {
-      this.#process.stdin.write(`${JSON.stringify({ op, ...question })}\n`);
-      const { value, done } = await this.#answers.next();
-      if (done) throw new Error(`${this.name}: the process has ended`);
-      const answer = JSON.parse(value) as Record<string, unknown>;
-      if (answer.error !== undefined) throw new Error(`${this.name}: ${answer.error}`);
-      return answer;
-    });
-    this.#last = asked.catch(() => {});
-    return asked;
+    return this.#process.ask({ op, ...question });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const ended = new Promise((resolve) => this.#process.once("close", resolve));
-    this.#process.stdin.end();
-    await ended;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
   }
 }

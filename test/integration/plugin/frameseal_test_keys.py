@@ -11,6 +11,7 @@ WRAPPING = {
     ("aes", 16): WrappingAlgorithm.AES_128_GCM_IV12_TAG16_NO_PADDING,
     ("aes", 24): WrappingAlgorithm.AES_192_GCM_IV12_TAG16_NO_PADDING,
     ("aes", 32): WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING,
+    ("rsa", "PKCS1"): WrappingAlgorithm.RSA_PKCS1,
     ("rsa", "OAEP-SHA-1"): WrappingAlgorithm.RSA_OAEP_SHA1_MGF1,
     ("rsa", "OAEP-SHA-256"): WrappingAlgorithm.RSA_OAEP_SHA256_MGF1,
     ("rsa", "OAEP-SHA-384"): WrappingAlgorithm.RSA_OAEP_SHA384_MGF1,
