@@ -1,5 +1,5 @@
-// File to file. Where the engine has a pump, its threads do all of it; elsewhere `runs.ts`, which is loaded only
-// then.
+// File to file. Where the engine has a pump, and the system has descriptors and threads for it, those threads do all of
+// it; elsewhere `runs.ts`, which is loaded only then.
 import type { BigIntStats } from "node:fs";
 import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
@@ -58,11 +58,11 @@ export async function encryptFile(
     const sealer = new MessageSealer(await prepareFrames(bounded));
     try {
       const ends = await pumpEnds(input, output, sealer.canPump, sealer.header);
-      if (ends !== undefined) {
-        const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
-        const threads = checkConcurrency(options.concurrency);
-        await runPump(sealer.startPump({ ...ends, reservedLength, threads }), input, output, sealer.header);
-      } else {
+      const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
+      const threads = checkConcurrency(options.concurrency);
+      const pump = ends && sealer.startPump({ ...ends, reservedLength, threads });
+      if (pump !== undefined) await runPump(pump, input, output, sealer.header);
+      else {
         const { sealFile } = await import("./runs.ts");
         await sealFile(sealer, input, output, options);
       }
@@ -167,8 +167,9 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
   try {
     const { cipher } = opened;
     const ends = await pumpEnds(input, output, cipher.startPump !== undefined, header);
-    if (cipher.startPump !== undefined && ends !== undefined) {
-      const pump = cipher.startPump("open", {
+    const pump =
+      ends &&
+      cipher.startPump?.("open", {
         ...ends,
         reservedLength: 0,
         head: rest,
@@ -176,6 +177,7 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
         maxFrameCount: MAX_FRAME_COUNT_READ,
         threads: checkConcurrency(options.concurrency),
       });
+    if (pump !== undefined) {
       await runPump(pump, input, output, header);
       opened.recordUse(output.length);
     } else {
