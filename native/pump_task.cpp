@@ -156,7 +156,10 @@ napi_value start_pump(napi_env env, napi_callback_info info) {
   plan.max_frame_count = static_cast<uint32_t>(numbers[7] < 0 ? 0 : numbers[7]);
   plan.head.assign(head.data, head.data + head.length);
   auto task = std::make_shared<PumpTask>(key, format, std::move(plan));
-  if (!task->pump.is_ready()) return number(env, 0);
+  if (!task->pump.is_ready()) {
+    args.fail_internally("internal error: no frame format");
+    return nullptr;
+  }
   return PumpTask::start(env, environment, std::move(task), static_cast<uint32_t>(numbers[8]), args.value(4));
 }
 

@@ -176,7 +176,7 @@ export interface FrameCipher {
   /**
    * Seals or opens all frames of a message, from number 1 to the final one, on threads of its own that read and write
    * themselves. A plaintext of whole frames ends in an empty final frame. Absent when the engine cannot; undefined, with
-   * nothing read or written, when the system has no descriptor or no thread for it now.
+   * nothing read or written, when the system has no thread for it now.
    */
   readonly startPump?: ((direction: "seal" | "open", ends: PumpEnds) => Pump | undefined) | undefined;
 }

@@ -1,5 +1,5 @@
-// File to file. Where the engine has a pump, and the system has descriptors and threads for it, those threads do all of
-// it; elsewhere `runs.ts`, which is loaded only then.
+// File to file. Where the engine has a pump, and the system has threads for it, those do all of it; elsewhere `runs.ts`,
+// which is loaded only then.
 import type { BigIntStats } from "node:fs";
 import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";

@@ -150,7 +150,7 @@ export class MessageSealer {
 
   /**
    * Seals the whole message from descriptor to descriptor, header included; all frame numbers are used up by it.
-   * Undefined if the system has no descriptor or no thread for it: then none is used, and `seal` may be.
+   * Undefined if the system has no thread for it: then none is used, and `seal` may be.
    */
   startPump(ends: Omit<PumpEnds, "head" | "maxPlaintextLength" | "maxFrameCount">): Pump | undefined {
     const { cipher, headerBytes, plaintextBound } = this.#frames;

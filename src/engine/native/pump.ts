@@ -16,7 +16,7 @@ const pumpStatuses: readonly PumpStatus[] = [
   "write failed",
 ];
 
-/** Starts a pump; undefined, with nothing read or written, if the system has no descriptor or no thread for it. */
+/** Starts a pump; undefined, with nothing read or written, if the system has no thread for it. */
 export function startNativePump(
   addon: Addon,
   start: NonNullable<Addon["startPump"]>,
