@@ -1,6 +1,7 @@
 #include "hash_thread.h"
 
 #include <algorithm>
+#include <thread>
 
 namespace frameseal {
 namespace {
@@ -49,7 +50,8 @@ void HashThread::end() noexcept {
 }
 
 bool HashThread::start(napi_env env) noexcept {
-  if (thread_count.load() >= kMaxThreads) return false;
+  // On a single core it would only take turns with the caller.
+  if (std::thread::hardware_concurrency() < 2 || thread_count.load() >= kMaxThreads) return false;
   const auto run = [](void* hash) noexcept { static_cast<HashThread*>(hash)->work(); };
   if (!thread_.start("frameseal hash", run, this)) return false;
   thread_count++;
