@@ -20,6 +20,8 @@ namespace {
 constexpr size_t kUnitLength = 512 * 1024;
 /** Frames that have come through a pipe wait this long for more, so that a trickle is not a system call a frame. */
 constexpr int kGatherMs = 1;
+/** Each thread has memory for a frame of input and of output. */
+constexpr uint32_t kMaxFrameLength = 64 * 1024 * 1024;
 /** Without a pipe that tells of it, a thread that waits looks this often whether it was cancelled. */
 constexpr int kLookMs = 50;
 constexpr int kPipeLength = 1024 * 1024;
@@ -72,7 +74,7 @@ Pump::Pump(const gcm::Key& key, const uint8_t* format, size_t format_length, Pum
       format_bytes_(format, format + format_length),
       input_at_(plan_.input_at),
       output_at_(plan_.output_at) {
-  if (!format_.parse(format_bytes_.data(), format_bytes_.size())) return;
+  if (!format_.parse(format_bytes_.data(), format_bytes_.size()) || format_.frame_length > kMaxFrameLength) return;
   const size_t frames = std::max<size_t>(1, kUnitLength / format_.frame_length);
   const size_t plaintext = frames * format_.frame_length;
   const size_t sealed = plaintext + frames * (kRegularHead + kTag) + kFinalHead + kTag;

@@ -68,7 +68,7 @@ class Pump {
   Pump& operator=(const Pump&) = delete;
   ~Pump();
 
-  /** False if `format` is no frame format. */
+  /** False if `format` is no frame format, or one of frames beyond 64 MiB. */
   bool is_ready() const noexcept { return is_ready_; }
   /** Works until nothing is left to do. To be called by one or more threads. */
   void run() noexcept;

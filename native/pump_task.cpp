@@ -17,6 +17,8 @@ namespace frameseal {
 /** Made on the JavaScript thread; its threads, the callback and the environment's table share it. */
 class PumpTask : public std::enable_shared_from_this<PumpTask> {
  public:
+  static constexpr size_t kMaxThreads = 64;
+
   PumpTask(std::shared_ptr<NativeKey> key, const Bytes& format, PumpPlan plan)
       : key_(std::move(key)), pump(key_->key, format.data, format.length, std::move(plan)) {}
 
@@ -30,8 +32,6 @@ class PumpTask : public std::enable_shared_from_this<PumpTask> {
   Pump pump;
 
  private:
-  static constexpr size_t kMaxThreads = 64;
-
   static void run(void* task) noexcept;
   static void call_back(napi_env env, napi_value on_done, void* context, void* data);
   static void stop(void* task) noexcept;
@@ -134,13 +134,13 @@ napi_value start_pump(napi_env env, napi_callback_info info) {
   const Bytes number_bytes = args.bytes_of_length(3, sizeof numbers);
   if (!args.ok()) return nullptr;
   std::memcpy(numbers, number_bytes.data, sizeof numbers);
-  for (const double value : numbers) {
-    if (!(value >= -1 && value <= 9007199254740991.0)) args.fail("expected whole numbers");
+  static constexpr uint64_t kAny = 9007199254740991;
+  static constexpr uint64_t kHighest[] = {1, 0x7fffffff, 0x7fffffff, kAny, kAny, kAny, kAny, 0xffffffff, PumpTask::kMaxThreads};
+  for (size_t i = 0; args.ok() && i < 9; i++) {
+    const bool may_be_none = i >= 2 && i <= 4;
+    if (!is_integer(numbers[i], kHighest[i]) && !(may_be_none && numbers[i] == -1)) args.fail("expected whole numbers");
   }
-  if (args.ok() && !(numbers[1] >= 0 && numbers[1] <= 0x7fffffff && numbers[2] <= 0x7fffffff && numbers[8] >= 1 &&
-                     numbers[8] <= 64)) {
-    args.fail("expected descriptors and a number of threads");
-  }
+  if (args.ok() && numbers[8] == 0) args.fail("expected a number of threads");
   Environment& environment = args.data<Environment>();
   const std::shared_ptr<NativeKey> key = environment.keys.find(handle);
   if (args.ok() && key == nullptr) args.fail_internally("internal error: key has been disposed of");
@@ -151,13 +151,13 @@ napi_value start_pump(napi_env env, napi_callback_info info) {
   plan.output = static_cast<int>(numbers[2]);
   plan.input_at = static_cast<int64_t>(numbers[3]);
   plan.output_at = static_cast<int64_t>(numbers[4]);
-  plan.reserved_length = static_cast<uint64_t>(numbers[5] < 0 ? 0 : numbers[5]);
-  plan.max_plaintext_length = static_cast<uint64_t>(numbers[6] < 0 ? 0 : numbers[6]);
-  plan.max_frame_count = static_cast<uint32_t>(numbers[7] < 0 ? 0 : numbers[7]);
+  plan.reserved_length = static_cast<uint64_t>(numbers[5]);
+  plan.max_plaintext_length = static_cast<uint64_t>(numbers[6]);
+  plan.max_frame_count = static_cast<uint32_t>(numbers[7]);
   plan.head.assign(head.data, head.data + head.length);
   auto task = std::make_shared<PumpTask>(key, format, std::move(plan));
   if (!task->pump.is_ready()) {
-    args.fail_internally("internal error: no frame format");
+    args.fail_internally("internal error: no frame format for a pump");
     return nullptr;
   }
   return PumpTask::start(env, environment, std::move(task), static_cast<uint32_t>(numbers[8]), args.value(4));
