@@ -44,7 +44,8 @@
         "native/parallel_run.cpp",
         "native/pump.cpp",
         "native/pump_task.cpp",
-        "native/segment.cpp"
+        "native/segment.cpp",
+        "native/thread.cpp"
       ],
       "dependencies": ["gcm"],
       "conditions": [

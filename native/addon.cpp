@@ -145,6 +145,7 @@ NAPI_MODULE_INIT() {
       {"updateHashAsync", update_hash_async},
       {"finishHash", finish_hash},
       {"dropHash", drop_hash},
+      {"signDigest", sign_digest},
       {"verifyDigest", verify_digest},
       {"adviseHugePages", advise_huge_pages},
       {"recycle", recycle},

@@ -261,6 +261,7 @@ napi_value finish_segments(napi_env env, napi_callback_info info) {
   const Bytes lengths = args.bytes_of_length(4, hashes.length / kTag * sizeof(double));
   const Bytes output = args.bytes_of_length(5, kTag);
   if (args.ok() && hashes.length % kTag != 0) args.fail("expected 16 bytes per part");
+  if (args.ok() && !gcm::has_segments(key->key)) args.fail_internally("internal error: kernel has no segments");
   if (!args.ok()) return nullptr;
   ScopedState state;
   gcm::start(key->key, state, nonce.data, aad.data, aad.length);
@@ -268,7 +269,7 @@ napi_value finish_segments(napi_env env, napi_callback_info info) {
   for (size_t i = 0; i < hashes.length / kTag; i++) {
     double length = 0;
     std::memcpy(&length, lengths.data + i * sizeof(double), sizeof(double));
-    if (!(length >= 0 && length <= static_cast<double>(kMaxGcmLength)) || total % 16 != 0) {
+    if (!is_integer(length, kMaxGcmLength) || total % 16 != 0) {
       args.fail("expected whole blocks before the last part");
       return nullptr;
     }

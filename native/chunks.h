@@ -20,6 +20,10 @@ class ChunkElements {
       args.fail("expected an array of chunks");
       return;
     }
+    if (count > kMaxCount) {
+      args.fail("too many chunks");
+      return;
+    }
     elements_.resize(count, nullptr);
     for (uint32_t i = 0; i < count; i++) {
       if (napi_get_element(args.env(), args.value(index), i, &elements_[i]) != napi_ok) elements_[i] = nullptr;
@@ -42,6 +46,9 @@ class ChunkElements {
   }
 
  private:
+  /** Any array can say that it is 2^32 - 1 long. */
+  static constexpr uint32_t kMaxCount = uint32_t{1} << 24;
+
   std::vector<napi_value> elements_;
 };
 

@@ -4,11 +4,7 @@
 #include <chrono>
 #include <thread>
 
-#if __has_include(<pthread.h>)
-#include <pthread.h>
-#include <signal.h>
-#define FRAMESEAL_HAS_THREADS 1
-#endif
+#include "thread.h"
 
 namespace frameseal {
 namespace {
@@ -56,9 +52,7 @@ struct alignas(64) Crew::Helper {
   std::atomic<uintptr_t> task{kIdle};
   /** 1 while the helper sleeps, or is about to. */
   std::atomic<int> asleep{0};
-#if FRAMESEAL_HAS_THREADS
-  pthread_t thread{};
-#endif
+  Thread thread;
 
   static constexpr uintptr_t kIdle = 0;
   static constexpr uintptr_t kTaken = 1;
@@ -98,13 +92,7 @@ struct alignas(64) Crew::Helper {
     }
     return task.load(std::memory_order_acquire);
   }
-  static void* start(void* self) noexcept {
-#if defined(__linux__)
-    pthread_setname_np(pthread_self(), "frameseal");
-#endif
-    static_cast<Helper*>(self)->serve();
-    return nullptr;
-  }
+  static void run(void* self) noexcept { static_cast<Helper*>(self)->serve(); }
 };
 
 std::shared_ptr<Crew> Crew::shared() {
@@ -121,10 +109,7 @@ Crew::Crew()
       max_helpers_(std::min<size_t>(kMaxHelpers, std::max(1u, std::thread::hardware_concurrency()) - 1)) {}
 
 Crew::~Crew() {
-#if FRAMESEAL_HAS_THREADS
-  for (size_t i = 0; i < started_.load(); i++) (*helpers_)[i].offer(Helper::kStop);
-  for (size_t i = 0; i < started_.load(); i++) pthread_join((*helpers_)[i].thread, nullptr);
-#endif
+  for (size_t i = 0; i < started_.load(); i++) (*helpers_)[i].offer(Helper::kStop);  // their threads join
 }
 
 void Crew::run(Work& work, size_t count, size_t helpers) noexcept {
@@ -144,21 +129,12 @@ void Crew::run(Work& work, size_t count, size_t helpers) noexcept {
 /** Starts the helper if it is the next one; false if the system has no thread for us. */
 bool Crew::is_started(size_t index) noexcept {
   if (index < started_.load(std::memory_order_acquire)) return true;
-#if FRAMESEAL_HAS_THREADS
   const std::lock_guard lock(starting_);
   if (index < started_.load()) return true;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are the program's own threads' business
   Helper& helper = (*helpers_)[index];
-  const bool is_running = pthread_create(&helper.thread, nullptr, Helper::start, &helper) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (is_running) started_.store(index + 1, std::memory_order_release);
-  return is_running;
-#else
-  return false;
-#endif
+  if (!helper.thread.start("frameseal crew", Helper::run, &helper)) return false;
+  started_.store(index + 1, std::memory_order_release);
+  return true;
 }
 
 }  // namespace frameseal

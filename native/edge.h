@@ -14,6 +14,12 @@ struct Bytes {
   size_t length = 0;
 };
 
+/** True for a whole number from 0 to `max`, at most 2^53 - 1: only then may it be cast to an integer. */
+inline bool is_integer(double number, uint64_t max) noexcept {
+  return number >= 0 && number <= static_cast<double>(max) &&
+         static_cast<double>(static_cast<uint64_t>(number)) == number;
+}
+
 /**
  * The arguments of one call. The first one that is not what was asked for leaves a TypeError pending and `ok()` false;
  * everything read from then on is zero.
@@ -38,8 +44,7 @@ class Arguments {
   uint64_t integer(size_t index, uint64_t max) noexcept {
     double number = 0;
     if (!ok_ || index >= count_ || napi_get_value_double(env_, values_[index], &number) != napi_ok ||
-        !(number >= 0 && number <= static_cast<double>(max)) ||
-        static_cast<double>(static_cast<uint64_t>(number)) != number) {
+        !is_integer(number, max)) {
       fail("expected a whole number");
       return 0;
     }
@@ -54,12 +59,11 @@ class Arguments {
     }
     return number;
   }
-  double number(size_t index) noexcept {
+  /** A whole number from 0 to `max`, or -1. */
+  int64_t integer_or_none(size_t index, uint64_t max) noexcept {
     double number = 0;
-    if (!ok_ || index >= count_ || napi_get_value_double(env_, values_[index], &number) != napi_ok) {
-      fail("expected a number");
-    }
-    return number;
+    if (ok_ && index < count_ && napi_get_value_double(env_, values_[index], &number) == napi_ok && number == -1) return -1;
+    return static_cast<int64_t>(integer(index, max));
   }
   /** A Uint8Array over an ordinary ArrayBuffer. */
   Bytes bytes(size_t index) noexcept { return index < count_ ? bytes_of(values_[index]) : bytes_of(nullptr); }

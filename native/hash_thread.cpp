@@ -1,6 +1,7 @@
 #include "hash_thread.h"
 
 #include <algorithm>
+#include <thread>
 
 namespace frameseal {
 namespace {
@@ -49,36 +50,28 @@ void HashThread::end() noexcept {
 }
 
 bool HashThread::start(napi_env env) noexcept {
-#if defined(_WIN32)
-  (void)env;
-  return false;
-#else
-  if (thread_count.load() >= kMaxThreads) return false;
+  // On a single core it would only take turns with the caller.
+  if (std::thread::hardware_concurrency() < 2 || thread_count.load() >= kMaxThreads) return false;
+  const auto run = [](void* hash) noexcept { static_cast<HashThread*>(hash)->work(); };
+  if (!thread_.start("frameseal hash", run, this)) return false;
+  thread_count++;
+  // The thread waits for its first piece, so it finds what is made here.
   napi_value name = nullptr;
   auto self = std::make_unique<std::shared_ptr<HashThread>>(shared_from_this());
   if (napi_create_string_utf8(env, "frameseal hash", NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, self.get(), on_thread_ended, nullptr, settle,
                                       &reports_) != napi_ok) {
     reports_ = nullptr;
+    end();
+    join();
+    is_ended_ = false;
     return false;
   }
   self.release();  // `on_thread_ended` deletes it
   napi_unref_threadsafe_function(env, reports_);
-  const auto run = [](void* hash) -> void* {
-    static_cast<HashThread*>(hash)->work();
-    return nullptr;
-  };
-  if (pthread_create(&thread_, nullptr, run, this) != 0) {
-    is_joined_ = true;
-    napi_release_threadsafe_function(reports_, napi_tsfn_release);
-    reports_ = nullptr;
-    return false;
-  }
-  thread_count++;
   // Hooks run last in, first out: this one before that of `reports_`, so that the thread never reports to nobody.
-  napi_add_env_cleanup_hook(env, on_teardown, this);
+  hook_.add(env, on_teardown, this);
   return true;
-#endif
 }
 
 void HashThread::work() noexcept {
@@ -96,7 +89,7 @@ void HashThread::work() noexcept {
       delete piece;
     }
   }
-  napi_release_threadsafe_function(reports_, napi_tsfn_release);
+  if (reports_ != nullptr) napi_release_threadsafe_function(reports_, napi_tsfn_release);
 }
 
 bool HashThread::update(const Bytes& bytes) noexcept {
@@ -108,12 +101,9 @@ bool HashThread::update(const Bytes& bytes) noexcept {
 }
 
 void HashThread::join() noexcept {
-#if !defined(_WIN32)
-  if (is_joined_) return;
-  pthread_join(thread_, nullptr);
-  is_joined_ = true;
+  if (!thread_.is_started()) return;
+  thread_.join();
   thread_count--;
-#endif
 }
 
 void HashThread::settle(napi_env env, napi_value, void*, void* data) {
@@ -128,12 +118,11 @@ void HashThread::settle(napi_env env, napi_value, void*, void* data) {
 void HashThread::on_thread_ended(napi_env env, void* data, void*) {
   const std::unique_ptr<std::shared_ptr<HashThread>> self(static_cast<std::shared_ptr<HashThread>*>(data));
   HashThread& hash = **self;
-  if (hash.is_joined_) return;
   hash.join();
-  napi_remove_env_cleanup_hook(env, on_teardown, &hash);
+  hash.hook_.remove();
 }
 
-void HashThread::on_teardown(void* data) {
+void HashThread::on_teardown(void* data) noexcept {
   auto* hash = static_cast<HashThread*>(data);
   hash->is_torn_down_.store(true, std::memory_order_relaxed);
   hash->end();

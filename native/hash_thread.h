@@ -3,18 +3,16 @@
 #pragma once
 #include <node_api.h>
 
-#if !defined(_WIN32)
-#include <pthread.h>
-#endif
-
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
 
+#include "clean_up_hook.h"
 #include "edge.h"
 #include "message_digest.h"
+#include "thread.h"
 
 namespace frameseal {
 
@@ -50,15 +48,12 @@ class HashThread : public std::enable_shared_from_this<HashThread> {
   void join() noexcept;
   static void settle(napi_env env, napi_value, void*, void* piece);
   static void on_thread_ended(napi_env env, void* self, void*);
-  static void on_teardown(void* self);
+  static void on_teardown(void* self) noexcept;
 
   size_t pending_ = 0;
   /** Where the thread reports what it has done; made with the thread, gone with it. */
   napi_threadsafe_function reports_ = nullptr;
-#if !defined(_WIN32)
-  pthread_t thread_{};
-#endif
-  bool is_joined_ = false;
+  CleanUpHook hook_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -66,6 +61,7 @@ class HashThread : public std::enable_shared_from_this<HashThread> {
   std::deque<Piece*> pieces_;
   bool is_ended_ = false;
   std::atomic<bool> is_torn_down_{false};
+  Thread thread_;  // last, so that it has ended before anything it uses is gone
 };
 
 }  // namespace frameseal

@@ -26,6 +26,19 @@ class MessageDigest {
   size_t length_ = 0;
 };
 
+/** A view of bytes that somebody else owns. */
+struct ByteView {
+  const uint8_t* data;
+  size_t length;
+};
+
+/**
+ * Signs `digest` with `key` (ECPrivateKey of RFC 5915, DER), which the caller wipes, until the signature (DER) has exactly
+ * `signature_length` bytes. `order` is that of the curve's base point, big-endian. False if the process has no such
+ * function, or will not take the key or the length.
+ */
+bool sign_digest(ByteView key, ByteView digest, ByteView order, uint8_t* signature, size_t signature_length) noexcept;
+
 /** Whether `signature` (DER) is one of `digest` under `key` (SubjectPublicKeyInfo, DER). */
 bool verify_digest(const uint8_t* key, size_t key_length, const uint8_t* digest, size_t digest_length,
                    const uint8_t* signature, size_t signature_length) noexcept;

@@ -1,7 +1,6 @@
 #include "message_hash.h"
 
 #include <memory>
-#include <thread>
 
 #include "edge.h"
 #include "environment.h"
@@ -26,7 +25,7 @@ napi_value start_hash(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   Environment& environment = args.data<Environment>();
   auto hash = std::make_shared<HashThread>();
-  if (std::thread::hardware_concurrency() < 2 || !hash->digest.start(bits)) return number(env, 0);
+  if (!hash->digest.start(bits)) return number(env, 0);
   return number(env, environment.hashes.add(std::move(hash)));
 }
 
@@ -74,6 +73,17 @@ napi_value drop_hash(napi_env env, napi_callback_info info) {
   hash->end();
   args.data<Environment>().hashes.remove(args.uint32(0));
   return nullptr;
+}
+
+napi_value sign_digest(napi_env env, napi_callback_info info) {
+  Arguments args(env, info);
+  const Bytes key = args.bytes(0);
+  const Bytes digest = args.bytes(1);
+  const Bytes order = args.bytes(2);
+  const Bytes signature = args.bytes(3);
+  if (!args.ok()) return nullptr;
+  return boolean(env, sign_digest({key.data, key.length}, {digest.data, digest.length}, {order.data, order.length},
+                                  signature.data, signature.length));
 }
 
 napi_value verify_digest(napi_env env, napi_callback_info info) {

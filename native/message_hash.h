@@ -5,19 +5,22 @@
 
 namespace frameseal {
 
-/** startHash(bits: 256, 384 or 512) -> handle; 0 if this process has no such hash to offer, or one core only */
+/** startHash(bits: 256, 384 or 512) -> handle; 0 if this process has no such hash to offer */
 napi_value start_hash(napi_env env, napi_callback_info info);
 /** updateHash(hash, bytes): here and now. Nothing may be in work. */
 napi_value update_hash(napi_env env, napi_callback_info info);
 /**
  * updateHashAsync(hash, bytes) -> promise: on the hash's thread, in the order of the calls. The bytes are not copied:
- * nobody may change or detach them before the promise is settled. Without a thread to be had it is done at once.
+ * nobody may change or detach them before the promise is settled. Without a thread to be had, or with one core only, it is
+ * done at once.
  */
 napi_value update_hash_async(napi_env env, napi_callback_info info);
 /** finishHash(hash, output of its length): the handle is void. Nothing may be in work. */
 napi_value finish_hash(napi_env env, napi_callback_info info);
 /** dropHash(hash): the handle is void; what is in work ends first. */
 napi_value drop_hash(napi_env env, napi_callback_info info);
+/** signDigest(ECPrivateKey in DER, digest, order of the curve, output for a DER signature of just its length) -> is done */
+napi_value sign_digest(napi_env env, napi_callback_info info);
 /** verifyDigest(SubjectPublicKeyInfo, digest, DER signature) -> is valid */
 napi_value verify_digest(napi_env env, napi_callback_info info);
 

@@ -20,6 +20,10 @@ namespace {
 constexpr size_t kUnitLength = 512 * 1024;
 /** Frames that have come through a pipe wait this long for more, so that a trickle is not a system call a frame. */
 constexpr int kGatherMs = 1;
+/** Each thread has memory for a frame of input and of output. */
+constexpr uint32_t kMaxFrameLength = 64 * 1024 * 1024;
+/** Without a pipe that tells of it, a thread that waits looks this often whether it was cancelled. */
+constexpr int kLookMs = 50;
 constexpr int kPipeLength = 1024 * 1024;
 constexpr uint32_t kFinalMarker = 0xffffffffu;
 /** Final frame: marker, sequence number, nonce, then its length. */
@@ -70,7 +74,7 @@ Pump::Pump(const gcm::Key& key, const uint8_t* format, size_t format_length, Pum
       format_bytes_(format, format + format_length),
       input_at_(plan_.input_at),
       output_at_(plan_.output_at) {
-  if (!format_.parse(format_bytes_.data(), format_bytes_.size())) return;
+  if (!format_.parse(format_bytes_.data(), format_bytes_.size()) || format_.frame_length > kMaxFrameLength) return;
   const size_t frames = std::max<size_t>(1, kUnitLength / format_.frame_length);
   const size_t plaintext = frames * format_.frame_length;
   const size_t sealed = plaintext + frames * (kRegularHead + kTag) + kFinalHead + kTag;
@@ -80,10 +84,9 @@ Pump::Pump(const gcm::Key& key, const uint8_t* format, size_t format_length, Pum
   carry_.reserve(std::max(plan_.head.size(), sealed));
   if (!is_sealing) carry_.assign(plan_.head.begin(), plan_.head.end());
   for (const int end : {plan_.input, plan_.output}) widen_pipe(end);
-  is_ready_ = pipe(cancel_pipe_) == 0;
-  if (is_ready_) {
-    for (const int end : cancel_pipe_) fcntl(end, F_SETFD, FD_CLOEXEC);
-  }
+  is_ready_ = true;
+  if (pipe(cancel_pipe_) != 0) return;  // no descriptor left: `wait` does without
+  for (const int end : cancel_pipe_) fcntl(end, F_SETFD, FD_CLOEXEC);
 }
 
 Pump::~Pump() {
@@ -96,7 +99,7 @@ Pump::~Pump() {
 void Pump::cancel() noexcept {
   if (is_cancelled_.exchange(true)) return;
   const char byte = 0;
-  while (::write(cancel_pipe_[1], &byte, 1) < 0 && errno == EINTR) {
+  while (cancel_pipe_[1] >= 0 && ::write(cancel_pipe_[1], &byte, 1) < 0 && errno == EINTR) {
   }
   const std::lock_guard<std::mutex> lock(output_mutex_);
   output_turn_.notify_all();
@@ -360,13 +363,14 @@ void Pump::end_turn() noexcept {
 }
 
 Pump::Wait Pump::wait(int descriptor, short events, int timeout_ms) noexcept {
-  pollfd ends[2] = {{descriptor, events, 0}, {cancel_pipe_[0], POLLIN, 0}};
+  pollfd ends[2] = {{descriptor, events, 0}, {cancel_pipe_[0], POLLIN, 0}};  // a negative one is passed over
+  const bool must_look = cancel_pipe_[0] < 0 && timeout_ms < 0;
   for (;;) {
-    const int count = poll(ends, 2, timeout_ms);
+    const int count = poll(ends, 2, must_look ? kLookMs : timeout_ms);
     if (count < 0 && errno != EINTR) return Wait::kReady;  // the call that follows will tell
     if (ends[1].revents != 0 || is_cancelled_) return Wait::kStopped;
     if (count > 0) return Wait::kReady;
-    if (count == 0) return Wait::kTimeout;
+    if (count == 0 && !must_look) return Wait::kTimeout;
   }
 }
 

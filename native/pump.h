@@ -68,7 +68,7 @@ class Pump {
   Pump& operator=(const Pump&) = delete;
   ~Pump();
 
-  /** False if it could not be prepared: no frame format, or no pipe for `cancel`. */
+  /** False if `format` is no frame format, or one of frames beyond 64 MiB. */
   bool is_ready() const noexcept { return is_ready_; }
   /** Works until nothing is left to do. To be called by one or more threads. */
   void run() noexcept;
@@ -120,6 +120,7 @@ class Pump {
   std::vector<uint8_t> format_bytes_;
   FrameFormat format_;
   bool is_ready_ = false;
+  /** Tells those who wait for a pipe; negative where the system had no descriptors left for it. */
   int cancel_pipe_[2] = {-1, -1};
   std::atomic<bool> is_cancelled_{false};
 

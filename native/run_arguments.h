@@ -28,10 +28,9 @@ struct RunArguments {
     const uint32_t handle = args.uint32(0);
     run.first_sequence = args.uint32(4);
     run.frame_count = args.uint32(5);
-    const double final_length = args.number(6);
+    run.final_length = args.integer_or_none(6, 0xffffffffu);
     threads = std::max(1u, args.any_uint32(7));
     if (!args.ok()) return;
-    run.final_length = final_length >= 0 ? static_cast<int64_t>(final_length) : -1;
     key = args.data<Environment>().keys.find(handle);
     if (key == nullptr) return args.fail_internally("internal error: key has been disposed of");
     const ChunkElements elements(args, 2);  // may run JavaScript; nothing below does

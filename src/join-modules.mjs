@@ -12,6 +12,7 @@ const files = [
   ...Object.values(packageJson.exports).flatMap((entry) => entry.default ?? []),
   ...Object.values(packageJson.bin),
 ];
+const installed = [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.peerDependencies)];
 const names = files.map((file) => path.posix.relative("dist", file).replace(/\.js$/, ""));
 rmSync(path.join(dist, "joined"), { recursive: true, force: true });
 
@@ -20,11 +21,8 @@ const bundle = await rolldown({
   input: Object.fromEntries(names.map((name) => [name, path.join(src, `${name}.ts`)])),
   platform: "node",
   transform: { target: "es2023" },
-  external: [
-    ...Object.keys(packageJson.dependencies),
-    ...Object.keys(packageJson.peerDependencies),
-    /^#frameseal\//, // the benchmarks, by a name that holds wherever it is imported
-  ],
+  // The packages, and the benchmarks by a name that holds wherever it is imported.
+  external: (id) => id.startsWith("#") || installed.some((name) => id === name || id.startsWith(`${name}/`)),
   logLevel: "warn",
   checks: { ineffectiveDynamicImport: false },
 });

@@ -44,6 +44,7 @@ const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testi
 /** Packages, and the only files that may name them. */
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
+  "@noble/curves": /^message\/sign-digest\.ts$/,
   "node-gyp-build": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms":
     /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,

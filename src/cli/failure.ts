@@ -80,7 +80,8 @@ const systemTexts: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only",
   EFBIG: "the file would be larger than allowed here",
   EIO: "input or output error",
-  EMFILE: "too many open files",
+  EMFILE: "too many open files (EMFILE, see ulimit -n)",
+  ENFILE: "too many open files in the whole system (ENFILE)",
   ELOOP: "too many symbolic links, or a symbolic link where none is allowed",
   ENAMETOOLONG: "the name is too long",
 };

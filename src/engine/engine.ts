@@ -36,10 +36,10 @@ export interface Engine {
    */
   recycle?(result: Uint8Array): void;
   /**
-   * Starts a SHA-2 hash that runs on another thread beside the frames. Absent, or undefined, when the engine or the
-   * process has none: then the caller hashes on its own thread.
+   * Starts a SHA-2 hash that runs on another thread beside the frames; with `concurrency` 1, on the caller's. Absent, or
+   * undefined, when the engine or the process has none: then the caller hashes and signs without it.
    */
-  startHash?(bits: HashBits): BackgroundHash | undefined;
+  startHash?(bits: HashBits, concurrency?: number): BackgroundHash | undefined;
 }
 
 /** Bits of a SHA-2 digest. */
@@ -54,6 +54,12 @@ export interface BackgroundHash {
   update(bytes: Uint8Array): void | Promise<void>;
   /** Waits for all bytes and returns the digest. Nothing may be called afterwards. */
   digest(): Promise<Uint8Array>;
+  /**
+   * Waits for all bytes and signs them (ECDSA, DER) with `privateKey` (ECPrivateKey of RFC 5915 with its public key, DER),
+   * which the caller wipes. The signature (r, s) has `length` bytes: where it has others, it is negated to (r, order - s),
+   * or made again. Nothing may be called afterwards.
+   */
+  sign(privateKey: Uint8Array, order: Uint8Array, length: number): Promise<Uint8Array>;
   /**
    * Waits for all bytes and tells whether `signature` (ECDSA, DER) is one of them under `publicKey`
    * (SubjectPublicKeyInfo). Nothing may be called afterwards.
@@ -175,9 +181,10 @@ export interface FrameCipher {
   ): Promise<OpenedFrames>;
   /**
    * Seals or opens all frames of a message, from number 1 to the final one, on threads of its own that read and write
-   * themselves. A plaintext of whole frames ends in an empty final frame. Absent when the engine cannot.
+   * themselves. A plaintext of whole frames ends in an empty final frame. Absent when the engine cannot; undefined, with
+   * nothing read or written, when the system has no thread for it now.
    */
-  readonly startPump?: ((direction: "seal" | "open", ends: PumpEnds) => Pump) | undefined;
+  readonly startPump?: ((direction: "seal" | "open", ends: PumpEnds) => Pump | undefined) | undefined;
 }
 
 /** Where a pump reads and writes. Descriptors are borrowed; those of pipes must not block. */

@@ -1,5 +1,5 @@
-// File to file. Where the engine has a pump, its threads do all of it; elsewhere `runs.ts`, which is loaded only
-// then.
+// File to file. Where the engine has a pump, and the system has threads for it, those do all of it; elsewhere `runs.ts`,
+// which is loaded only then.
 import type { BigIntStats } from "node:fs";
 import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
@@ -59,11 +59,11 @@ export async function encryptFile(
     const sealer = new MessageSealer(await prepareFrames(bounded));
     try {
       const ends = await pumpEnds(input, output, sealer.canPump, sealer.header);
-      if (ends !== undefined) {
-        const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
-        const threads = checkConcurrency(options.concurrency);
-        await runPump(sealer.startPump({ ...ends, reservedLength, threads }), input, output, sealer.limits);
-      } else {
+      const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
+      const threads = checkConcurrency(options.concurrency);
+      const pump = ends && sealer.startPump({ ...ends, reservedLength, threads });
+      if (pump !== undefined) await runPump(pump, input, output, sealer.limits);
+      else {
         const { sealFile } = await import("./runs.ts");
         await sealFile(sealer, input, output, options);
       }
@@ -168,9 +168,10 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
   try {
     const { cipher } = opened;
     const ends = await pumpEnds(input, output, cipher.startPump !== undefined, header);
-    if (cipher.startPump !== undefined && ends !== undefined) {
-      const maxPlaintextLength = options.plaintextLength ?? Infinity;
-      const pump = cipher.startPump("open", {
+    const maxPlaintextLength = options.plaintextLength ?? Infinity;
+    const pump =
+      ends &&
+      cipher.startPump?.("open", {
         ...ends,
         reservedLength: 0,
         head: rest,
@@ -178,6 +179,7 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
         maxFrameCount: MAX_FRAME_COUNT_READ,
         threads: checkConcurrency(options.concurrency),
       });
+    if (pump !== undefined) {
       await runPump(pump, input, output, {
         tooLong: () => plaintextTooLong(maxPlaintextLength),
         tooManyFrames: tooManyFramesRead,

@@ -93,10 +93,10 @@ export class Input {
       this.#count(result.bytesRead);
       return result;
     } finally {
-      pump.cancel();
-      await pump.done; // its threads use the descriptors
       clearInterval(timer);
       signal?.removeEventListener("abort", cancel);
+      pump.cancel();
+      await pump.done; // its threads use the descriptors
     }
   }
 

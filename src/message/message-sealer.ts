@@ -156,18 +156,22 @@ export class MessageSealer {
     return this.#frames.cipher.startPump !== undefined && this.#frames.signer === undefined;
   }
 
-  /** Seals the whole message from descriptor to descriptor, header included; all frame numbers are used up by it. */
-  startPump(ends: Omit<PumpEnds, "head" | "maxPlaintextLength" | "maxFrameCount">): Pump {
+  /**
+   * Seals the whole message from descriptor to descriptor, header included; all frame numbers are used up by it.
+   * Undefined if the system has no thread for it: then none is used, and `seal` may be.
+   */
+  startPump(ends: Omit<PumpEnds, "head" | "maxPlaintextLength" | "maxFrameCount">): Pump | undefined {
     const { cipher, headerBytes, plaintextBound } = this.#frames;
     if (!this.canPump || cipher.startPump === undefined || this.#ended || this.#nextSequence !== 1)
       throw new Error("internal error: the message cannot be pumped");
-    this.#ended = true;
     const pump = cipher.startPump("seal", {
       ...ends,
       head: headerBytes,
       maxPlaintextLength: plaintextBound,
       maxFrameCount: MAX_FRAME_COUNT_WRITTEN,
     });
+    if (pump === undefined) return undefined;
+    this.#ended = true;
     const done = pump.done.then((result) => {
       if (result.status === "done") this.#frames.recordUse(result.plaintextLength);
       return result;

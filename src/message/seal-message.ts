@@ -103,7 +103,9 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
   throwIfAborted(options.signal);
 
   const signer =
-    suite.signature === "none" ? undefined : new MessageSigner(suite.signature, hashEngine(engine, options));
+    suite.signature === "none"
+      ? undefined
+      : new MessageSigner(suite.signature, engine, checkConcurrency(options.concurrency));
   const fullContext: EncryptionContext =
     signer === undefined
       ? callerContext
@@ -176,7 +178,7 @@ export function createFrameCipher(key: AeadKey, header: MessageHeader, concurren
 
 const DEFAULT_CONCURRENCY = 2;
 
-/** The engine that hashes a message on another thread, where its options allow for one. */
+/** The engine that hashes a message to be opened on another thread, where its options allow for one. */
 export function hashEngine(engine: Engine, options: Pick<EncryptOptions, "concurrency">): Engine | undefined {
   return checkConcurrency(options.concurrency) > 1 ? engine : undefined;
 }

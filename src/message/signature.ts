@@ -8,7 +8,6 @@ import {
   type ECDH,
   type Hash,
   type KeyObject,
-  randomBytes,
   type Verify,
 } from "node:crypto";
 import { wipe } from "../bytes.ts";
@@ -22,29 +21,36 @@ const hashBits: Readonly<Record<SignatureSuite["hash"], HashBits>> = { sha256: 2
 
 interface CurveParameters {
   readonly opensslName: string;
-  readonly order: bigint;
   readonly coordinateLength: number;
   /** The commonest DER length, which AWS's SDKs fix too. */
   readonly signatureLength: number;
   /** SubjectPublicKeyInfo before a compressed point. (RFC 5480) */
   readonly spkiPrefix: string;
+  /** Of its base point. (SEC 2) */
+  readonly order: string;
+  /** ECPrivateKey before the private key, and between that and the public key. (RFC 5915) */
+  readonly privateKeyPrefix: string;
+  readonly publicKeyPrefix: string;
 }
 
 const curves: Readonly<Record<Curve, CurveParameters>> = {
   "P-256": {
     opensslName: "prime256v1",
-    order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
     coordinateLength: 32,
     signatureLength: 71,
     spkiPrefix: "3039301306072a8648ce3d020106082a8648ce3d030107032200",
+    order: "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
+    privateKeyPrefix: "30770201010420",
+    publicKeyPrefix: "a00a06082a8648ce3d030107a144034200",
   },
   "P-384": {
     opensslName: "secp384r1",
-    order:
-      0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
     coordinateLength: 48,
     signatureLength: 103,
     spkiPrefix: "3046301006072a8648ce3d020106052b81040022033200",
+    order: "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+    privateKeyPrefix: "3081a40201010430",
+    publicKeyPrefix: "a00706052b81040022a164036200",
   },
 };
 
@@ -52,17 +58,17 @@ const curves: Readonly<Record<Curve, CurveParameters>> = {
 export class MessageSigner {
   /** Base64 of the compressed public point, for the encryption context. */
   readonly publicKey: string;
-  readonly #curve: CurveParameters;
+  readonly #curve: Curve;
   readonly #background: BackgroundHash | undefined;
   readonly #hash: Hash | undefined;
   readonly #key: ECDH;
 
-  /** @param engine hashes on another thread if it can; without one it is done here */
-  constructor(suite: SignatureSuite, engine: Engine | undefined) {
-    this.#curve = curves[suite.curve];
-    this.#background = engine?.startHash?.(hashBits[suite.hash]);
+  /** @param engine hashes and signs if it can, on another thread if `concurrency` is more than 1 */
+  constructor(suite: SignatureSuite, engine: Engine, concurrency: number) {
+    this.#curve = suite.curve;
+    this.#background = engine.startHash?.(hashBits[suite.hash], concurrency);
     this.#hash = this.#background === undefined ? createHash(suite.hash) : undefined;
-    this.#key = createECDH(this.#curve.opensslName);
+    this.#key = createECDH(curves[suite.curve].opensslName);
     this.publicKey = this.#key.generateKeys("base64", "compressed");
   }
 
@@ -81,35 +87,37 @@ export class MessageSigner {
   }
 
   /**
-   * Resolves to the DER signature, 71 or 103 bytes. node:crypto signs no finished hash, and hashing again would need the
-   * whole message again, so the equation s = (z + r·d) / k is solved here (SEC 1, 4.1.3); OpenSSL makes k and r = x(k·G).
-   * Both sides of the fraction are multiplied by a random number, so that the time big integers take tells nothing.
+   * Resolves to the DER signature, 71 or 103 bytes. node:crypto signs no finished hash, and each signature that it makes
+   * of a message would hash that again; so without an engine that signs it is done by a library of its own.
    */
   async sign(): Promise<Uint8Array> {
-    const { order, coordinateLength, signatureLength, opensslName } = this.#curve;
-    const digest = (await this.#background?.digest()) ?? this.#hash?.digest();
-    if (digest === undefined) throw new Error("internal error: no hash");
-    const z = toBigInt(digest) % order; // hash length = order length in both suites
-    const privateKey = this.#key.getPrivateKey();
-    const d = toBigInt(privateKey);
-    wipe(privateKey);
-    for (;;) {
-      const nonce = createECDH(opensslName);
-      const r = toBigInt(nonce.generateKeys().subarray(1, 1 + coordinateLength)) % order;
-      const nonceBytes = nonce.getPrivateKey();
-      const k = toBigInt(nonceBytes);
-      wipe(nonceBytes);
-      const blind = (toBigInt(randomBytes(coordinateLength + 8)) % (order - 1n)) + 1n;
-      const blindedKey = (blind * d) % order;
-      const numerator = (blind * z + r * blindedKey) % order;
-      const s = (numerator * invert((blind * k) % order, order)) % order;
-      if (r === 0n || s === 0n) continue;
-      // (r, s) and (r, n − s) are both valid: one of them often has the right length.
-      for (const candidate of [s, order - s]) {
-        const der = encodeDer(r, candidate);
-        if (der.length === signatureLength) return der;
-      }
+    const { signatureLength, order } = curves[this.#curve];
+    const { encoded, scalar } = this.#privateKey();
+    try {
+      if (this.#background !== undefined)
+        return await this.#background.sign(encoded, Buffer.from(order, "hex"), signatureLength);
+      if (this.#hash === undefined) throw new Error("internal error: no hash");
+      const { signDigest } = await import("./sign-digest.ts");
+      return signDigest(this.#curve, scalar, this.#hash.digest(), signatureLength);
+    } finally {
+      wipe(encoded);
     }
+  }
+
+  /** ECPrivateKey in DER, and the number in it; the caller wipes them. */
+  #privateKey(): { readonly encoded: Uint8Array; readonly scalar: Uint8Array } {
+    const { coordinateLength, privateKeyPrefix, publicKeyPrefix } = curves[this.#curve];
+    const prefix = Buffer.from(privateKeyPrefix, "hex");
+    const end = prefix.length + coordinateLength;
+    const behind = Buffer.concat([Buffer.from(publicKeyPrefix, "hex"), this.#key.getPublicKey()]);
+    // Not on V8's heap, which moves what lies there and leaves copies behind.
+    const encoded = new Uint8Array(new ArrayBuffer(end + behind.length));
+    encoded.set(prefix);
+    encoded.set(behind, end);
+    const bytes = this.#key.getPrivateKey();
+    encoded.set(bytes, end - bytes.length); // without its leading zeros
+    wipe(bytes);
+    return { encoded, scalar: encoded.subarray(prefix.length, end) };
   }
 }
 
@@ -184,30 +192,4 @@ export class MessageVerifier {
     this.#background?.dispose();
     this.#gathered = undefined;
   }
-}
-
-function toBigInt(bytes: Uint8Array): bigint {
-  return BigInt(`0x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")}`);
-}
-
-function invert(value: bigint, modulus: bigint): bigint {
-  let [a, b, x, y] = [value, modulus, 1n, 0n];
-  while (b !== 0n) {
-    const quotient = a / b;
-    [a, b] = [b, a - quotient * b];
-    [x, y] = [y, x - quotient * y];
-  }
-  return ((x % modulus) + modulus) % modulus;
-}
-
-function encodeDer(r: bigint, s: bigint): Uint8Array {
-  const integers = Buffer.concat([encodeDerInteger(r), encodeDerInteger(s)]);
-  return Buffer.concat([Buffer.of(0x30, integers.length), integers]); // at most 102 bytes: short form
-}
-
-function encodeDerInteger(value: bigint): Buffer {
-  const hex = value.toString(16);
-  const digits = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, "hex");
-  const padding = (digits[0] ?? 0) >= 0x80 ? Buffer.of(0) : Buffer.alloc(0);
-  return Buffer.concat([Buffer.of(0x02, padding.length + digits.length), padding, digits]);
 }

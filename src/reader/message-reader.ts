@@ -4,12 +4,7 @@ import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
-import {
-  bodyLengthOf,
-  type FrameLayout,
-  frameOffset,
-  layoutFromBody,
-} from "../format/frame.ts";
+import { bodyLengthOf, type FrameLayout, frameOffset, layoutFromBody } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
 import { verifyFinalFrame } from "../message/final-frame.ts";

@@ -2,7 +2,6 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
-import { awaitCollection, LONG_STREAM_LENGTH } from "./collection-backlog.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
 /** What both directions take besides their message options. */
@@ -31,7 +30,6 @@ export class FrameTransform extends Transform {
     if (this.#signal !== undefined) this.destroy(aborted(this.#signal));
   };
   #work: void | Promise<void> = undefined;
-  #emittedLength = 0;
   #isGathering = false;
   readonly #onTurnEnd = (): void => {
     this.#isGathering = false;
@@ -144,9 +142,7 @@ export class FrameTransform extends Transform {
 
   #emitBytes(bytes: Uint8Array): void | Promise<void> {
     if (bytes.length === 0 || this.destroyed) return;
-    this.#emittedLength += bytes.length;
-    const collection = this.#emittedLength < LONG_STREAM_LENGTH ? undefined : awaitCollection(bytes.length);
-    if (this.push(bytes)) return collection;
+    if (this.push(bytes)) return;
     return new Promise((resolve) => {
       this.#wake = resolve;
     });

@@ -75,7 +75,7 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
       import { readFileSync, readdirSync } from "node:fs";
       import { availableParallelism } from "node:os";
       const nameOf = (id) => readFileSync("/proc/self/task/" + id + "/comm", "latin1").trim();
-      const threads = () => readdirSync("/proc/self/task").filter((id) => nameOf(id) === "frameseal").length;
+      const threads = () => readdirSync("/proc/self/task").filter((id) => nameOf(id) === "frameseal crew").length;
       let most = 0;
       for (let i = 0; i < ${SLOW ? 200 : 8}; i++) {
         const workers = [0, 1].map(() => new Worker(${JSON.stringify(workerSource())}, { eval: true, execArgv: [] }));

@@ -66,3 +66,19 @@ exports_only_table() {
   done
   echo "every kernel object exports its table only"
 }
+
+# build_addon FOLDER COMPILER FLAGS...: the addon as FOLDER/build/Release/frameseal.node, where Node has its headers.
+build_addon() {
+  local out=$1 cxx=$2 prefix=""
+  shift 2
+  local node
+  node=$(node -p 'require("path").dirname(require("path").dirname(process.execPath))')
+  for folder in "${npm_config_nodedir:-}" "$node" /usr /usr/local; do
+    if [ -e "$folder/include/node/node_api.h" ]; then prefix=$folder && break; fi
+  done
+  if [ -z "$prefix" ]; then echo "addon: not built (no headers beside this Node)" && return 1; fi
+  build_core "$out" "$cxx" "$@"
+  mkdir -p "$out/build/Release"
+  "$cxx" $common_flags -O3 "$@" -DNAPI_VERSION=8 -I"$prefix/include/node" -shared "$root"/native/*.cpp "$out"/*.o \
+    -Wl,--version-script="$root/native/exports.map" -ldl -pthread -o "$out/build/Release/frameseal.node"
+}

@@ -1,5 +1,6 @@
 // The addon: what it offers, how it is loaded, and what every part of the native engine needs of it. The only file that
-// loads it. It names keys, messages and the like by number and checks every number and every length again.
+// loads it. It names keys, messages and the like by number, and checks again every number and every length
+// that memory depends on.
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { FramesealError } from "../../errors.ts";

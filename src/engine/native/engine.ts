@@ -54,7 +54,7 @@ export function createNativeEngine(kernel?: string): Engine {
       checkBytes("result", result);
       if (!(result.buffer instanceof SharedArrayBuffer)) addon.recycle(result);
     },
-    startHash: (bits) => startNativeHash(addon, bits),
+    startHash: (bits, concurrency) => startNativeHash(addon, bits, concurrency),
   };
 }
 

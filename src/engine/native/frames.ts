@@ -8,13 +8,11 @@ import {
   NO_FINAL_FRAME,
   type OpenedFrames,
   type OpenedInto,
-  type Pump,
-  type PumpEnds,
   type SegmentPartial,
 } from "../engine.ts";
 import { checkChunks, checkOutput, FrameAad, runLengths } from "../frame-run.ts";
 import { type Addon, allocate, type KeyHandle, type RunFunction } from "./addon.ts";
-import { NativePump } from "./pump.ts";
+import { startNativePump } from "./pump.ts";
 import { NativeSegments } from "./segments.ts";
 
 type Bytes = Uint8Array;
@@ -104,11 +102,11 @@ export class NativeFrameCipher implements FrameCipher {
   ): Result {
     return work(this.#key.handle, this.#format, chunks, output, ...numbers, this.#threads);
   }
-  get startPump(): ((direction: "seal" | "open", ends: PumpEnds) => Pump) | undefined {
+  get startPump(): FrameCipher["startPump"] {
     const { startPump } = this.#addon;
     if (startPump === undefined) return undefined;
     return (direction, ends) =>
-      new NativePump(this.#addon, startPump, this.#key, this.#format, direction, ends);
+      startNativePump(this.#addon, startPump, this.#key, this.#format, direction, ends);
   }
   #plaintextLength(verifiedCount: number, frameCount: number, finalLength: number): number {
     const regular = Math.min(verifiedCount, frameCount) * this.#frameLength;

@@ -9,13 +9,19 @@ export interface HashAddon {
   updateHashAsync(hash: number, bytes: Uint8Array): Promise<void>;
   finishHash(hash: number, output: Uint8Array): void;
   dropHash(hash: number): void;
+  signDigest(privateKey: Uint8Array, digest: Uint8Array, order: Uint8Array, signature: Uint8Array): boolean;
   verifyDigest(publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean;
 }
 
-/** Starts a hash; undefined if the process has no OpenSSL that the addon can reach, or one core only. */
-export function startNativeHash(addon: HashAddon, bits: HashBits): BackgroundHash | undefined {
+/** Starts a hash; undefined if the process has no OpenSSL that the addon can reach. */
+export function startNativeHash(
+  addon: HashAddon,
+  bits: HashBits,
+  concurrency = 2,
+): BackgroundHash | undefined {
   const handle = addon.startHash(bits);
-  return handle === 0 ? undefined : new NativeHash(addon, handle, bits / 8);
+  if (handle === 0) return undefined;
+  return new NativeHash(addon, handle, bits / 8, concurrency > 1 ? ASYNC_FROM : Infinity);
 }
 
 /** Fewer bytes are hashed sooner than another thread wakes up. */
@@ -26,21 +32,24 @@ const abandonedHashes = new FinalizationRegistry<() => void>((drop) => drop());
 class NativeHash implements BackgroundHash {
   readonly #addon: HashAddon;
   readonly #digestLength: number;
+  /** From how many bytes on they go to another thread. */
+  readonly #asyncFrom: number;
   #handle: number;
   #pending = 0;
   #last: Promise<void> | undefined;
 
-  constructor(addon: HashAddon, handle: number, digestLength: number) {
+  constructor(addon: HashAddon, handle: number, digestLength: number, asyncFrom: number) {
     this.#addon = addon;
     this.#handle = handle;
     this.#digestLength = digestLength;
+    this.#asyncFrom = asyncFrom;
     abandonedHashes.register(this, () => addon.dropHash(handle), this);
   }
 
   update(bytes: Uint8Array): void | Promise<void> {
     checkBytes("bytes", bytes);
     const own = unshared(bytes);
-    if (this.#pending === 0 && own.length < ASYNC_FROM) {
+    if (this.#pending === 0 && own.length < this.#asyncFrom) {
       this.#addon.updateHash(this.#live(), own);
       return;
     }
@@ -59,6 +68,14 @@ class NativeHash implements BackgroundHash {
     const digest = new Uint8Array(this.#digestLength);
     this.#addon.finishHash(this.#end(), digest);
     return digest;
+  }
+
+  async sign(privateKey: Uint8Array, order: Uint8Array, length: number): Promise<Uint8Array> {
+    const digest = await this.digest();
+    const signature = new Uint8Array(length);
+    if (!this.#addon.signDigest(unshared(privateKey), digest, unshared(order), signature))
+      throw new Error("internal error: OpenSSL does not sign with the message's key");
+    return signature;
   }
 
   async verify(publicKey: Uint8Array, signature: Uint8Array): Promise<boolean> {

@@ -16,60 +16,56 @@ const pumpStatuses: readonly PumpStatus[] = [
   "write failed",
 ];
 
-/** Starts at once. */
-export class NativePump implements Pump {
-  readonly done: Promise<PumpResult>;
-  readonly #addon: Addon;
-  #handle = 0;
-
-  constructor(
-    addon: Addon,
-    start: NonNullable<Addon["startPump"]>,
-    key: KeyHandle,
-    format: Uint8Array,
-    direction: "seal" | "open",
-    ends: PumpEnds,
-  ) {
-    this.#addon = addon;
-    const { input, output, inputAt, outputAt, reservedLength, maxFrameCount, threads } = ends;
-    const maxLength = Math.min(ends.maxPlaintextLength, Number.MAX_SAFE_INTEGER);
-    const numbers = Float64Array.of(
-      direction === "seal" ? 0 : 1,
-      input,
-      output,
-      inputAt,
-      outputAt,
-      reservedLength,
-      maxLength,
-      maxFrameCount,
-      threads,
-    );
-    this.done = new Promise((resolve) => {
-      const onDone: PumpCallback = (
-        status,
-        errorNumber,
-        frameCount,
-        bytesRead,
-        bytesWritten,
-        plaintextLength,
-      ) => {
-        this.#handle = 0;
-        resolve({
-          status: pumpStatuses[status] ?? "cancelled",
-          errorNumber,
-          frameCount,
-          bytesRead,
-          bytesWritten,
-          plaintextLength,
-        });
-      };
-      this.#handle = start(key.handle, format, unshared(ends.head), new Uint8Array(numbers.buffer), onDone);
+/** Starts a pump; undefined, with nothing read or written, if the system has no thread for it. */
+export function startNativePump(
+  addon: Addon,
+  start: NonNullable<Addon["startPump"]>,
+  key: KeyHandle,
+  format: Uint8Array,
+  direction: "seal" | "open",
+  ends: PumpEnds,
+): Pump | undefined {
+  const { input, output, inputAt, outputAt, reservedLength, maxFrameCount, threads } = ends;
+  const maxLength = Math.min(ends.maxPlaintextLength, Number.MAX_SAFE_INTEGER);
+  const numbers = Float64Array.of(
+    direction === "seal" ? 0 : 1,
+    input,
+    output,
+    inputAt,
+    outputAt,
+    reservedLength,
+    maxLength,
+    maxFrameCount,
+    threads,
+  );
+  let handle = 0;
+  let resolve: (result: PumpResult) => void = () => {};
+  const done = new Promise<PumpResult>((settle) => {
+    resolve = settle;
+  });
+  const onDone: PumpCallback = (
+    status,
+    errorNumber,
+    frameCount,
+    bytesRead,
+    bytesWritten,
+    plaintextLength,
+  ) => {
+    handle = 0;
+    resolve({
+      status: pumpStatuses[status] ?? "cancelled",
+      errorNumber,
+      frameCount,
+      bytesRead,
+      bytesWritten,
+      plaintextLength,
     });
-  }
-  bytesRead(): number {
-    return this.#addon.pumpReadLength?.(this.#handle) ?? 0;
-  }
-  cancel(): void {
-    this.#addon.cancelPump?.(this.#handle);
-  }
+  };
+  handle = start(key.handle, format, unshared(ends.head), new Uint8Array(numbers.buffer), onDone);
+  if (handle === 0) return undefined;
+  return {
+    done,
+    bytesRead: () => addon.pumpReadLength?.(handle) ?? 0,
+    cancel: () => addon.cancelPump?.(handle),
+  };
 }
