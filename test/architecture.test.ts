@@ -45,7 +45,7 @@ const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testi
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
   "@noble/curves": /^message\/sign-digest\.ts$/,
-  "node-gyp-build": /^engine\/native\/addon\.ts$/,
+  "../native": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms":
     /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
   "@aws-sdk/client-s3": /^(cli|s3|bench\/scripts)\//,
@@ -94,7 +94,7 @@ function fault({ from, to }: Import): string | undefined {
   if (to.startsWith("node:")) return builtinModules.includes(to.slice(5)) ? undefined : line;
   if (!to.endsWith(".ts")) {
     if (to === "../package.json") return undefined;
-    const name = to.split("/", to.startsWith("@") ? 2 : 1).join("/");
+    const name = to.split("/", /^(@|\.\.)/.test(to) ? 2 : 1).join("/");
     return packages[name]?.test(from) === true ? undefined : line;
   }
   if (to.startsWith("..")) return line;
