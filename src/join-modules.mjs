@@ -20,7 +20,11 @@ const bundle = await rolldown({
   input: Object.fromEntries(names.map((name) => [name, path.join(src, `${name}.ts`)])),
   platform: "node",
   transform: { target: "es2023" },
-  external: [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.peerDependencies)],
+  external: [
+    ...Object.keys(packageJson.dependencies),
+    ...Object.keys(packageJson.peerDependencies),
+    "../../../native/load.cjs", // as far from the joined modules as from the single ones
+  ],
   logLevel: "warn",
   checks: { ineffectiveDynamicImport: false },
   plugins: [

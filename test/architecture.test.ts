@@ -39,7 +39,7 @@ const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testi
 /** Packages, and the only files that may name them. */
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
-  "node-gyp-build": /^engine\/native\/addon\.ts$/,
+  "../native": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms": /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$/,
   "@aws-sdk/client-s3": /^(cli|s3)\//,
   "@observablehq/plot": /^bench\/page\//,
@@ -73,7 +73,7 @@ function fault({ from, to }: Import): string | undefined {
   if (to.startsWith("node:")) return builtinModules.includes(to.slice(5)) ? undefined : line;
   if (!to.endsWith(".ts")) {
     if (to === "../package.json") return undefined;
-    const name = to.split("/", to.startsWith("@") ? 2 : 1).join("/");
+    const name = to.split("/", /^(@|\.\.)/.test(to) ? 2 : 1).join("/");
     return packages[name]?.test(from) === true ? undefined : line;
   }
   if (to.startsWith("..")) return line;

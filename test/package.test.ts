@@ -28,12 +28,15 @@ describe("package", () => {
       "dist/index.js",
       "dist/index.d.ts",
       "dist/cli/main.js",
+      "dist/binding.gyp",
       "native/addon.cpp",
-      "binding.gyp",
+      "native/build.mjs",
+      "native/load.cjs",
       "LICENSE",
     ])
       expect(files).toContain(file);
-    expect(files.filter((file) => /^(test|bench|src|dist\/demo|\.)/.test(file))).toEqual([]);
+    // A binding.gyp at the top of the package makes npm compile it wherever it is installed from a lockfile.
+    expect(files.filter((file) => /^(test|bench|src|dist\/demo|binding\.gyp|\.)/.test(file))).toEqual([]);
   });
 
   test("installs without scripts", async () => {

@@ -1,6 +1,6 @@
 // The engine compiled to JavaScript, for tests that need a process of their own.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -25,8 +25,8 @@ export function compileEngine(): CompiledEngine {
   const extending = join(root, "tsconfig.json");
   const files = ["select-engine.ts", "node/worker.ts"].map((name) => join(root, "src/engine", name));
   writeFileSync(config, JSON.stringify({ extends: extending, compilerOptions, files, include: [] }));
-  // The loader takes FRAMESEAL_PREBUILD only beside a package.json with that name.
-  writeFileSync(join(directory, "package.json"), JSON.stringify({ name: "frameseal", type: "module" }));
+  writeFileSync(join(directory, "package.json"), JSON.stringify({ type: "module" }));
+  cpSync(join(root, "native/load.cjs"), join(directory, "native/load.cjs"));
   const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
   execFileSync(process.execPath, [tsc, "-p", config]);
   const withoutAddon = join(directory, "without");

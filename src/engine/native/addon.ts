@@ -1,7 +1,6 @@
 // The addon: what it offers, how it is loaded, and what every part of the native engine needs of it. The only file that
-// loads it. It names keys, messages and the like by number and checks every number and every length again.
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+// loads it, by `native/load.cjs`, which is three folders above from `src`, `dist` and `dist/joined`. It names keys, messages and the like by number and checks every number and every length again.
+import load from "../../../native/load.cjs";
 import { FramesealError } from "../../errors.ts";
 import { allocate as allocateOrdinary } from "../output-memory.ts";
 import type { HashAddon } from "./hash.ts";
@@ -100,16 +99,13 @@ export function nativeCpuFeatures(): readonly string[] {
   return loaded?.cpuFeatures() ?? [];
 }
 
-/** The directory that holds `build/Release` or `prebuilds`: three above `src/engine/native`, `dist/engine/native` and `dist/joined/modules`. */
-const packageRoot = fileURLToPath(new URL("../../..", import.meta.url));
 let loaded: Addon | undefined;
 
 /** @throws FramesealError ENGINE_UNAVAILABLE */
 export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
   try {
-    const load: (directory: string) => Addon = createRequire(import.meta.url)("node-gyp-build");
-    const addon = load(packageRoot);
+    const addon = load() as Addon;
     shareScratch(addon);
     loaded = addon;
     return addon;
