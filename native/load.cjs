@@ -1,8 +1,7 @@
 // Finds and loads the addon: what was built from the sources, else what the package carries for this system, else what
 // node-gyp-build finds. CommonJS, and one literal path a binary inside one `try`, because that is the form that bundlers
-// and tracers follow without being told.
-const { existsSync } = require("node:fs");
-const path = require("node:path");
+// and tracers follow without being told. Nothing is required before it is needed: a bundle in which `require` does not
+// work has no addon, and must load all the same.
 
 /** Loads one binary of the package. */
 function loadBinary(name) {
@@ -35,7 +34,7 @@ function loadBinary(name) {
 /** What can be loaded here, best first. Only Alpine tells its C library in a file; elsewhere the wrong one does not load. */
 function binaries() {
   const system = `prebuilds/${process.platform}-${process.arch}/frameseal`;
-  const libraries = existsSync("/etc/alpine-release") ? ["musl", "glibc"] : ["glibc", "musl"];
+  const libraries = require("node:fs").existsSync("/etc/alpine-release") ? ["musl", "glibc"] : ["glibc", "musl"];
   const prebuilt =
     process.platform === "linux" ? libraries.map((libc) => `${system}.${libc}.node`) : [`${system}.node`];
   return process.env.PREBUILDS_ONLY ? prebuilt : ["build/Release/frameseal.node", ...prebuilt];
@@ -61,7 +60,7 @@ module.exports = function load() {
     tried.push(`${name}: ${reason}`);
   }
   try {
-    return require("node-gyp-build")(path.join(__dirname, ".."));
+    return require("node-gyp-build")(require("node:path").join(__dirname, ".."));
   } catch (error) {
     tried.push(`node-gyp-build: ${briefly(error)}`);
     throw new Error(tried.join("; "));
