@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { BenchResult, TrialResult } from "../bench/result.ts";
+import { isErrorNamed } from "../shapes.ts";
 import { CommandFailure } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { isTerminal, note, print, writeText } from "./output.ts";
@@ -137,7 +138,7 @@ function readRun(file: string): BenchResult {
   try {
     run = JSON.parse(readFileSync(file, "utf8")) as Partial<BenchResult>;
   } catch (error) {
-    if (error instanceof SyntaxError) throw new CommandFailure(`${file} is not JSON`);
+    if (isErrorNamed(error, "SyntaxError")) throw new CommandFailure(`${file} is not JSON`);
     throw error;
   }
   if (run.format !== "frameseal-bench-1")

@@ -10,6 +10,7 @@ import {
 import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
 import { aborted, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { isBytes, isError } from "../shapes.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { type KmsDataKey, type KmsRequest, registerKmsAccess } from "./kms-access.ts";
 import { areRelatedKeys, formatKmsArn, isMultiRegionKey, type KmsArn, parseKmsArn } from "./kms-arn.ts";
@@ -343,7 +344,7 @@ function clientSource(
 
 // The data key of an answer in memory of our own; the answer's is wiped. The caller wipes the result.
 function takePlaintext(plaintext: Uint8Array | undefined, keyId: string, request: KmsRequest): Uint8Array {
-  if (!(plaintext instanceof Uint8Array)) throw wrongAnswer(keyId, "it has no data key");
+  if (!isBytes(plaintext)) throw wrongAnswer(keyId, "it has no data key");
   try {
     if (plaintext.length !== request.keyLength)
       throw wrongAnswer(keyId, `its data key has ${plaintext.length} bytes instead of ${request.keyLength}`);
@@ -413,7 +414,7 @@ function wrongAnswer(keyId: string, why: string): FramesealError {
 const notUnwrapped: ReadonlySet<string> = new Set(["InvalidCiphertextException", "IncorrectKeyException"]);
 
 function kmsFailure(verb: string, keyId: string, error: unknown): FramesealError {
-  const name = error instanceof Error && /^[A-Za-z]{1,64}$/.test(error.name) ? error.name : "unknown error";
+  const name = isError(error) && /^[A-Za-z]{1,64}$/.test(error.name) ? error.name : "unknown error";
   const cause = withoutAnswer(error, name);
   if (notUnwrapped.has(name))
     return new FramesealError(

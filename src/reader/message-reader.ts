@@ -3,7 +3,7 @@
 import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
-import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import {
   bodyLengthOf,
   FINAL_OVERHEAD,
@@ -137,7 +137,7 @@ async function findSignedLayout(read: Read, size: number, opened: OpenedHeader):
       const layout = layoutFromBody(size - opened.headerLength - length - 2, opened.header.frameLength);
       return await verifyFinalFrame(read, layout, opened);
     } catch (error) {
-      if (!(error instanceof FramesealError) || !["TRUNCATED", "AUTHENTICATION_FAILED"].includes(error.code))
+      if (!isFramesealError(error) || !["TRUNCATED", "AUTHENTICATION_FAILED"].includes(error.code))
         throw error;
     }
   }

@@ -1,7 +1,7 @@
 // frameseal itself: whole messages, streams, and runs of frames as the engine sees them.
 import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "../../engine/engine.ts";
 import { selectEngine } from "../../engine/select-engine.ts";
-import { FramesealError } from "../../errors.ts";
+import { isFramesealError } from "../../errors.ts";
 import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
 import { createDecryptStream } from "../../stream/decrypt-stream.ts";
 import { createEncryptStream } from "../../stream/encrypt-stream.ts";
@@ -29,7 +29,7 @@ function engineOf(options: TrialOptions) {
   try {
     return selectEngine(options.engine);
   } catch (error) {
-    if (error instanceof FramesealError) throw new Absent(error.message);
+    if (isFramesealError(error)) throw new Absent(error.message);
     throw error;
   }
 }

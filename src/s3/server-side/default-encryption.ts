@@ -1,5 +1,6 @@
 // The default encryption of a bucket: what S3 does with uploads that do not say how they are to be encrypted.
 
+import { isErrorNamed } from "../../shapes.ts";
 import { loadCommands, type S3ClientLike } from "../transport.ts";
 import type { SseKms, SseS3 } from "./server-side.ts";
 
@@ -27,8 +28,7 @@ export async function getDefaultEncryption(client: S3ClientLike, bucket: string)
   try {
     output = await sendTo(client, new GetBucketEncryptionCommand({ Bucket: bucket }));
   } catch (error) {
-    if (error instanceof Error && error.name === "ServerSideEncryptionConfigurationNotFoundError")
-      return none;
+    if (isErrorNamed(error, "ServerSideEncryptionConfigurationNotFoundError")) return none;
     throw error;
   }
   const rule = output.ServerSideEncryptionConfiguration?.Rules?.[0];
