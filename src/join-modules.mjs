@@ -23,7 +23,7 @@ const bundle = await rolldown({
   external: [
     ...Object.keys(packageJson.dependencies),
     ...Object.keys(packageJson.peerDependencies),
-    "../../../native/load.cjs", // as far from the joined modules as from the single ones
+    "#addon", // a bundler of the user's decides what that is
   ],
   logLevel: "warn",
   checks: { ineffectiveDynamicImport: false },

@@ -11,16 +11,17 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 const layers: Readonly<Record<string, readonly string[]>> = {
   shapes: [],
   errors: ["shapes"],
+  "sdk-copy": ["errors"],
   bytes: ["errors", "shapes"],
   format: ["shapes", "errors", "bytes"],
   engine: ["shapes", "errors", "bytes", "format"],
-  keyring: ["shapes", "errors", "bytes", "format", "engine"],
+  keyring: ["sdk-copy", "shapes", "errors", "bytes", "format", "engine"],
   message: ["shapes", "errors", "bytes", "format", "engine", "keyring"],
   stream: ["shapes", "errors", "bytes", "format", "engine", "keyring", "message"],
   reader: ["shapes", "errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   file: ["shapes", "errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   compat: ["shapes", "errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  s3: ["shapes", "errors", "bytes", "format", "engine", "keyring", "message", "stream"],
+  s3: ["sdk-copy", "shapes", "errors", "bytes", "format", "engine", "keyring", "message", "stream"],
   bench: [
     "shapes",
     "errors",
@@ -53,7 +54,7 @@ const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testi
 /** Packages, and the only files that may name them. */
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
-  "../native": /^engine\/native\/addon\.ts$/,
+  "#addon": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms": /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$/,
   "@aws-sdk/client-s3": /^(cli|s3)\//,
   "@observablehq/plot": /^bench\/page\//,

@@ -196,14 +196,10 @@ class EncryptionPlugin {
     if (reason !== undefined) throw new FramesealError("POLICY", `${nameOf(name)} is refused: ${reason}`);
   }
 
-  async #handle(
-    next: Next,
-    name: string,
-    args: MiddlewareArguments,
-    options: unknown,
-  ): ReturnType<Next> {
+  async #handle(next: Next, name: string, args: MiddlewareArguments, options: unknown): ReturnType<Next> {
     this.#refuse(name);
     const transport = this.transport.withSignal(signalOf(options));
+    await transport.prepare();
     const { input } = args;
     const send = (fields: Record<string, unknown>): ReturnType<Next> =>
       next({ ...args, input: { ...input, ...fields } });

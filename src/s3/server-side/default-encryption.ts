@@ -22,7 +22,7 @@ export interface DefaultEncryptionOptions {
 
 /** Reads the default encryption of a bucket. */
 export async function getDefaultEncryption(client: S3ClientLike, bucket: string): Promise<DefaultEncryption> {
-  const { GetBucketEncryptionCommand } = await loadCommands();
+  const { GetBucketEncryptionCommand } = await loadCommands(client);
   const none = { mode: "none", kmsKeyId: undefined, bucketKey: "disabled", customerKeys: undefined } as const;
   let output: { ServerSideEncryptionConfiguration?: { Rules?: readonly Rule[] | undefined } | undefined };
   try {
@@ -49,7 +49,7 @@ export async function setDefaultEncryption(
   options: DefaultEncryptionOptions,
 ): Promise<void> {
   const { encryption, customerKeys } = options;
-  const { PutBucketEncryptionCommand } = await loadCommands();
+  const { PutBucketEncryptionCommand } = await loadCommands(client);
   const kms = encryption.mode === "SSE-S3" ? undefined : encryption;
   const algorithm = kms === undefined ? "AES256" : kms.mode === "DSSE-KMS" ? "aws:kms:dsse" : "aws:kms";
   const rule: Rule = {
