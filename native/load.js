@@ -28,7 +28,9 @@ module.exports = function load(loadBinary) {
   const tried = [];
   for (const name of binaries()) {
     try {
-      return loadBinary(name);
+      const addon = loadBinary(name);
+      if (addon !== undefined) return addon.default ?? addon; // bundlers may put a module around it
+      tried.push(`${name}: not there`);
     } catch (error) {
       tried.push(`${name}: ${briefly(error)}`);
     }
