@@ -1,6 +1,8 @@
 // The one error class of this package and the closed list of its codes. Mistakes of the caller (wrong type, wrong
 // value of an argument) are TypeError and RangeError instead.
 
+import { errorCode, isAbortSignal, isErrorNamed } from "./shapes.ts";
+
 /** What went wrong, as a stable word. Changing or removing one is a breaking change. */
 export type ErrorCode =
   /** A tag, commitment or signature does not match. One text for all causes, so that it is no oracle. */
@@ -55,12 +57,22 @@ export function aborted(signal: AbortSignal): FramesealError {
   return new FramesealError("ABORTED", "operation was aborted", { cause: signal.reason });
 }
 
-/** Throws ABORTED if `signal` has been aborted. */
+/**
+ * Throws ABORTED if `signal` has been aborted.
+ * @throws TypeError for what is no signal
+ */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal !== undefined && !isAbortSignal(signal))
+    throw new TypeError(`"signal" expected an AbortSignal, got ${signal === null ? "null" : typeof signal}`);
   if (signal?.aborted) throw aborted(signal);
+}
+
+/** True for an error of this package, also when it comes from another copy of the package. */
+export function isFramesealError(error: unknown): error is FramesealError {
+  return isErrorNamed(error, "FramesealError") && errorCode(error) !== undefined;
 }
 
 /** True for an error of this package with `code`, also when it comes from another copy of the package. */
 export function hasCode(error: unknown, code: ErrorCode): boolean {
-  return error instanceof Error && error.name === "FramesealError" && "code" in error && error.code === code;
+  return isFramesealError(error) && error.code === code;
 }

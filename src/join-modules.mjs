@@ -21,12 +21,9 @@ const bundle = await rolldown({
   input: Object.fromEntries(names.map((name) => [name, path.join(src, `${name}.ts`)])),
   platform: "node",
   transform: { target: "es2023" },
-  // The packages, the benchmarks by a name that holds wherever it is imported, and what is as far from the joined modules
-  // as from the single ones.
-  external: (id) =>
-    id.startsWith("#") ||
-    id === "../../../native/load.cjs" ||
-    installed.some((name) => id === name || id.startsWith(`${name}/`)),
+  // The packages, the benchmarks by a name that holds wherever it is imported, and the addon, of which a bundler of the
+  // user's decides what it is.
+  external: (id) => id.startsWith("#") || installed.some((name) => id === name || id.startsWith(`${name}/`)),
   logLevel: "warn",
   checks: { ineffectiveDynamicImport: false },
 });

@@ -5,6 +5,7 @@ import type { EncryptionContext } from "./format/encryption-context.ts";
 import { MAX_UINT16 } from "./format/limits.ts";
 import { type AlgorithmSuite, suiteById } from "./format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyring.ts";
+import { isBytes, isError } from "./shapes.ts";
 import { decrypt, encrypt } from "./stream/whole-message.ts";
 
 /** The keyring to check. */
@@ -55,7 +56,7 @@ export async function checkKeyring(subject: KeyringSubject): Promise<readonly st
   }
   if (violations.length === 0) return checks.map(([check]) => check);
   const texts = violations.map(
-    ({ check, reason }) => `${check}: ${reason instanceof Error ? reason.message : reason}`,
+    ({ check, reason }) => `${check}: ${isError(reason) ? reason.message : reason}`,
   );
   throw new AggregateError(
     violations.map(({ reason }) => reason),
@@ -117,7 +118,7 @@ async function makesKeysOfTheRightLength({ writer }: Keyrings): Promise<void> {
   for (const id of suiteIds) {
     const suite = suiteById(id);
     const { dataKey } = await writer.generateDataKey(requestFor(suite));
-    require(dataKey instanceof Uint8Array, "a data key is no Uint8Array");
+    require(isBytes(dataKey), "a data key is no Uint8Array");
     require(dataKey.length ===
       suite.keyLength, `a data key has ${dataKey.length} bytes instead of ${suite.keyLength}`);
   }

@@ -7,22 +7,25 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
+const belowStream = ["shapes", "errors", "bytes", "format", "engine", "keyring", "message"];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
-  errors: [],
-  bytes: ["errors"],
-  format: ["errors", "bytes"],
-  engine: ["errors", "bytes", "format"],
-  keyring: ["errors", "bytes", "format", "engine"],
-  message: ["errors", "bytes", "format", "engine", "keyring"],
-  stream: ["errors", "bytes", "format", "engine", "keyring", "message"],
-  reader: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  file: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  compat: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  s3: ["errors", "bytes", "format", "engine", "keyring", "message", "stream"],
-  bench: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "reader", "file", "s3"],
+  shapes: [],
+  errors: ["shapes"],
+  "sdk-copy": ["errors"],
+  bytes: ["errors", "shapes"],
+  format: ["shapes", "errors", "bytes"],
+  engine: ["shapes", "errors", "bytes", "format"],
+  keyring: ["sdk-copy", "shapes", "errors", "bytes", "format", "engine"],
+  message: ["shapes", "errors", "bytes", "format", "engine", "keyring"],
+  stream: [...belowStream],
+  reader: [...belowStream, "stream"],
+  file: [...belowStream, "stream"],
+  compat: [...belowStream, "stream"],
+  s3: ["sdk-copy", ...belowStream, "stream"],
+  bench: [...belowStream, "stream", "reader", "file", "s3"],
   "bench/scripts": ["bench", "index", "kms", "s3"],
-  cli: ["errors", "bytes", "format", "engine", "keyring", "message", "stream", "reader", "file", "s3"],
+  cli: [...belowStream, "stream", "reader", "file", "s3"],
 };
 /** The rooms of `s3/`: what their files may import of it besides their own room. Its files outside of rooms are the rest. */
 const s3Rooms: Readonly<Record<string, readonly string[]>> = {
@@ -45,7 +48,7 @@ const entries = new Set(["client-node.ts", "index.ts", "kms.ts", "s3.ts", "testi
 const packages: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
   "@noble/curves": /^message\/sign-digest\.ts$/,
-  "../native": /^engine\/native\/addon\.ts$/,
+  "#addon": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms":
     /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
   "@aws-sdk/client-s3": /^(cli|s3|bench\/scripts)\//,

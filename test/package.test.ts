@@ -33,7 +33,7 @@ describe("package", () => {
       "dist/binding.gyp",
       "native/addon.cpp",
       "native/build.mjs",
-      "native/load.cjs",
+      "native/load.js",
       "LICENSE",
     ])
       expect(files).toContain(file);

@@ -1,7 +1,7 @@
 // frameseal itself: whole messages, streams, and runs of frames as the engine sees them.
 import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "#frameseal/engine/engine.js";
 import { selectEngine } from "#frameseal/engine/select-engine.js";
-import { FramesealError } from "#frameseal/errors.js";
+import { isFramesealError } from "#frameseal/errors.js";
 import { RawAesKeyring } from "#frameseal/keyring/raw-aes-keyring.js";
 import { createDecryptStream } from "#frameseal/stream/decrypt-stream.js";
 import { createEncryptStream } from "#frameseal/stream/encrypt-stream.js";
@@ -29,7 +29,7 @@ function engineOf(options: TrialOptions) {
   try {
     return selectEngine(options.engine);
   } catch (error) {
-    if (error instanceof FramesealError) throw new Absent(error.message);
+    if (isFramesealError(error)) throw new Absent(error.message);
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 // The same steps of the AWS Encryption SDK for JavaScript, from the packages it consists of.
 import { concatBytes } from "#frameseal/bytes.js";
+import { isBytes } from "#frameseal/shapes.js";
 import type { Adaptor, BufferSubject } from "../adaptor.ts";
 import { importPackage } from "../packages.ts";
 import { benchKey, benchKeyName, benchNamespace } from "./ours.ts";
@@ -74,7 +75,7 @@ async function wrapping(keyringOf: (sdk: Sdk) => Keyring, infoLength: number): P
       });
       const material = await keyring.onDecrypt(new sdk.NodeDecryptionMaterial(suite, stepContext), [wrapped]);
       const key = material.getUnencryptedDataKey();
-      return key instanceof Uint8Array ? key : key.export();
+      return isBytes(key) ? key : key.export();
     },
   };
 }

@@ -1,4 +1,6 @@
 // Whole buffers: seal or open one again and again, one call at a time or several in flight.
+
+import { isBytes, isThenable } from "#frameseal/shapes.js";
 import { Absent, type Adaptor, type BufferSubject } from "../adaptor.ts";
 import { bufferAdaptors } from "../adaptors/table.ts";
 import type { ChildTask } from "../child-protocol.ts";
@@ -59,7 +61,7 @@ function callOf(
 
 async function isAsynchronous(call: () => unknown): Promise<boolean> {
   const result = call();
-  if (!(result instanceof Promise)) return false;
+  if (!isThenable(result)) return false;
   await result;
   return true;
 }
@@ -74,7 +76,7 @@ async function inFlight(
   const lane = async (): Promise<void> => {
     while (left-- > 0) {
       const result = await call();
-      if (result instanceof Uint8Array) recycle?.(result);
+      if (isBytes(result)) recycle?.(result);
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));

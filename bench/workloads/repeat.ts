@@ -1,9 +1,10 @@
 // Calling something many times, and how often fills a round.
 
+import { isThenable } from "#frameseal/shapes.js";
 /** Calls `call` `count` times, one after another; waits only for promises. */
 export async function repeat(call: () => unknown, count: number): Promise<void> {
   const first = call();
-  if (first instanceof Promise) {
+  if (isThenable(first)) {
     await first;
     for (let n = 1; n < count; n++) await call();
   } else for (let n = 1; n < count; n++) call();

@@ -1,4 +1,6 @@
 // How a command fails: the exit code, and the one line on stderr that explains it.
+
+import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 import { hideKeys, oneLine } from "./output.ts";
 
 /** Exit codes of every command; a signal adds its number to 128. */
@@ -44,7 +46,7 @@ export function exitCodeOf(error: unknown): number {
 
 /** One line for stderr, without the name of the program and without secrets. */
 export function describe(error: unknown): string {
-  if (!(error instanceof Error)) return oneLine(`internal error: ${String(error)}`);
+  if (!isError(error)) return oneLine(`internal error: ${String(error)}`);
   const code = codeOf(error);
   if (error instanceof UsageError || error instanceof CommandFailure || isArgumentMistake(error))
     return oneLine(error.message);
@@ -56,16 +58,12 @@ export function describe(error: unknown): string {
 
 /** `code` of an error of the library or of the system. */
 export function codeOf(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !("code" in error)) return undefined;
-  return typeof error.code === "string" ? error.code : undefined;
+  return errorCode(error);
 }
 
 // The library's wording of a wrong argument; any other TypeError is a defect.
 function isArgumentMistake(error: unknown): boolean {
-  return (
-    (error instanceof TypeError || error instanceof RangeError) &&
-    /^"[\w.]+" (expected|or )/.test(error.message)
-  );
+  return isErrorNamed(error, "TypeError", "RangeError") && /^"[\w.]+" (expected|or )/.test(error.message);
 }
 
 const systemTexts: Readonly<Record<string, string>> = {
@@ -118,9 +116,9 @@ function withCauses(error: Error, code: string): string {
 
 function causesOf(error: Error): string[] {
   const { cause } = error;
-  if (cause instanceof AggregateError)
-    return cause.errors.flatMap((inner) => (inner instanceof Error ? [inner.message] : []));
-  return cause instanceof Error ? [cause.message] : [];
+  if (isErrorNamed(cause, "AggregateError") && "errors" in cause && Array.isArray(cause.errors))
+    return cause.errors.flatMap((inner) => (isError(inner) ? [inner.message] : []));
+  return isError(cause) ? [cause.message] : [];
 }
 
 const hints: Readonly<Record<string, string>> = {

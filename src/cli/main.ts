@@ -3,11 +3,13 @@
 // it is asked for.
 import { createRequire } from "node:module";
 import type { Command } from "commander";
+import { isErrorNamed } from "../shapes.ts";
 import { describe, exitCodeOf, exitCodes } from "./failure.ts";
 import { interruptedExitCode, listenForSignals } from "./interrupt.ts";
 import { note, writeText } from "./output.ts";
 
-const require = createRequire(import.meta.url);
+// A bundle may have no URL of its own.
+const require = createRequire(import.meta.url ?? process.execPath);
 // As CommonJS, which it is: imported, it takes twice as long to load.
 const commander = require("commander") as typeof import("commander");
 
@@ -73,7 +75,7 @@ async function run(): Promise<number> {
     const interrupted = interruptedExitCode();
     if (interrupted !== undefined) return interrupted;
     // Commander has said what is wrong already.
-    if (error instanceof commander.CommanderError)
+    if (isErrorNamed(error, "CommanderError") && "exitCode" in error)
       return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
     const code = exitCodeOf(error);
     if (code !== exitCodes.closedPipe) note(describe(error));

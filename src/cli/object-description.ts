@@ -120,7 +120,7 @@ async function readHeader(
 ): Promise<HeaderDescription | undefined> {
   const messageLength = head.ContentLength ?? 0;
   if (messageLength === 0) return undefined;
-  const [{ GetObjectCommand }, { inspectHeader }, { FramesealError }] = await Promise.all([
+  const [{ GetObjectCommand }, { inspectHeader }, { isFramesealError }] = await Promise.all([
     import("@aws-sdk/client-s3"),
     import("../stream/whole-message.ts"),
     import("../errors.ts"),
@@ -133,7 +133,7 @@ async function readHeader(
   try {
     return describeHeader({ ...(await inspectHeader(bytes)), messageLength });
   } catch (error) {
-    if (error instanceof FramesealError) return undefined; // not a message of ours
+    if (isFramesealError(error)) return undefined; // not a message of ours
     throw error;
   }
 }

@@ -7,6 +7,7 @@ import type { CommitmentPolicy } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
+import { isErrorNamed } from "../shapes.ts";
 import { CommandFailure, codeOf, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { hideKeys, looksLikeKey, note } from "./output.ts";
@@ -288,7 +289,7 @@ export async function keyringFromFile(
       onWarning: note,
     });
   } catch (error) {
-    if (error instanceof TypeError || error instanceof RangeError) throw ofKeyFile(error, file);
+    if (isErrorNamed(error, "TypeError", "RangeError")) throw ofKeyFile(error, file);
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 // What a command says: results on stdout, everything else on stderr, one line each and free of control characters.
 
 import { fstatSync, writeSync } from "node:fs";
+import { errorCode } from "../shapes.ts";
 
 /** Writes a line to stderr. */
 export function note(text: string): void {
@@ -24,8 +25,7 @@ export function writeText(descriptor: 1 | 2, text: string): void {
       written += writeSync(descriptor, bytes, written);
     } catch (error) {
       if (descriptor === 2) return; // there is nobody to tell
-      if (!(error instanceof Error && "code" in error && (error.code === "EAGAIN" || error.code === "EINTR")))
-        throw error;
+      if (!["EAGAIN", "EINTR"].includes(errorCode(error) ?? "")) throw error;
     }
   }
 }

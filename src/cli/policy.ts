@@ -1,6 +1,7 @@
 // frameseal policy: a bucket policy that demands encryption, or what a given one says.
 import type { Command } from "commander";
 import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
+import { isErrorNamed } from "../shapes.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { addAwsOptions, type KeyOptions } from "./options.ts";
 import { hideKeys, note, print, printJson } from "./output.ts";
@@ -89,7 +90,7 @@ async function explain(text: string, options: PolicyOptions): Promise<void> {
   try {
     explanation = explainPolicy(text);
   } catch (error) {
-    if (error instanceof TypeError || error instanceof SyntaxError)
+    if (isErrorNamed(error, "TypeError", "SyntaxError"))
       throw new CommandFailure("this is no bucket policy: expected a JSON object with statements");
     throw error;
   }

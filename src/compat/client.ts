@@ -14,6 +14,7 @@ import { MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
 import { checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { DecryptOptions as OurDecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions as OurEncryptOptions } from "../message/seal-message.ts";
+import { isBytes } from "../shapes.ts";
 import { createDecryptStream } from "../stream/decrypt-stream.ts";
 import { createEncryptStream } from "../stream/encrypt-stream.ts";
 import type { FrameTransform } from "../stream/frame-transform.ts";
@@ -136,7 +137,7 @@ export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_
     async encrypt(keyring, plaintext, input = {}) {
       const bytes = await toBytes(plaintext, input.encoding);
       // As with the peer, the length of bytes and text is theirs; a stream may be held to one.
-      const isStream = typeof plaintext === "object" && !(plaintext instanceof Uint8Array);
+      const isStream = typeof plaintext === "object" && !isBytes(plaintext);
       const plaintextLength = isStream ? input.plaintextLength : bytes.length;
       const result = await encryptWhole(bytes, encryptOptions(keyring, { ...input, plaintextLength }));
       return { result, messageHeader: toPeerHeader(inspectHeader(result, NO_HEADER_LIMITS)) };
@@ -185,7 +186,7 @@ function toPeerHeader(header: Header): MessageHeader {
 
 async function toBytes(input: Input, encoding: BufferEncoding | undefined): Promise<Uint8Array> {
   if (typeof input === "string") return Buffer.from(input, encoding);
-  if (input instanceof Uint8Array) return input;
+  if (isBytes(input)) return input;
   if (typeof input !== "object" || input === null || !(Symbol.asyncIterator in input))
     throw new TypeError(`"input" expected bytes, a string or a stream, got ${typeof input}`);
   const parts: Uint8Array[] = [];

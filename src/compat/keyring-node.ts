@@ -6,6 +6,7 @@ import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
+import { isBytes } from "../shapes.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
 
@@ -131,7 +132,7 @@ export class NodeDecryptionMaterial extends Material {}
 
 /** The bytes of a data key. */
 export function unwrapDataKey(dataKey: Uint8Array | KeyObject): Uint8Array {
-  return dataKey instanceof Uint8Array ? dataKey : dataKey.export();
+  return isBytes(dataKey) ? dataKey : dataKey.export();
 }
 
 /** Extend it and write `_onEncrypt` and `_onDecrypt`, as with the peer. */

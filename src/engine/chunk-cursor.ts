@@ -1,6 +1,7 @@
 // A position in a list of byte chunks that are cut anywhere. It lets an engine read frames out of a stream's chunks
 // without joining them first. It knows nothing of frames.
 
+import { isBytes, isShared } from "../shapes.ts";
 /** Walks through `chunks` once, from front to back. Views of shared memory are copied first. */
 export class ChunkCursor {
   readonly #chunks: readonly Uint8Array[];
@@ -39,7 +40,7 @@ export class ChunkCursor {
 
 /** Another thread may write to shared memory between two reads of a byte: such a view is replaced by a copy. */
 export function unshared(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer instanceof SharedArrayBuffer ? new Uint8Array(bytes) : bytes;
+  return isShared(bytes) ? new Uint8Array(bytes) : bytes;
 }
 
 /**
@@ -47,8 +48,7 @@ export function unshared(bytes: Uint8Array): Uint8Array {
  * @throws TypeError otherwise.
  */
 export function checkBytes(name: string, bytes: Uint8Array): void {
-  if (!(bytes instanceof Uint8Array))
-    throw new TypeError(`"${name}" expected Uint8Array, got ${typeof bytes}`);
+  if (!isBytes(bytes)) throw new TypeError(`"${name}" expected Uint8Array, got ${typeof bytes}`);
   if (bytes.length === 0 && isDetached(bytes))
     throw new TypeError(`"${name}" is a view of a detached buffer`);
 }

@@ -1,6 +1,7 @@
 // Which engine does the work: the option, else the environment, else the native one, else Node's. The reason is kept,
 // because a program that silently runs on the slow engine is a bug that nobody finds.
-import { FramesealError } from "../errors.ts";
+import { FramesealError, isFramesealError } from "../errors.ts";
+import { isError } from "../shapes.ts";
 import type { Engine, EngineInfo } from "./engine.ts";
 import { nativeCpuFeatures } from "./native/addon.ts";
 import { createNativeEngine } from "./native/engine.ts";
@@ -94,14 +95,14 @@ function chooseDefault(): Choice {
     const engine = createEngine("native");
     return { engine, reason: "The native engine loaded and passed its self-test." };
   } catch (error) {
-    if (!(error instanceof FramesealError)) throw error;
+    if (!isFramesealError(error)) throw error;
     return { engine: createEngine("node"), reason: `The native engine is not used: ${explain(error)}.` };
   }
 }
 
 /** The message of an error and the first line of its cause's: what the loader said. */
 function explain(error: Error): string {
-  if (!(error.cause instanceof Error)) return error.message;
+  if (!isError(error.cause)) return error.message;
   const code = "code" in error.cause && typeof error.cause.code === "string" ? `${error.cause.code}: ` : "";
   return `${error.message} (${code}${error.cause.message.split("\n", 1)[0]})`;
 }

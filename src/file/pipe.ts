@@ -3,6 +3,7 @@
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";
 import { ReadStream } from "node:tty";
 import { aborted, throwIfAborted } from "../errors.ts";
+import { isError } from "../shapes.ts";
 
 /** One read of a pipe gets no more than this; the kernel's default is 64 KiB. */
 const PIECE_LENGTH = 256 * 1024;
@@ -58,7 +59,7 @@ export async function* received(
           wake = resolve;
         });
       wake = undefined;
-      if (state instanceof Error) throw state;
+      if (isError(state)) throw state;
       const next = arrived.shift();
       if (next !== undefined) {
         yield next.buffer.subarray(0, next.length);

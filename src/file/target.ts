@@ -5,6 +5,7 @@ import { type BigIntStats, constants, write as writeDescriptor } from "node:fs";
 import { link, lstat, open, readdir, readlink, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { throwIfAborted } from "../errors.ts";
+import { errorCode } from "../shapes.ts";
 import type { PipeWriter } from "./pipe.ts";
 import {
   checkFileEnd,
@@ -88,7 +89,7 @@ function checkOptions({ overwrite, sync, mode }: FileTargetOptions): void {
 
 function ignore(...codes: string[]): (error: unknown) => undefined {
   return (error) => {
-    if (error instanceof Error && "code" in error && codes.includes(String(error.code))) return undefined;
+    if (codes.includes(errorCode(error) ?? "")) return undefined;
     throw error;
   };
 }
@@ -154,7 +155,7 @@ async function moveExclusively(path: string, to: string): Promise<void> {
   try {
     await link(path, to);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    const code = errorCode(error) ?? "";
     if (code === "EEXIST") throw fileError("EEXIST", "link", to, "exists already");
     if (!["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EMLINK", "EINVAL"].includes(code)) throw error;
     const appeared = await lstat(to).catch(ignore("ENOENT"));

@@ -1,21 +1,17 @@
 // Data keys from AWS KMS: GenerateDataKey when writing, Decrypt when reading. The wrapping keys never leave KMS. The
 // only file that makes KMS commands; the client is the caller's.
-import {
-  DecryptCommand,
-  type DecryptCommandOutput,
-  EncryptCommand,
-  GenerateDataKeyCommand,
-  type KMSClient,
-} from "@aws-sdk/client-kms";
+import type * as KMS from "@aws-sdk/client-kms";
 import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
 import { aborted, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { copyOf, type SdkPackage } from "../sdk-copy.ts";
+import { isBytes, isError } from "../shapes.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { type KmsDataKey, type KmsRequest, registerKmsAccess } from "./kms-access.ts";
 import { areRelatedKeys, formatKmsArn, isMultiRegionKey, type KmsArn, parseKmsArn } from "./kms-arn.ts";
 
 /** What of a `KMSClient` is needed. Its retries, credentials and endpoint are the caller's choice. */
-export type KmsClient = Pick<KMSClient, "send">;
+export type KmsClient = Pick<KMS.KMSClient, "send">;
 
 /** Gives the client of a region; undefined if that region must not be asked. Called once a region. */
 export type KmsClientSupplier = (region: string) => KmsClient | undefined;
@@ -60,6 +56,11 @@ export interface KmsDiscoveryOptions extends CommonOptions {
 /** Options of `KmsKeyring`. */
 export type KmsKeyringOptions = KmsStrictOptions | KmsDiscoveryOptions;
 
+const clientKms: SdkPackage<typeof KMS> = {
+  name: "@aws-sdk/client-kms",
+  client: "KMSClient",
+  load: () => import("@aws-sdk/client-kms"),
+};
 const PROVIDER_ID = "aws-kms";
 const DEFAULT_TIMEOUT_MS = 60_000;
 const MAX_CIPHERTEXT_LENGTH = 6144; // KMS API reference, Decrypt: CiphertextBlob
@@ -165,13 +166,9 @@ export class KmsKeyring implements Keyring {
   async #generate(request: KmsRequest): Promise<KmsDataKey> {
     const KeyId = this.generatorKeyId;
     if (KeyId === undefined) throw onlyDecrypts();
-    const command = new GenerateDataKeyCommand({
-      KeyId,
-      NumberOfBytes: request.keyLength,
-      ...this.#commonInput(request),
-    });
-    const answer = await this.#call("make a data key with", KeyId, request, (client, options) =>
-      client.send(command, options),
+    const input = { KeyId, NumberOfBytes: request.keyLength, ...this.#commonInput(request) };
+    const answer = await this.#call("make a data key with", KeyId, request, (client, kms, options) =>
+      client.send(new kms.GenerateDataKeyCommand(input), options),
     );
     const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
     try {
@@ -188,9 +185,9 @@ export class KmsKeyring implements Keyring {
     const Plaintext = allocateSecret(dataKey.length);
     Plaintext.set(dataKey);
     try {
-      const command = new EncryptCommand({ KeyId: keyId, Plaintext, ...this.#commonInput(request) });
-      const answer = await this.#call("wrap a data key with", keyId, request, (client, options) =>
-        client.send(command, options),
+      const input = { KeyId: keyId, Plaintext, ...this.#commonInput(request) };
+      const answer = await this.#call("wrap a data key with", keyId, request, (client, kms, options) =>
+        client.send(new kms.EncryptCommand(input), options),
       );
       return encryptedDataKey(
         answeredArn(keyId, answer.KeyId),
@@ -231,14 +228,14 @@ export class KmsKeyring implements Keyring {
     ciphertext: Uint8Array,
     keyArn: string | undefined,
     request: KmsRequest,
-  ): Promise<DecryptCommandOutput> {
-    const command = new DecryptCommand({
+  ): Promise<KMS.DecryptCommandOutput> {
+    const input = {
       CiphertextBlob: ciphertext,
       ...(keyArn === undefined ? {} : { KeyId: keyArn }),
       ...this.#commonInput(request),
-    });
-    return this.#call("unwrap a data key with", keyArn, request, (client, options) =>
-      client.send(command, options),
+    };
+    return this.#call("unwrap a data key with", keyArn, request, (client, kms, options) =>
+      client.send(new kms.DecryptCommand(input), options),
     );
   }
 
@@ -255,7 +252,7 @@ export class KmsKeyring implements Keyring {
     verb: string,
     keyId: string | undefined,
     { signal }: KmsRequest,
-    send: (client: KmsClient, options: { abortSignal: AbortSignal }) => Promise<Answer>,
+    send: (client: KmsClient, kms: typeof KMS, options: { abortSignal: AbortSignal }) => Promise<Answer>,
   ): Promise<Answer> {
     throwIfAborted(signal);
     const region = parseKmsArn(keyId ?? "")?.region ?? this.discovery?.region;
@@ -263,12 +260,13 @@ export class KmsKeyring implements Keyring {
     const name = keyId ?? "any key";
     if (client === undefined)
       throw new FramesealError("KEY_SERVICE", `no KMS client for the region of ${name}`);
+    const kms = await copyOf(clientKms, client);
     const stop = new AbortController();
     const abort = (): void => stop.abort();
     const timer = setTimeout(abort, this.#timeoutMs);
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      return await Promise.race([send(client, { abortSignal: stop.signal }), rejectedBy(stop.signal)]);
+      return await Promise.race([send(client, kms, { abortSignal: stop.signal }), rejectedBy(stop.signal)]);
     } catch (error) {
       throwIfAborted(signal);
       if (stop.signal.aborted)
@@ -343,7 +341,7 @@ function clientSource(
 
 // The data key of an answer in memory of our own; the answer's is wiped. The caller wipes the result.
 function takePlaintext(plaintext: Uint8Array | undefined, keyId: string, request: KmsRequest): Uint8Array {
-  if (!(plaintext instanceof Uint8Array)) throw wrongAnswer(keyId, "it has no data key");
+  if (!isBytes(plaintext)) throw wrongAnswer(keyId, "it has no data key");
   try {
     if (plaintext.length !== request.keyLength)
       throw wrongAnswer(keyId, `its data key has ${plaintext.length} bytes instead of ${request.keyLength}`);
@@ -413,7 +411,7 @@ function wrongAnswer(keyId: string, why: string): FramesealError {
 const notUnwrapped: ReadonlySet<string> = new Set(["InvalidCiphertextException", "IncorrectKeyException"]);
 
 function kmsFailure(verb: string, keyId: string, error: unknown): FramesealError {
-  const name = error instanceof Error && /^[A-Za-z]{1,64}$/.test(error.name) ? error.name : "unknown error";
+  const name = isError(error) && /^[A-Za-z]{1,64}$/.test(error.name) ? error.name : "unknown error";
   const cause = withoutAnswer(error, name);
   if (notUnwrapped.has(name))
     return new FramesealError(

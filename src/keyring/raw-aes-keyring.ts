@@ -1,9 +1,10 @@
 // A client-side master key of 128, 192 or 256 bits that wraps data keys with AES-GCM. The encryption context is AAD.
-import { createSecretKey, KeyObject } from "node:crypto";
+import { createSecretKey, type KeyObject } from "node:crypto";
 import { asBuffer, concatBytes } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { type EncryptionContext, encodeEncryptionContext } from "../format/encryption-context.ts";
+import { isBytes, isKeyObject } from "../shapes.ts";
 import { unwrapWithAesGcm, WRAP_NONCE_LENGTH, WRAP_TAG_LENGTH, wrapWithAesGcm } from "./aes-gcm-wrap.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
@@ -108,12 +109,12 @@ export class RawAesKeyring implements Keyring {
 }
 
 function secretKey(key: Uint8Array | KeyObject): KeyObject {
-  if (key instanceof KeyObject) {
+  if (isKeyObject(key)) {
     if (key.type !== "secret")
       throw new TypeError(`"wrappingKey" expected a secret key, got a ${key.type} one`);
     return key;
   }
-  if (!(key instanceof Uint8Array))
+  if (!isBytes(key))
     throw new TypeError(`"wrappingKey" expected a Uint8Array or a KeyObject, got ${typeof key}`);
   return createSecretKey(key);
 }

@@ -4,13 +4,14 @@ import {
   constants,
   createPrivateKey,
   createPublicKey,
-  KeyObject,
+  type KeyObject,
   privateDecrypt,
   publicEncrypt,
 } from "node:crypto";
 import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { errorCode, isBytes, isKeyObject } from "../shapes.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
@@ -118,12 +119,7 @@ export class RawRsaKeyring implements Keyring {
       opened = privateDecrypt({ key: privateKey, ...this.#paddingOptions() }, ciphertext);
     } catch (error) {
       // Node without implicit rejection refuses this padding altogether (CVE-2023-46809).
-      if (
-        this.padding === "PKCS1" &&
-        error instanceof Error &&
-        "code" in error &&
-        error.code === "ERR_INVALID_ARG_VALUE"
-      )
+      if (this.padding === "PKCS1" && errorCode(error) === "ERR_INVALID_ARG_VALUE")
         throw new FramesealError(
           "UNSUPPORTED",
           "this platform refuses to unwrap RSA keys with PKCS#1 v1.5 padding",
@@ -156,10 +152,10 @@ function parseKey(
   if (key === undefined) return undefined;
   const name = `${type}Key`;
   let parsed: KeyObject;
-  if (key instanceof KeyObject) {
+  if (isKeyObject(key)) {
     parsed = key;
   } else {
-    if (typeof key !== "string" && !(key instanceof Uint8Array))
+    if (typeof key !== "string" && !isBytes(key))
       throw new TypeError(`"${name}" expected PEM or a KeyObject, got ${typeof key}`);
     const pem = typeof key === "string" ? key : asBuffer(key);
     try {

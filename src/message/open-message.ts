@@ -3,7 +3,7 @@
 import { concatBytes, equalConstantTime, wipe } from "../bytes.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
-import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import {
   type EncryptionContext,
   encodeEncryptionContext,
@@ -212,7 +212,7 @@ async function unwrap(keyring: Keyring, parsed: ParsedHeader, request: DataKeyRe
   try {
     dataKey = await keyring.unwrapDataKey(parsed.encryptedDataKeys, request);
   } catch (error) {
-    if (error instanceof Error && error.name === "FramesealError") throw error;
+    if (isFramesealError(error)) throw error;
     throw noDataKey(parsed, [error]);
   }
   if (dataKey === null) throw noDataKey(parsed, []);

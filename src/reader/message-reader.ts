@@ -3,7 +3,7 @@
 import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
-import { FramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import { bodyLengthOf, type FrameLayout, frameOffset, layoutFromBody } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
@@ -122,7 +122,7 @@ async function findSignedLayout(
       const layout = layoutFromBody(size - opened.headerLength - length - 2, opened.header.frameLength);
       return await verifyFinalFrame(read, layout, opened, maxPlaintextLength);
     } catch (error) {
-      if (!(error instanceof FramesealError) || !["TRUNCATED", "AUTHENTICATION_FAILED"].includes(error.code))
+      if (!isFramesealError(error) || !["TRUNCATED", "AUTHENTICATION_FAILED"].includes(error.code))
         throw error;
     }
   }

@@ -1,6 +1,7 @@
 // Where a MessageReader reads: a file, bytes in memory, or anything that can be read at an offset.
 import { type FileHandle, open } from "node:fs/promises";
 import { FramesealError, throwIfAborted } from "../errors.ts";
+import { isBytes } from "../shapes.ts";
 
 /** Where a message can be read at any place. */
 export interface MessageSource {
@@ -33,7 +34,7 @@ export async function readExactly(
 
 /** The source behind a path, which then must be closed, bytes, or an object that is one. */
 export async function openSource(source: string | Uint8Array | MessageSource): Promise<MessageSource> {
-  if (source instanceof Uint8Array)
+  if (isBytes(source))
     return { size: source.length, read: async (start, end) => source.subarray(start, end) };
   if (typeof source !== "string") {
     if (typeof source?.read !== "function")

@@ -3,6 +3,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
+import { isAbortSignal } from "../shapes.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { CopyHandler } from "./requests/copy.ts";
@@ -67,7 +68,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
   const send = client.send as (this: unknown, ...args: unknown[]) => unknown;
   Object.defineProperty(derived, "send", {
     value(command: unknown, ...rest: unknown[]) {
-      const sender = deriveClient(derived, (stack) => add(stack, plugin.sent(signalOf(rest[0]))));
+      const sender = deriveClient(derived, (stack) => add(stack, plugin.sent(rest[0])));
       return send.call(sender, command, ...rest);
     },
     writable: true,
@@ -110,9 +111,11 @@ function pluginOf(client: S3ClientLike): EncryptionPlugin {
   return plugin;
 }
 
+/** @throws TypeError for what would never be heard */
 function signalOf(options: unknown): AbortSignal | undefined {
-  const signal = (options as { abortSignal?: unknown } | undefined)?.abortSignal;
-  return signal instanceof AbortSignal ? signal : undefined;
+  const signal = (options as { abortSignal?: unknown } | undefined)?.abortSignal ?? undefined;
+  if (signal === undefined || isAbortSignal(signal)) return signal;
+  throw new TypeError(`"abortSignal" expected an AbortSignal, got ${typeof signal}`);
 }
 
 /** Requests whose answers or effects would be wrong, with the reason. */
@@ -167,8 +170,8 @@ class EncryptionPlugin {
   }
 
   /** For requests that are sent. */
-  sent(signal: AbortSignal | undefined): Middleware {
-    return (next, context) => (args) => this.#handle(next, context.commandName ?? "", args, signal);
+  sent(options: unknown): Middleware {
+    return (next, context) => (args) => this.#handle(next, context.commandName ?? "", args, options);
   }
 
   /** For requests that are resolved without being sent, as presigning does. */
@@ -193,14 +196,10 @@ class EncryptionPlugin {
     if (reason !== undefined) throw new FramesealError("POLICY", `${nameOf(name)} is refused: ${reason}`);
   }
 
-  async #handle(
-    next: Next,
-    name: string,
-    args: MiddlewareArguments,
-    signal: AbortSignal | undefined,
-  ): ReturnType<Next> {
+  async #handle(next: Next, name: string, args: MiddlewareArguments, options: unknown): ReturnType<Next> {
     this.#refuse(name);
-    const transport = this.transport.withSignal(signal);
+    const transport = this.transport.withSignal(signalOf(options));
+    await transport.prepare();
     const { input } = args;
     const send = (fields: Record<string, unknown>): ReturnType<Next> =>
       next({ ...args, input: { ...input, ...fields } });

@@ -3,6 +3,7 @@
 import { Readable } from "node:stream";
 import { asBuffer, concatBytes } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
+import { isArrayBuffer, isAsyncIterable, isBlob, isBytes, isShared, isWebReadable } from "../shapes.ts";
 
 /** What can be uploaded: as the SDK takes it, and everything that can be iterated. */
 export type UploadBody =
@@ -23,16 +24,33 @@ export interface BodyPart {
 export function bytesInMemory(body: unknown): Uint8Array | undefined {
   if (body === undefined || body === null) return new Uint8Array(0);
   if (typeof body === "string") return Buffer.from(body, "utf8");
-  if (body instanceof Uint8Array) return body;
-  if (body instanceof ArrayBuffer) return new Uint8Array(body);
+  if (isBytes(body)) return body;
+  if (isArrayBuffer(body)) return new Uint8Array(body);
   return ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength) : undefined;
+}
+
+/** The pieces of a Web stream of any package: Node's own conversion refuses all but its own. */
+export function readableFromWeb(stream: ReadableStream<unknown>): Readable {
+  const reader = stream.getReader();
+  return new Readable({
+    read() {
+      reader.read().then(
+        ({ done, value }) => this.push(done ? null : value),
+        (error) => this.destroy(error),
+      );
+    },
+    destroy(error, done) {
+      const finish = (): void => done(error);
+      reader.cancel(error).then(finish, finish);
+    },
+  });
 }
 
 /** @throws TypeError for what is no body */
 function iterateBody(body: unknown): AsyncIterator<unknown> {
-  if (body instanceof Blob) return body.stream()[Symbol.asyncIterator]();
-  if (typeof body === "object" && body !== null && Symbol.asyncIterator in body)
-    return (body as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+  if (isBlob(body)) return iterateBody(body.stream());
+  if (isAsyncIterable(body)) return body[Symbol.asyncIterator]();
+  if (isWebReadable(body)) return readableFromWeb(body)[Symbol.asyncIterator]();
   throw new TypeError(
     `"Body" expected bytes, a string, a stream, a Blob or an async iterable, got ${typeof body}`,
   );
@@ -111,7 +129,7 @@ export async function collectBody(
   if (whole !== undefined) {
     if (expected !== undefined && expected !== whole.length) throw wrongLength(expected, whole.length);
     // What another thread can change must not differ between the ledger and the seal.
-    return whole.buffer instanceof SharedArrayBuffer ? Uint8Array.from(whole) : whole;
+    return isShared(whole) ? Uint8Array.from(whole) : whole;
   }
   const source = iterateBody(body);
   const chunks: Uint8Array[] = [];
@@ -142,7 +160,7 @@ function grow(buffer: Buffer, used: number, needed: number, max: number): Buffer
 }
 
 function chunkBytes(chunk: unknown): Uint8Array {
-  if (chunk instanceof Uint8Array) return chunk;
+  if (isBytes(chunk)) return chunk;
   if (typeof chunk === "string") return Buffer.from(chunk, "utf8");
   throw new TypeError(`"Body" expected chunks of bytes or strings, got ${typeof chunk}`);
 }

@@ -1,6 +1,8 @@
 // Reads of one stored object, pinned to the version that was seen first, so that parts of two versions never mix.
 import { Readable } from "node:stream";
-import { FramesealError, hasCode } from "../errors.ts";
+import { FramesealError, hasCode, isFramesealError } from "../errors.ts";
+import { isError, isErrorNamed, isReadable, isWebReadable } from "../shapes.ts";
+import { readableFromWeb } from "./object-body.ts";
 import type { ObjectLocation, ObjectSource } from "./object-format.ts";
 import { normalizeMetadata } from "./object-metadata.ts";
 import type { GetObjectInput, GetObjectOutput, Transport } from "./transport.ts";
@@ -88,8 +90,8 @@ export function accessOf(request: GetObjectInput): GetObjectInput {
 /** The body of an answer as a Readable. */
 export function bodyOf(output: GetObjectOutput): Readable {
   const body: unknown = output.Body;
-  if (body instanceof Readable) return body;
-  if (body instanceof ReadableStream) return Readable.fromWeb(body as never);
+  if (isReadable(body)) return body;
+  if (isWebReadable(body)) return readableFromWeb(body);
   throw new FramesealError("UNSUPPORTED", "the body of the answer is not a stream");
 }
 
@@ -115,8 +117,8 @@ export async function collectExactly(stream: Readable, length: number): Promise<
 
 /** The typed error for a body that broke off or does not match its checksum. */
 export function bodyFailure(cause: unknown): FramesealError {
-  if (cause instanceof FramesealError) return cause;
-  if (cause instanceof Error && /checksum/i.test(cause.message))
+  if (isFramesealError(cause)) return cause;
+  if (isError(cause) && /checksum/i.test(cause.message))
     return new FramesealError("AUTHENTICATION_FAILED", "message is not authentic", { cause });
   return new FramesealError("TRUNCATED", "the body broke off before its end", { cause });
 }
@@ -151,5 +153,5 @@ function statusOf(error: unknown): number | undefined {
 }
 
 function hasName(error: unknown, name: string): boolean {
-  return error instanceof Error && error.name === name;
+  return isErrorNamed(error, name);
 }

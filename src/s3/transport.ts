@@ -3,6 +3,7 @@
 // the types below say all that is asked of it.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
+import { copyOf, type SdkPackage } from "../sdk-copy.ts";
 import { payloadDigest } from "./object-metadata.ts";
 
 export type GetObjectInput = Partial<S3.GetObjectCommandInput>;
@@ -72,6 +73,17 @@ export class Transport {
     return this.#signal;
   }
 
+  #commands(): Promise<typeof S3> {
+    return loadCommands(this.#client);
+  }
+  /**
+   * Finds the commands before they are needed, so that a large body does not fail where a small one works.
+   * @throws FramesealError UNSUPPORTED when there are none for this client
+   */
+  async prepare(): Promise<void> {
+    await this.#commands();
+  }
+
   /** The algorithm that the SDK puts on every part by default; Create must name the same. */
   async defaultChecksum(): Promise<S3.ChecksumAlgorithm | undefined> {
     const calculation = await this.#client.config.requestChecksumCalculation?.();
@@ -79,75 +91,76 @@ export class Transport {
   }
 
   async getObject(input: GetObjectInput): Promise<GetObjectOutput> {
-    const { GetObjectCommand } = await loadCommands();
+    const { GetObjectCommand } = await this.#commands();
     return this.#client.send(new GetObjectCommand(input as S3.GetObjectCommandInput), this.#options);
   }
   async headObject(input: Partial<S3.HeadObjectCommandInput>): Promise<S3.HeadObjectCommandOutput> {
-    const { HeadObjectCommand } = await loadCommands();
+    const { HeadObjectCommand } = await this.#commands();
     return this.#client.send(new HeadObjectCommand(input as S3.HeadObjectCommandInput), this.#options);
   }
   async putObject(input: S3.PutObjectCommandInput): Promise<S3.PutObjectCommandOutput> {
-    const { PutObjectCommand } = await loadCommands();
+    const { PutObjectCommand } = await this.#commands();
     return this.#client.send(new PutObjectCommand(input), this.#options);
   }
   async deleteObject(input: S3.DeleteObjectCommandInput): Promise<S3.DeleteObjectCommandOutput> {
-    const { DeleteObjectCommand } = await loadCommands();
+    const { DeleteObjectCommand } = await this.#commands();
     return this.#client.send(new DeleteObjectCommand(input), this.#options);
   }
   async deleteObjects(input: S3.DeleteObjectsCommandInput): Promise<S3.DeleteObjectsCommandOutput> {
-    const { DeleteObjectsCommand } = await loadCommands();
+    const { DeleteObjectsCommand } = await this.#commands();
     return this.#client.send(new DeleteObjectsCommand(input), this.#options);
   }
   async createMultipartUpload(
     input: S3.CreateMultipartUploadCommandInput,
   ): Promise<S3.CreateMultipartUploadCommandOutput> {
-    const { CreateMultipartUploadCommand } = await loadCommands();
+    const { CreateMultipartUploadCommand } = await this.#commands();
     return this.#client.send(new CreateMultipartUploadCommand(input), this.#options);
   }
   async uploadPart(input: S3.UploadPartCommandInput): Promise<S3.UploadPartCommandOutput> {
-    const { UploadPartCommand } = await loadCommands();
+    const { UploadPartCommand } = await this.#commands();
     return this.#client.send(new UploadPartCommand(input), this.#options);
   }
   async completeMultipartUpload(
     input: S3.CompleteMultipartUploadCommandInput,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-    const { CompleteMultipartUploadCommand } = await loadCommands();
+    const { CompleteMultipartUploadCommand } = await this.#commands();
     return this.#client.send(new CompleteMultipartUploadCommand(input), this.#options);
   }
   /** Never aborted itself: it cleans up. */
   async abortMultipartUpload(input: S3.AbortMultipartUploadCommandInput): Promise<void> {
-    const { AbortMultipartUploadCommand } = await loadCommands();
+    const { AbortMultipartUploadCommand } = await this.#commands();
     await this.#client.send(new AbortMultipartUploadCommand(input));
   }
   async copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
-    const { CopyObjectCommand } = await loadCommands();
+    const { CopyObjectCommand } = await this.#commands();
     return this.#client.send(new CopyObjectCommand(input), this.#options);
   }
   async uploadPartCopy(input: S3.UploadPartCopyCommandInput): Promise<S3.UploadPartCopyCommandOutput> {
-    const { UploadPartCopyCommand } = await loadCommands();
+    const { UploadPartCopyCommand } = await this.#commands();
     return this.#client.send(new UploadPartCopyCommand(input), this.#options);
   }
   async getObjectTagging(input: S3.GetObjectTaggingCommandInput): Promise<S3.GetObjectTaggingCommandOutput> {
-    const { GetObjectTaggingCommand } = await loadCommands();
+    const { GetObjectTaggingCommand } = await this.#commands();
     return this.#client.send(new GetObjectTaggingCommand(input), this.#options);
   }
   async listParts(input: S3.ListPartsCommandInput): Promise<S3.ListPartsCommandOutput> {
-    const { ListPartsCommand } = await loadCommands();
+    const { ListPartsCommand } = await this.#commands();
     return this.#client.send(new ListPartsCommand(input), this.#options);
   }
 }
 
-let commands: Promise<typeof S3> | undefined;
+const clientS3: SdkPackage<typeof S3> = {
+  name: "@aws-sdk/client-s3",
+  client: "S3Client",
+  load: () => import("@aws-sdk/client-s3"),
+};
 
-/** @throws FramesealError UNSUPPORTED when `@aws-sdk/client-s3` is not installed */
-export async function loadCommands(): Promise<typeof S3> {
-  commands ??= import("@aws-sdk/client-s3");
-  try {
-    return await commands;
-  } catch (cause) {
-    commands = undefined;
-    throw new FramesealError("UNSUPPORTED", 'the package "@aws-sdk/client-s3" is needed', { cause });
-  }
+/**
+ * The commands that work with `client`.
+ * @throws FramesealError UNSUPPORTED when `@aws-sdk/client-s3` is not installed, or only in another version
+ */
+export function loadCommands(client: S3ClientLike): Promise<typeof S3> {
+  return copyOf(clientS3, client);
 }
 
 /**

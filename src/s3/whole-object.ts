@@ -4,6 +4,7 @@ import { Readable } from "node:stream";
 import { asBuffer, totalLength } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
+import { isBytes, isReadable } from "../shapes.ts";
 import { createFormats, type FormatOptions } from "./formats.ts";
 import { cutParts } from "./object-body.ts";
 import type {
@@ -65,13 +66,12 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   checkKeyring(options?.keyring);
   checkBody("plaintext", plaintext);
   const { written } = createFormats(options);
-  const plaintextLength = plaintext instanceof Uint8Array ? plaintext.length : undefined;
+  const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
   const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });
   const described = { metadata: joinMetadata({}, sealer.metadata), instructionFile: sealer.sideObject };
   const stream = Readable.from(sealParts(sealer, plaintext), { objectMode: false });
   stream.once("close", () => sealer.dispose());
-  if (!(plaintext instanceof Uint8Array))
-    return { ...described, body: stream as never, contentLength: undefined };
+  if (!isBytes(plaintext)) return { ...described, body: stream as never, contentLength: undefined };
   const contentLength = sealer.storedLength(plaintext.length);
   const body = await collectExactly(stream, contentLength);
   return { ...described, body: body as never, contentLength };
@@ -104,7 +104,7 @@ export async function decryptObject<Body extends Uint8Array | Readable>(
   checkKeyring(options?.keyring);
   const { body, instructionFile } = object;
   checkBody("body", body);
-  const bytes = body instanceof Uint8Array ? body : undefined;
+  const bytes = isBytes(body) ? body : undefined;
   const storedLength = bytes?.length ?? object.contentLength;
   if (storedLength === undefined || !Number.isSafeInteger(storedLength) || storedLength < 0)
     throw new TypeError('"contentLength" expected the length of the stream in bytes');
@@ -152,7 +152,7 @@ function withoutPrefix(metadata: Readonly<Record<string, string>>): Record<strin
 }
 
 function checkBody(name: string, body: unknown): void {
-  if (!(body instanceof Uint8Array) && !(body instanceof Readable))
+  if (!isBytes(body) && !isReadable(body))
     throw new TypeError(
       `"${name}" expected a Uint8Array or a Readable, got ${body === null ? "null" : typeof body}`,
     );

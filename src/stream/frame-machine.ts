@@ -2,6 +2,7 @@
 // reader that is slow is waited for, and a failure is final. Knows no cryptography.
 
 import type { FrameCipher } from "../engine/engine.ts";
+import { isBytes } from "../shapes.ts";
 
 /** Told of a failure that happens outside any call. */
 export type OnError = (error: unknown) => void;
@@ -70,7 +71,7 @@ export class RunQueue {
    * this returns before adding more.
    */
   add(result: Uint8Array | Promise<Uint8Array>, afterwards?: () => void): void | Promise<void> {
-    if (this.#waiting.length === 0 && result instanceof Uint8Array) {
+    if (this.#waiting.length === 0 && isBytes(result)) {
       const wait = this.#emit(result);
       return wait === undefined ? afterwards?.() : wait.then(afterwards);
     }

@@ -2,6 +2,7 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
+import { isBytes, isShared } from "../shapes.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
 /** What both directions take besides their message options. */
@@ -14,7 +15,7 @@ export interface StreamOptions {
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
 /** Smaller chunks wait for the others of their turn. */
 const GATHER_UP_TO = 512 * 1024;
-const isLarge = (chunk: unknown): boolean => chunk instanceof Uint8Array && chunk.length >= GATHER_UP_TO;
+const isLarge = (chunk: unknown): boolean => isBytes(chunk) && chunk.length >= GATHER_UP_TO;
 
 type OnWritten = (error: Error | null | undefined) => void;
 
@@ -118,8 +119,7 @@ export class FrameTransform extends Transform {
   recycle(chunk: Uint8Array): void {
     checkBytes("chunk", chunk);
     const { buffer, byteLength } = chunk;
-    if (byteLength === buffer.byteLength && !(buffer instanceof SharedArrayBuffer))
-      this.#machine.recycle(chunk);
+    if (byteLength === buffer.byteLength && !isShared(chunk)) this.#machine.recycle(chunk);
   }
 
   override _flush(done: TransformCallback): void {

@@ -4,6 +4,7 @@ import { aborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
+import { isBytes } from "../shapes.ts";
 import type { Emit, FrameMachine, OnError } from "./frame-machine.ts";
 import { MessageDecryptor } from "./message-decryptor.ts";
 import { MessageEncryptor, type OnHeader } from "./message-encryptor.ts";
@@ -97,8 +98,7 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
         },
         write(chunk) {
           return attempt(() => {
-            if (!(chunk instanceof Uint8Array))
-              throw new TypeError(`"chunk" expected a Uint8Array, got ${typeof chunk}`);
+            if (!isBytes(chunk)) throw new TypeError(`"chunk" expected a Uint8Array, got ${typeof chunk}`);
             return machine.absorb([chunk]);
           });
         },

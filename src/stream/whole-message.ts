@@ -19,6 +19,7 @@ import { MessageSealer } from "../message/message-sealer.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
 import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
+import { isBytes } from "../shapes.ts";
 import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
@@ -248,7 +249,7 @@ function refuseTrailing(body: Buffer, messageEnd: number, plaintext: Uint8Array)
 }
 
 async function collect(source: BytesSource, name: string): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return source;
+  if (isBytes(source)) return source;
   if (
     typeof source !== "object" ||
     source === null ||
@@ -259,8 +260,7 @@ async function collect(source: BytesSource, name: string): Promise<Uint8Array> {
     );
   const parts: Uint8Array[] = [];
   for await (const part of source) {
-    if (!(part instanceof Uint8Array))
-      throw new TypeError(`"${name}" expected pieces of Uint8Array, got ${typeof part}`);
+    if (!isBytes(part)) throw new TypeError(`"${name}" expected pieces of Uint8Array, got ${typeof part}`);
     parts.push(part);
   }
   return concatBytes(parts);

@@ -1,6 +1,6 @@
 // The engine compiled to JavaScript, for tests that need a process of their own.
 import { execFileSync, spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -25,8 +25,10 @@ export function compileEngine(): CompiledEngine {
   const extending = join(root, "tsconfig.json");
   const files = ["select-engine.ts", "node/worker.ts"].map((name) => join(root, "src/engine", name));
   writeFileSync(config, JSON.stringify({ extends: extending, compilerOptions, files, include: [] }));
-  writeFileSync(join(directory, "package.json"), JSON.stringify({ type: "module" }));
-  cpSync(join(root, "native/load.cjs"), join(directory, "native/load.cjs"));
+  const { imports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  writeFileSync(join(directory, "package.json"), JSON.stringify({ type: "module", imports }));
+  for (const file of ["addon.js", "load.js", "package.json"])
+    cpSync(join(root, "native", file), join(directory, "native", file));
   const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
   execFileSync(process.execPath, [tsc, "-p", config]);
   const withoutAddon = join(directory, "without");

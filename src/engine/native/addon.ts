@@ -1,7 +1,7 @@
 // The addon: what it offers, how it is loaded, and what every part of the native engine needs of it. The only file that
-// loads it, by `native/load.cjs`, which is three folders above from `src`, `dist` and `dist/joined`. It names keys,
-// messages and the like by number, and checks again every number and every length that memory depends on.
-import load from "../../../native/load.cjs";
+// loads it, by `#addon` of package.json. It names keys, messages and the like by number, and checks again every number
+// and every length that memory depends on.
+import load from "#addon";
 import { FramesealError } from "../../errors.ts";
 import { allocate as allocateOrdinary } from "../output-memory.ts";
 import type { HashAddon } from "./hash.ts";

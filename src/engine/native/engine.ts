@@ -1,6 +1,7 @@
 // AES-256-GCM in our own native code: keys, and the engine that makes them. Results are ordinary memory made in
 // JavaScript.
 import { FramesealError } from "../../errors.ts";
+import { isShared } from "../../shapes.ts";
 import { checkBytes, checkLength, unshared } from "../chunk-cursor.ts";
 import {
   type AeadKey,
@@ -52,7 +53,7 @@ export function createNativeEngine(kernel?: string): Engine {
     },
     recycle(result) {
       checkBytes("result", result);
-      if (!(result.buffer instanceof SharedArrayBuffer)) addon.recycle(result);
+      if (!isShared(result)) addon.recycle(result);
     },
     startHash: (bits, concurrency) => startNativeHash(addon, bits, concurrency),
   };

@@ -1,4 +1,5 @@
 // What runs on the worker threads of the Node engine: one job after the other.
+import { types } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { doFrameJob, type FrameJob, type FrameJobResult } from "./frame-job.ts";
 
@@ -17,4 +18,4 @@ function work(job: FrameJob): void {
 }
 
 parentPort?.on("message", work);
-if (workerData instanceof Int32Array) Atomics.store(workerData, 0, 1);
+if (types.isInt32Array(workerData)) Atomics.store(workerData, 0, 1);

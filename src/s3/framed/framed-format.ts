@@ -4,7 +4,7 @@
 import { pipeline, type Readable } from "node:stream";
 import { asBuffer } from "../../bytes.ts";
 import { NO_FINAL_FRAME } from "../../engine/engine.ts";
-import { FramesealError, hasCode, throwIfAborted } from "../../errors.ts";
+import { FramesealError, hasCode, isFramesealError, throwIfAborted } from "../../errors.ts";
 import type { EncryptedDataKey } from "../../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
@@ -201,7 +201,7 @@ export class FramedFormat implements ObjectFormat {
         if (parser.header !== undefined) break;
       }
     } catch (error) {
-      throw error instanceof FramesealError ? error : bodyFailure(error);
+      throw isFramesealError(error) ? error : bodyFailure(error);
     }
     const parsed = parser.header;
     if (parsed === undefined) throw taken.length === 0 ? notEncrypted(object) : truncatedHeader();

@@ -1,5 +1,6 @@
 // The default encryption of a bucket: what S3 does with uploads that do not say how they are to be encrypted.
 
+import { isErrorNamed } from "../../shapes.ts";
 import { loadCommands, type S3ClientLike } from "../transport.ts";
 import type { SseKms, SseS3 } from "./server-side.ts";
 
@@ -21,14 +22,13 @@ export interface DefaultEncryptionOptions {
 
 /** Reads the default encryption of a bucket. */
 export async function getDefaultEncryption(client: S3ClientLike, bucket: string): Promise<DefaultEncryption> {
-  const { GetBucketEncryptionCommand } = await loadCommands();
+  const { GetBucketEncryptionCommand } = await loadCommands(client);
   const none = { mode: "none", kmsKeyId: undefined, bucketKey: "disabled", customerKeys: undefined } as const;
   let output: { ServerSideEncryptionConfiguration?: { Rules?: readonly Rule[] | undefined } | undefined };
   try {
     output = await sendTo(client, new GetBucketEncryptionCommand({ Bucket: bucket }));
   } catch (error) {
-    if (error instanceof Error && error.name === "ServerSideEncryptionConfigurationNotFoundError")
-      return none;
+    if (isErrorNamed(error, "ServerSideEncryptionConfigurationNotFoundError")) return none;
     throw error;
   }
   const rule = output.ServerSideEncryptionConfiguration?.Rules?.[0];
@@ -49,7 +49,7 @@ export async function setDefaultEncryption(
   options: DefaultEncryptionOptions,
 ): Promise<void> {
   const { encryption, customerKeys } = options;
-  const { PutBucketEncryptionCommand } = await loadCommands();
+  const { PutBucketEncryptionCommand } = await loadCommands(client);
   const kms = encryption.mode === "SSE-S3" ? undefined : encryption;
   const algorithm = kms === undefined ? "AES256" : kms.mode === "DSSE-KMS" ? "aws:kms:dsse" : "aws:kms";
   const rule: Rule = {

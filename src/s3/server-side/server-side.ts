@@ -1,6 +1,7 @@
 // Server-side encryption: what each S3 request must say for SSE-S3, SSE-KMS and SSE-C. It protects data where S3 stores
 // it, from everybody but S3; client-side encryption on top protects it from S3 as well.
 import { createHash } from "node:crypto";
+import { isBytes } from "../../shapes.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import type { MiddlewareStack, S3ClientLike } from "../transport.ts";
 import { deriveClient } from "../transport.ts";
@@ -65,7 +66,7 @@ export function sseC(key: Uint8Array | ((location: ObjectLocation) => Uint8Array
 }
 
 function checkKey(key: unknown): asserts key is Uint8Array {
-  if (!(key instanceof Uint8Array)) throw new TypeError(`"key" expected a Uint8Array, got ${typeof key}`);
+  if (!isBytes(key)) throw new TypeError(`"key" expected a Uint8Array, got ${typeof key}`);
   if (key.length !== 32) throw new RangeError(`"key" expected 32 bytes, got ${key.length}`);
 }
 

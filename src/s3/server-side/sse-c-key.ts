@@ -1,9 +1,10 @@
 // Keys for server-side encryption with customer-provided keys (SSE-C), one for each object, derived from a master key.
 // S3 stores no wrapped key, so this is a key derivation with request fields and not a keyring.
-import { createHash, createHmac, KeyObject } from "node:crypto";
+import { createHash, createHmac, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
 import { allocateSecret, ByteWriter, wipe } from "../../bytes.ts";
 import { FramesealError } from "../../errors.ts";
+import { isBytes, isKeyObject } from "../../shapes.ts";
 
 const DOMAIN = "frameseal/sse-c/1";
 const KEY_LENGTH = 32;
@@ -53,7 +54,7 @@ export interface SseCCopySourceKey {
 export function deriveSseCKey(options: SseCKeyOptions): SseCKey {
   const info = encodeInfo(options);
   const { salt } = options;
-  if (salt !== undefined && !(salt instanceof Uint8Array))
+  if (salt !== undefined && !isBytes(salt))
     throw new TypeError(`"salt" expected a Uint8Array, got ${typeof salt}`);
   const masterKey = masterKeyBytes(options.masterKey);
   // RFC 5869 by hand: hkdfSync of Node takes no info above 1,024 bytes. One block of SHA-512 is more than the key.
@@ -222,12 +223,12 @@ function checkVersion(version: number): void {
 // A copy, which the caller wipes.
 function masterKeyBytes(masterKey: Uint8Array | KeyObject): Uint8Array {
   let source: Uint8Array;
-  if (masterKey instanceof KeyObject) {
+  if (isKeyObject(masterKey)) {
     if (masterKey.type !== "secret")
       throw new TypeError(`"masterKey" expected a secret key, got a ${masterKey.type} one`);
     source = masterKey.export();
   } else {
-    if (!(masterKey instanceof Uint8Array))
+    if (!isBytes(masterKey))
       throw new TypeError(`"masterKey" expected a Uint8Array or a KeyObject, got ${typeof masterKey}`);
     source = masterKey;
   }
