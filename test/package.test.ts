@@ -66,6 +66,7 @@ describe("package", () => {
         "engineInfo",
         "inspectFile",
         "inspectHeader",
+        "keepFreedMemory",
         "keyringFromKeyFile",
         "openMessage",
         "plaintextLength",

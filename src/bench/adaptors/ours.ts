@@ -1,5 +1,6 @@
 // frameseal itself: whole messages, streams, and runs of frames as the engine sees them.
 import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "../../engine/engine.ts";
+import { keepFreedMemory } from "../../engine/native/freed-memory.ts";
 import { selectEngine } from "../../engine/select-engine.ts";
 import { FramesealError } from "../../errors.ts";
 import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
@@ -27,7 +28,9 @@ export const benchKeyring: RawAesKeyring = new RawAesKeyring({
 
 function engineOf(options: TrialOptions) {
   try {
-    return selectEngine(options.engine);
+    const engine = selectEngine(options.engine);
+    if (engine.name === "native") keepFreedMemory(); // as programs that stream much are told to
+    return engine;
   } catch (error) {
     if (error instanceof FramesealError) throw new Absent(error.message);
     throw error;
