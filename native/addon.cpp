@@ -1,9 +1,11 @@
 // The addon: its functions, and what one environment owns. Functions get that as their data pointer.
 #include <node_api.h>
 
-#include <cstdlib>
 #include <memory>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #include <unistd.h>
@@ -78,17 +80,13 @@ napi_value cpu_features(napi_env env, napi_callback_info) {
   return list;
 }
 
-/**
- * glibc maps every block of 128 KiB and more afresh and unmaps it when it is freed, until the program has freed a
- * larger mapped one: from then on it keeps up to twice that size for reuse. Results of 64 KiB to 16 MiB are what we make
- * all day, and with fresh pages the faults cost up to four times what their encryption does. So show it one, untouched,
- * of the largest size that counts (32 MiB). It has no effect if the user has set MALLOC_MMAP_THRESHOLD_ or
- * MALLOC_TRIM_THRESHOLD_.
- */
-void keep_pages_for_reuse() noexcept {
+/** keepFreedMemory() -> whether the C library does so from now on; see src/engine/native/freed-memory.ts */
+napi_value keep_freed_memory(napi_env env, napi_callback_info) {
 #if defined(__GLIBC__)
-  void* volatile block = std::malloc((size_t{32} << 20) - (size_t{64} << 10));
-  std::free(block);
+  constexpr int kLargestMapped = 32 << 20;  // glibc takes no more
+  return boolean(env, mallopt(M_MMAP_THRESHOLD, kLargestMapped) == 1 && mallopt(M_TRIM_THRESHOLD, 2 * kLargestMapped) == 1);
+#else
+  return boolean(env, false);
 #endif
 }
 
@@ -116,7 +114,6 @@ struct Function {
 
 NAPI_MODULE_INIT() {
   using namespace frameseal;
-  keep_pages_for_reuse();
   auto owned = std::make_unique<std::shared_ptr<Environment>>(std::make_shared<Environment>());
   Environment* const environment = owned->get();
   if (napi_set_instance_data(env, owned.get(), delete_environment, nullptr) != napi_ok) return nullptr;
@@ -148,6 +145,7 @@ NAPI_MODULE_INIT() {
       {"signDigest", sign_digest},
       {"verifyDigest", verify_digest},
       {"adviseHugePages", advise_huge_pages},
+      {"keepFreedMemory", keep_freed_memory},
       {"recycle", recycle},
 #if defined(__unix__) || defined(__APPLE__)
       {"startPump", start_pump},

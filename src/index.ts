@@ -10,6 +10,7 @@ export type {
   GcmSealer,
   OpenedFrames,
 } from "./engine/engine.ts";
+export { keepFreedMemory } from "./engine/native/freed-memory.ts";
 export { createEngine, engineInfo } from "./engine/select-engine.ts";
 export { type ErrorCode, FramesealError } from "./errors.ts";
 export {

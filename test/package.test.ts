@@ -73,6 +73,7 @@ describe("package", () => {
         "engineInfo",
         "inspectFile",
         "inspectHeader",
+        "keepFreedMemory",
         "keyringFromKeyFile",
         "openMessage",
         "plaintextLength",

@@ -1,5 +1,6 @@
 // frameseal itself: whole messages, streams, and runs of frames as the engine sees them.
 import { FINAL_FRAME_OVERHEAD, NO_FINAL_FRAME, REGULAR_FRAME_OVERHEAD } from "#frameseal/engine/engine.js";
+import { keepFreedMemory } from "#frameseal/engine/native/freed-memory.js";
 import { selectEngine } from "#frameseal/engine/select-engine.js";
 import { isFramesealError } from "#frameseal/errors.js";
 import { RawAesKeyring } from "#frameseal/keyring/raw-aes-keyring.js";
@@ -27,7 +28,9 @@ export const benchKeyring: RawAesKeyring = new RawAesKeyring({
 
 function engineOf(options: TrialOptions) {
   try {
-    return selectEngine(options.engine);
+    const engine = selectEngine(options.engine);
+    if (engine.name === "native") keepFreedMemory(); // as programs that stream much are told to
+    return engine;
   } catch (error) {
     if (isFramesealError(error)) throw new Absent(error.message);
     throw error;

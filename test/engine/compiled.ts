@@ -23,7 +23,9 @@ export function compileEngine(): CompiledEngine {
   const config = join(directory, "tsconfig.json");
   const compilerOptions = { rootDir: join(root, "src"), outDir: join(directory, "dist"), declaration: false };
   const extending = join(root, "tsconfig.json");
-  const files = ["select-engine.ts", "node/worker.ts"].map((name) => join(root, "src/engine", name));
+  const files = ["select-engine.ts", "native/freed-memory.ts", "node/worker.ts"].map((name) =>
+    join(root, "src/engine", name),
+  );
   writeFileSync(config, JSON.stringify({ extends: extending, compilerOptions, files, include: [] }));
   const { imports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   writeFileSync(join(directory, "package.json"), JSON.stringify({ type: "module", imports }));

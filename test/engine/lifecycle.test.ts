@@ -106,6 +106,27 @@ describe.skipIf(!hasAddon)("life cycle of the native engine", () => {
     expect(status).toBe(1);
     expect(stderr).toContain("mine");
   });
+  test("memory that is freed goes where the host wants it, until it asks for more", async () => {
+    const out = await expectCleanExit(`
+      const { keepFreedMemory } = await import(${JSON.stringify(new URL("native/freed-memory.js", compiled.url).href)});
+      const { readFileSync } = await import("node:fs");
+      if (process.report?.getReport().header.glibcVersionRuntime === undefined) console.log("[false,true]");
+      else {
+        flood(newCipher(), 2);
+        const heapLength = () => {
+          const [, from, to] = readFileSync("/proc/self/maps", "latin1").match(/^(\\w+)-(\\w+) .*\\[heap\\]$/m);
+          return parseInt(to, 16) - parseInt(from, 16);
+        };
+        // What is larger than the threshold is mapped beside the heap.
+        const isInHeap = () => {
+          const before = heapLength();
+          globalThis.kept = [globalThis.kept, Buffer.allocUnsafeSlow(20 * 2 ** 20)];
+          return heapLength() - before > 10 * 2 ** 20;
+        };
+        console.log(JSON.stringify([isInHeap(), keepFreedMemory() && isInHeap()]));
+      }`);
+    expect(out.trim()).toBe("[false,true]");
+  });
   test("helping threads do not keep a process alive", async () => {
     const out = await expectCleanExit(
       `flood(newCipher(), 5); setImmediate(() => console.log("done")); selectEngine("node");`,

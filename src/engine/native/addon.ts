@@ -32,6 +32,7 @@ export interface Addon extends HashAddon, ScratchAddon {
   pumpReadLength?: (pump: number) => number;
   cancelPump?: (pump: number) => void;
   adviseHugePages(output: Bytes): void;
+  keepFreedMemory(): boolean;
   recycle(result: Bytes): void;
   kernels(): NativeKernel[];
   cpuFeatures(): string[];
