@@ -35,7 +35,7 @@ napi_value text(napi_env env, const char* string) {
  */
 napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
-  const Bytes output = args.bytes(0);
+  [[maybe_unused]] const Bytes output = args.bytes(0);
   if (!args.ok()) return nullptr;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));

@@ -1,19 +1,19 @@
 // Writes the entries of the package and the command line into dist/ again, with the modules behind them joined into a
 // few files in dist/joined/: Node spends about 0.7 ms on every module that it loads, whatever its length. The single
 // modules that tsc wrote stay beside them; the benchmarks use those.
-import { readFileSync, rmSync } from "node:fs";
+// Beside each entry: one for `require`, and types for both. The declarations that tsc wrote into dist/types/ are told to
+// be CommonJS, since modules of either kind may import those; so there is one declaration of a class for both.
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { rolldown } from "rolldown";
 
 const src = import.meta.dirname;
 const dist = path.resolve(src, "../dist");
 const packageJson = JSON.parse(readFileSync(path.resolve(src, "../package.json"), "utf8"));
-const files = [
-  ...Object.values(packageJson.exports).flatMap((entry) => entry.default ?? []),
-  ...Object.values(packageJson.bin),
-];
+const nameOf = (file) => path.posix.relative("dist", file).replace(/\.js$/, "");
+const entries = Object.values(packageJson.exports).flatMap((entry) => entry.import?.default ?? []).map(nameOf);
+const names = [...entries, ...Object.values(packageJson.bin).map(nameOf)];
 const installed = [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.peerDependencies)];
-const names = files.map((file) => path.posix.relative("dist", file).replace(/\.js$/, ""));
 rmSync(path.join(dist, "joined"), { recursive: true, force: true });
 
 // One bundle of all, so that they share their classes and registries. A group takes along what its modules import.
@@ -43,3 +43,10 @@ await bundle.write({
     ],
   },
 });
+
+const write = (name, text) => writeFileSync(path.join(dist, name), `${text}\n`);
+write("types/package.json", JSON.stringify({ type: "commonjs" }));
+for (const name of entries) {
+  write(`${name}.cjs`, `module.exports = require("./${name}.js");`);
+  for (const extension of ["d.ts", "d.cts"]) write(`${name}.${extension}`, `export * from "./types/${name}.js";`);
+}
