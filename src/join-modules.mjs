@@ -11,7 +11,9 @@ const src = import.meta.dirname;
 const dist = path.resolve(src, "../dist");
 const packageJson = JSON.parse(readFileSync(path.resolve(src, "../package.json"), "utf8"));
 const nameOf = (file) => path.posix.relative("dist", file).replace(/\.js$/, "");
-const entries = Object.values(packageJson.exports).flatMap((entry) => entry.import?.default ?? []).map(nameOf);
+const entries = Object.values(packageJson.exports)
+  .flatMap((entry) => entry.import?.default ?? [])
+  .map(nameOf);
 const names = [...entries, ...Object.values(packageJson.bin).map(nameOf)];
 const installed = [...Object.keys(packageJson.dependencies), ...Object.keys(packageJson.peerDependencies)];
 rmSync(path.join(dist, "joined"), { recursive: true, force: true });
@@ -48,5 +50,6 @@ const write = (name, text) => writeFileSync(path.join(dist, name), `${text}\n`);
 write("types/package.json", JSON.stringify({ type: "commonjs" }));
 for (const name of entries) {
   write(`${name}.cjs`, `module.exports = require("./${name}.js");`);
-  for (const extension of ["d.ts", "d.cts"]) write(`${name}.${extension}`, `export * from "./types/${name}.js";`);
+  for (const extension of ["d.ts", "d.cts"])
+    write(`${name}.${extension}`, `export * from "./types/${name}.js";`);
 }
