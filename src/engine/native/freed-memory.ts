@@ -1,5 +1,5 @@
 // What a program that streams much may ask of the allocator that it shares with the library. Nothing asks for it by itself.
-import { FramesealError } from "../../errors.ts";
+import { hasCode } from "../../errors.ts";
 import { loadAddon } from "./addon.ts";
 
 /**
@@ -13,7 +13,7 @@ export function keepFreedMemory(): boolean {
   try {
     return loadAddon().keepFreedMemory();
   } catch (error) {
-    if (error instanceof FramesealError && error.code === "ENGINE_UNAVAILABLE") return false;
+    if (hasCode(error, "ENGINE_UNAVAILABLE")) return false;
     throw error;
   }
 }
