@@ -80,7 +80,7 @@ const memory: readonly Claim[] = [
     {
       id: "stream-memory",
       text: "peak memory of a stream of 64 GiB (16 GiB in the default set)",
-      bar: 120,
+      bar: 160,
       unit: "MiB",
       trial: "memory/long-stream",
       instead: "memory/stream",

@@ -110,8 +110,11 @@ export async function createEncryptingClient(
 ): Promise<S3Client> {
   const { decryptOptionsFrom, encryptOptionsFrom } = await import("./options.ts");
   const { encryptS3Client } = await import("../s3/encrypt-s3-client.ts");
+  const { selectEngine } = await import("../engine/select-engine.ts");
+  const { keepFreedMemory } = await import("../engine/native/freed-memory.ts");
   const message = await (purpose === "encrypt" ? encryptOptionsFrom(options) : decryptOptionsFrom(options));
   const { keyring, encryptionContext, commitmentPolicy, engine, maxEncryptedDataKeys } = message;
+  if (selectEngine(engine).name === "native") keepFreedMemory(); // this process does nothing else
   const serverSideEncryption = await serverSideFrom(options);
   const client = await createS3Client(options);
   // The SDK's SHA-256 of payloads is slower than the encryption, and TLS protects them as well.
