@@ -1,5 +1,6 @@
 // What an outsider gets: the files of the package, its entries, what loading it costs in packages.
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -48,7 +49,50 @@ describe("package", () => {
       await readFile(new URL("../package.json", import.meta.url), "utf8"),
     );
     expect(gypfile).toBe(false);
-    expect(Object.keys(scripts).filter((name) => /^(pre|post)?install$/.test(name))).toEqual([]);
+    // npm announces `prepare` of a package that is installed from a file.
+    expect(Object.keys(scripts).filter((name) => /^((pre|post)?install|prepare)$/.test(name))).toEqual([]);
+  });
+
+  test("every entry has code and types for import and for require, under node10 too", async () => {
+    const { exports, typesVersions } = JSON.parse(
+      await readFile(new URL("../package.json", import.meta.url), "utf8"),
+    );
+    const entries = Object.entries<Record<string, { types: string; default: string }>>(exports).filter(
+      ([name]) => name !== "./package.json",
+    );
+    expect(entries.length).toBeGreaterThan(4);
+    for (const [name, entry] of entries) {
+      const file = `./dist/${name === "." ? "index" : name.slice(2)}`;
+      expect(entry).toEqual({
+        import: { types: `${file}.d.ts`, default: `${file}.js` },
+        require: { types: `${file}.d.cts`, default: `${file}.cjs` },
+      });
+      if (name !== ".") expect(typesVersions["*"][name.slice(2)]).toEqual([`${file}.d.cts`]);
+      for (const { types, default: code } of Object.values(entry))
+        for (const path of [types, code])
+          expect(existsSync(new URL(`../${path}`, import.meta.url))).toBe(true);
+    }
+  });
+
+  test("require gives the same classes as import", async () => {
+    const script = `
+      import { createRequire } from "node:module";
+      import { FramesealError } from "frameseal";
+      console.log(createRequire(import.meta.url)("frameseal").FramesealError === FramesealError);`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+    expect(stdout).toBe("true\n");
+  });
+
+  test("the loader names every binary that is prebuilt, by a literal path", async () => {
+    const read = (file: string) => readFile(new URL(`../native/${file}`, import.meta.url), "utf8");
+    const built = [...(await read("prebuild.mjs")).matchAll(/name: "([^"]+\.node)"/g)].map(
+      ([, name]) => name,
+    );
+    const named = [...(await read("load.cjs")).matchAll(/require\("\.\.\/prebuilds\/([^"]+)"\)/g)].map(
+      ([, name]) => name,
+    );
+    expect(built.length).toBe(7);
+    expect(named.sort()).toEqual(built.sort());
   });
 
   test.each<[string, string[]]>([
