@@ -39,7 +39,7 @@ await bundle.write({
     groups: [
       {
         name: "core",
-        test: /file[\\/]file\.ts$|stream[\\/]whole-message\.ts$|keyring[\\/](key-file|multi-keyring)\.ts$/,
+        test: /file[\\/]file\.ts$|stream[\\/]whole-message\.ts$|message[\\/](final-frame|lengths)\.ts$|native[\\/]freed-memory\.ts$|keyring[\\/](key-file|multi-keyring)\.ts$/,
       },
       { name: "commands", test: /cli[\\/](encrypt|decrypt|verify)\.ts$/ },
     ],
