@@ -83,16 +83,19 @@ describe("package", () => {
     expect(stdout).toBe("true\n");
   });
 
-  test("the loader names every binary that is prebuilt, by a literal path", async () => {
+  test("both loaders name every binary that is prebuilt, by a literal path", async () => {
     const read = (file: string) => readFile(new URL(`../native/${file}`, import.meta.url), "utf8");
     const built = [...(await read("prebuild.mjs")).matchAll(/name: "([^"]+\.node)"/g)].map(
       ([, name]) => name,
     );
-    const named = [...(await read("load.cjs")).matchAll(/require\("\.\.\/prebuilds\/([^"]+)"\)/g)].map(
-      ([, name]) => name,
-    );
     expect(built.length).toBe(7);
-    expect(named.sort()).toEqual(built.sort());
+    for (const [loader, literal] of [
+      ["addon.js", /path\.join\(__dirname, "\.\.\/prebuilds\/([^"]+)"\)/g],
+      ["addon-bundled.js", /require\("\.\.\/prebuilds\/([^"]+)"\)/g],
+    ] as const) {
+      const named = [...(await read(loader)).matchAll(literal)].map(([, name]) => name);
+      expect(named.sort(), loader).toEqual(built.sort());
+    }
   });
 
   test.each<[string, string[]]>([
