@@ -210,3 +210,22 @@ test("what has a longer form is run in it by `npm run test:full`", async () => {
     new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", "[^/]*")}$`).test(file);
   expect(withLongerForm.filter((file) => !include.some((pattern) => matches(file, pattern)))).toEqual([]);
 });
+
+test("which engines there are is asked in one place, so that tests pass without the addon", () => {
+  const folder = fileURLToPath(new URL(".", import.meta.url));
+  const lists = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((file) => file.replaceAll(path.sep, "/"))
+    .filter((file) => file.endsWith(".ts"))
+    .filter((file) =>
+      /\[\s*"(native|node)",\s*"(native|node)"\s*\]/.test(readFileSync(path.join(folder, file), "utf8")),
+    );
+  // The second and the third leave out what needs the addon, in their own ways; the last only looks at a name.
+  expect(lists.sort()).toEqual(
+    [
+      "message/fixtures.ts",
+      "file/pump.test.ts",
+      "stream/behaviour.test.ts",
+      "engine/select-engine.test.ts",
+    ].sort(),
+  );
+});

@@ -27,6 +27,7 @@ import {
 } from "../src/index.ts";
 import { KmsKeyring } from "../src/kms.ts";
 import { decryptObject, deriveSseCKey, encryptObject, encryptS3Client, sseC } from "../src/s3.ts";
+import { engineNames } from "./message/fixtures.ts";
 import { readObject } from "./support/s3-outcome.ts";
 import { S3Server } from "./support/s3-server.ts";
 
@@ -105,14 +106,14 @@ const keyringThere: Keyring = there(
 );
 
 describe("the library", () => {
-  test.each(["native", "node"])("bytes, engine %s", async (engine) => {
+  test.each(engineNames)("bytes, engine %s", async (engine) => {
     const message = await encrypt(bytesThere(data), { ...options, engine });
     const opened = await decrypt(bytesThere(message), { ...options, engine });
     expect(opened.plaintext.equals(data)).toBe(true);
     expect(opened.header.encryptionContext).toMatchObject({ tenant: "äöü" });
     expect(inspectHeader(bytesThere(message)).messageId).toEqual(opened.header.messageId);
   });
-  test.each(["native", "node"])("keys and frames, engine %s", (name) => {
+  test.each(engineNames)("keys and frames, engine %s", (name) => {
     const aead = createEngine(name).createKey(bytesThere(key));
     const parts = [12, 8, 5000].map((length) => bytesThere(randomBytes(length)));
     const [nonce, aad, plaintext] = parts as [Uint8Array, Uint8Array, Uint8Array];

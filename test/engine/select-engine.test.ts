@@ -154,17 +154,13 @@ describe("choice by environment", () => {
     const { info } = await infoWith({}, flags);
     expect(info?.engine).toBe(nativeKernels().some(({ works }) => works) ? "native" : "node");
   });
-  test("importing costs little and loads no addon", async () => {
+  test("importing loads no addon", async () => {
     const script = `
-      const start = performance.now();
       await import(${JSON.stringify(compiled.url)});
-      const milliseconds = performance.now() - start;
       const { default: process } = await import("node:process");
       const addons = process.report.getReport().sharedObjects.filter((name) => name.endsWith("frameseal.node"));
-      console.log(JSON.stringify({ milliseconds, addons }));`;
+      console.log(JSON.stringify(addons));`;
     const { stdout } = await runChild(script);
-    const { milliseconds, addons } = JSON.parse(stdout) as { milliseconds: number; addons: string[] };
-    expect(addons).toEqual([]);
-    expect(milliseconds).toBeLessThan(250); // budget 25 ms; the test bounds what a loaded machine may add
+    expect(JSON.parse(stdout)).toEqual([]);
   });
 });

@@ -6,7 +6,6 @@ import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import {
   createDecryptStream,
-  createEngine,
   decrypt,
   type Keyring,
   openMessage,
@@ -15,6 +14,7 @@ import {
   type RsaPadding,
 } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
+import { engineNames } from "../message/fixtures.ts";
 
 interface Message {
   readonly sdk: string;
@@ -48,14 +48,6 @@ interface Vectors {
 const text = readFileSync(new URL("esdk-messages.json", import.meta.url), "utf8");
 const { messages, keys, contexts, ...rest } = JSON.parse(text) as Vectors;
 const data = Buffer.from(rest.plaintext, "base64");
-const engines = ["native", "node"].filter((name) => {
-  try {
-    createEngine(name);
-    return true;
-  } catch {
-    return false;
-  }
-});
 
 function keyringsOf(key: Key, kmsDataKey: string | undefined): Keyring[] {
   const names = { keyNamespace: key.namespace, keyName: key.name };
@@ -83,7 +75,7 @@ for (const message of messages) {
   groups.set(name, [...(groups.get(name) ?? []), message]);
 }
 
-describe.each(engines)("on the %s engine", (engine) => {
+describe.each(engineNames)("on the %s engine", (engine) => {
   const options = { engine, commitmentPolicy: "FORBID_ENCRYPT_ALLOW_DECRYPT" } as const;
 
   async function streamed(message: Buffer, keyring: Keyring): Promise<Buffer> {

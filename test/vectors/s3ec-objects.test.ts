@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { type Keyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { decryptObject, type ObjectOptions } from "../../src/s3.ts";
+import { engineNames } from "../message/fixtures.ts";
 import vectors from "./s3ec-objects.json" with { type: "json" };
 
 interface Vector {
@@ -71,7 +72,7 @@ const open = (vector: Vector, body: Buffer, more: Partial<ObjectOptions> = {}) =
     },
   );
 
-describe.each(["native", "node"])("on the %s engine", (engine) => {
+describe.each(engineNames)("on the %s engine", (engine) => {
   test.each(vectors as readonly Vector[])("$name", async (vector) => {
     const body = base64(vector.body);
     for (const authentication of ["buffered", "two-pass", "delayed"] as const) {

@@ -31,6 +31,7 @@ import {
   exportMultipartUpload,
   importMultipartUpload,
 } from "../../../src/s3.ts";
+import { engineNames } from "../../message/fixtures.ts";
 import { ACCOUNT, FakeKms } from "../../support/fake-kms.ts";
 import { FULL } from "../../support/full.ts";
 import { getObject, outcomeOf } from "../../support/s3-outcome.ts";
@@ -180,7 +181,7 @@ describe.each(kinds)("%s, %s", (format, key) => {
     const bytes = data.subarray(0, 2 * P + 3);
     await clientFor(format, key).send(new PutObjectCommand({ Bucket, Key, Body: bytes }));
     for (const authentication of ["verified", "buffered", "two-pass", "delayed"] as const)
-      for (const engine of ["native", "node"])
+      for (const engine of engineNames)
         expect((await get(clientFor(format, key, { authentication, engine }), Key)).bytes.equals(bytes)).toBe(
           true,
         );
