@@ -5,7 +5,7 @@
 // usage: prebuild.mjs [--only PART-OF-NAME]... [--once]
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, homedir } from "node:os";
 import path from "node:path";
@@ -37,7 +37,8 @@ const linking = {
     "-pthread",
     "-ldl",
   ],
-  mac: () => ["-Wl,-undefined,dynamic_lookup"],
+  // Without a name, that of the folder would stand in the file.
+  mac: () => ["-Wl,-undefined,dynamic_lookup", "-Wl,-install_name,frameseal.node"],
   win: (folder) => [path.join(folder, "node.lib")],
 };
 
@@ -117,6 +118,13 @@ async function inParallel(tasks) {
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
 }
 
+/** Takes the time of linking out of a Windows program: zig has no flag for that. */
+function clearTime(file) {
+  const bytes = readFileSync(file);
+  bytes.writeUInt32LE(0, bytes.readUInt32LE(0x3c) + 8);
+  writeFileSync(file, bytes);
+}
+
 /** Compiles and links the addon for one platform in `folder`; returns the file. */
 async function build(zig, platform, folder) {
   const { include_dir, def_paths } = createRequire(import.meta.url)("node-api-headers");
@@ -146,6 +154,7 @@ async function build(zig, platform, folder) {
   }
   const file = path.join(folder, "frameseal.node");
   await clang("-shared", "-s", ...sources.map(objectOf), ...linking[platform.OS](folder), "-o", file);
+  if (platform.OS === "win") clearTime(file);
   return file;
 }
 
