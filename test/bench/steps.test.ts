@@ -73,7 +73,8 @@ describe("against the store", () => {
       ({ name }) => engineNames.includes("native") || !name.startsWith("frameseal native"),
     );
     expect(ran.map(({ notRun }) => notRun)).toEqual(ran.map(() => undefined));
-    expect(ran[0]?.figures).toEqual({ "requests to open": 2, "requests a range": 1 });
+    if (engineNames.includes("native"))
+      expect(ran[0]?.figures).toEqual({ "requests to open": 2, "requests a range": 1 });
   }, 30_000);
 
   it.each(["put", "get"])(

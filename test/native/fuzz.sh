@@ -11,7 +11,7 @@ build_core "$out" clang++ -g -fsanitize=fuzzer-no-link,address
 core=("$out"/{gcm,kernels,cpu,self_test}.o "$out"/kernel_*.o)
 clang++ $common_flags -O1 -g -fsanitize=fuzzer,address "$root/test/native/fuzz.cpp" "${core[@]}" -lcrypto -ldl -o "$out/kernels"
 clang++ $common_flags -O1 -g -fsanitize=fuzzer,address "$root/test/native/fuzz_frames.cpp" \
-  "$root"/native/{frame_run,parallel_run,crew}.cpp "${core[@]}" -ldl -pthread -o "$out/frames"
+  "$root"/native/{frame_run,parallel_run,crew,thread}.cpp "${core[@]}" -ldl -pthread -o "$out/frames"
 
 fuzz() { # TARGET SECONDS
   mkdir -p "$out/corpus-$1"
