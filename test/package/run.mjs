@@ -125,13 +125,17 @@ report(
 const required = 'console.log(require("frameseal").engineInfo().engine, "by require")';
 for (const version of [22, 24])
   report("linux-x64 glibc", `node ${version}`, "require", onAddon(run(node(version), ["-e", required])));
-if (has("qemu-aarch64") && existsSync("/usr/aarch64-linux-gnu")) {
+const isBuilt = (file) => existsSync(path.join(root, "prebuilds", file));
+if (!isBuilt("linux-arm64/frameseal.glibc.node"))
+  notRun("linux-arm64 glibc", "node 24, qemu", suite, "not prebuilt");
+else if (has("qemu-aarch64") && existsSync("/usr/aarch64-linux-gnu")) {
   const binary = path.join(modules, "node-arm64", "bin", "node");
   const arguments_ = ["-L", "/usr/aarch64-linux-gnu", binary, "smoke.mjs"];
   report("linux-arm64 glibc", "node 24, qemu", suite, onAddon(run("qemu-aarch64", arguments_)));
 } else notRun("linux-arm64 glibc", "node 24, qemu", suite, "qemu-user, libc6-dev-arm64-cross");
 const wine = ["wine64", "wine", "/usr/lib/wine/wine64"].find(has);
-if (wine !== undefined) {
+if (!isBuilt("win32-x64/frameseal.node")) notRun("win32-x64", "node 22, wine", suite, "not prebuilt");
+else if (wine !== undefined) {
   const env = {
     ...process.env,
     WINEDEBUG: "-all",
