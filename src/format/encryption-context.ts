@@ -1,6 +1,6 @@
 // The encryption context: public key/value pairs bound to a message. Its canonical bytes are AAD of key wrapping and
 // part of the header.
-import { asBuffer, ByteReader, ByteWriter } from "../bytes.ts";
+import { ByteReader, ByteWriter } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { MAX_UINT16 } from "./limits.ts";
 
@@ -91,9 +91,4 @@ export function splitContext(
   const rest: Record<string, string> = Object.create(null);
   for (const [key, value] of Object.entries(context)) (keys.has(key) ? selected : rest)[key] = value;
   return { selected, rest };
-}
-
-/** True when both hold the same pairs. Compares canonical bytes. */
-export function equalContexts(a: EncryptionContext, b: EncryptionContext): boolean {
-  return Buffer.compare(asBuffer(encodeEncryptionContext(a)), asBuffer(encodeEncryptionContext(b))) === 0;
 }

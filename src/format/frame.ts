@@ -18,8 +18,6 @@ export const FINAL_PREFIX_LENGTH = 24;
 export const NON_FRAMED_PREFIX_LENGTH = 20;
 /** Bytes a non-framed body adds: those and a tag. */
 export const NON_FRAMED_OVERHEAD = 36;
-/** A non-framed body may hold 2^36 − 32 bytes. */
-export const MAX_NON_FRAMED_LENGTH = 2 ** 36 - 32;
 
 // The body AAD is: message id ‖ content string ‖ sequence number (4) ‖ plaintext length (8).
 const REGULAR_CONTENT = Buffer.from("AWSKMSEncryptionClient Frame", "ascii");
