@@ -1,0 +1,188 @@
+// The last check before a request leaves: behind all middleware of the user, on every attempt. What leaves under a request
+// of ours is what was sealed, at the place it was sealed for; and keys of SSE-C go over https only.
+import { crc32 } from "node:zlib";
+import { FramesealError } from "../errors.ts";
+import { isBytes } from "../shapes.ts";
+import { ENCRYPTION_MIDDLEWARE, middlewareNames } from "./derived-client.ts";
+import { checkKeyTransport } from "./key-transport.ts";
+import { USER_METADATA_PREFIX } from "./object-metadata.ts";
+import type { CommandContext, HttpRequest, LastStep, MiddlewareStack } from "./sdk-client.ts";
+
+/** Requests that carry sealed bytes. */
+const SEALED: ReadonlySet<string> = new Set(["PutObject", "UploadPart"]);
+/** Requests whose metadata become those of an object. lib-storage puts them on others too, where nobody reads them. */
+const DESCRIBING: ReadonlySet<string> = new Set(["PutObject", "CreateMultipartUpload", "CopyObject"]);
+/** Requests that make an object, at the place that it was sealed for. */
+const MAKING: ReadonlySet<string> = new Set([
+  ...SEALED,
+  "CreateMultipartUpload",
+  "CompleteMultipartUpload",
+  "CopyObject",
+  "UploadPartCopy",
+]);
+
+/** The last check of the requests of one send. Nothing leaves before `expect` or `pass`. */
+export class LastCheck {
+  readonly #ownsMetadata: (name: string) => boolean;
+  #expected: Expected | "anything" | undefined;
+  #hasForeign: () => boolean = () => true;
+
+  /** @param ownsMetadata which metadata must leave as it was given: the envelope, which a reader needs */
+  constructor(ownsMetadata: (name: string) => boolean) {
+    this.#ownsMetadata = ownsMetadata;
+  }
+
+  /**
+   * Says what is about to be sent.
+   * @param name the SDK's name of the command without `Command`
+   * @param input that of the request as this package makes it, with the sealed bytes as `Body` if it has any
+   */
+  expect(name: string, input: Readonly<Record<string, unknown>>): void {
+    const { Body } = input;
+    if (SEALED.has(name) && !isBytes(Body)) throw new Error("internal error: a sealed body has its bytes");
+    const bytes = SEALED.has(name) ? (Body as Uint8Array) : undefined;
+    const isSummed = bytes !== undefined && (bytes.length <= ALWAYS_SUMMED || this.#hasForeign());
+    const metadata = DESCRIBING.has(name)
+      ? Object.entries((input.Metadata ?? {}) as Record<string, unknown>)
+      : [];
+    this.#expected = {
+      input,
+      bytes,
+      checksum: isSummed ? crc32(bytes) : undefined,
+      metadata: metadata.filter(([name]) => this.#ownsMetadata(name)),
+      place: MAKING.has(name) ? "checked" : "any",
+    };
+  }
+
+  /** Lets a request leave as it is, which carries nothing of an object. */
+  pass(): void {
+    this.#expected = "anything";
+  }
+
+  /** The last step with this check before it. */
+  guard(step: LastStep, context: CommandContext, stack: MiddlewareStack): LastStep {
+    let hasForeign: boolean | undefined;
+    this.#hasForeign = () => {
+      hasForeign ??= !middlewareNames(stack).every((name) => KNOWN_MIDDLEWARE.has(name));
+      return hasForeign;
+    };
+    return async (args) => {
+      const request = (args.request ?? {}) as HttpRequest;
+      checkKeyTransport(request);
+      if (this.#expected === undefined) throw refusal("it did not pass through the encryption");
+      if (this.#expected !== "anything") checkRequest(request, this.#expected, context);
+      return step(args);
+    };
+  }
+}
+
+interface Expected {
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly bytes: Uint8Array | undefined;
+  /** Of `bytes` as they were sealed; undefined where nobody could have changed them in place. */
+  readonly checksum: number | undefined;
+  readonly metadata: readonly (readonly [string, unknown])[];
+  readonly place: "checked" | "any";
+}
+
+/** Bytes of a body that are summed whatever middleware there is. */
+const ALWAYS_SUMMED = 64 * 1024;
+
+function checkRequest(request: HttpRequest, expected: Expected, context: CommandContext): void {
+  checkBody(request, expected);
+  if (expected.place === "checked") checkPlace(request, expected.input, context);
+  for (const [name, value] of expected.metadata)
+    if (headerOf(request.headers, `${USER_METADATA_PREFIX}${name}`.toLowerCase()) !== value)
+      throw refusal(`middleware changed its metadata ${name}, without which the object cannot be opened`);
+}
+
+function checkBody({ body, headers }: HttpRequest, { bytes, checksum }: Expected): void {
+  if (bytes === undefined) {
+    if (body === undefined || body === null || typeof body === "string") return;
+    if (isBytes(body) && body.length === 0) return;
+    throw refusal("middleware gave it a body that is not encrypted");
+  }
+  if (!isBytes(body) || body.length !== bytes.length) throw refusal("middleware replaced its encrypted body");
+  if (body !== bytes && Buffer.compare(body, bytes) !== 0)
+    throw refusal("middleware replaced its encrypted body");
+  if (checksum !== undefined && crc32(body) !== checksum)
+    throw refusal("middleware changed its encrypted body");
+  const length = headerOf(headers, "content-length");
+  if (length !== undefined && Number(length) !== bytes.length) throw refusal("middleware changed its length");
+}
+
+// The key is compared, and with it the bucket where it is in the path. A request that goes to another host than the SDK
+// resolved goes through somebody's gateway, which may have paths of its own in front.
+function checkPlace(
+  { hostname, path, query }: HttpRequest,
+  { Key, UploadId, PartNumber, Body }: Readonly<Record<string, unknown>>,
+  context: CommandContext,
+): void {
+  if (typeof Key !== "string") return;
+  const url = (context.endpointV2 as { readonly url?: URL } | undefined)?.url;
+  const base = (url?.pathname ?? "").replace(/\/$/, "");
+  const place = decoded(path ?? "");
+  const isThere =
+    url !== undefined && url.hostname === hostname
+      ? place === `${decoded(base)}/${Key}`
+      : place.endsWith(`/${Key}`);
+  if (!isThere) throw refusal("middleware sends it to another object than it was made for");
+  const named = { uploadId: UploadId, partNumber: PartNumber };
+  for (const [name, value] of Object.entries(named)) {
+    const given = query?.[name];
+    const isSame =
+      value === undefined ? given === undefined || Body === undefined : String(given) === String(value);
+    if (!isSame) throw refusal(`middleware changed its ${name}`);
+  }
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return "";
+  }
+}
+
+function headerOf(headers: HttpRequest["headers"] = {}, name: string): string | undefined {
+  if (headers[name] !== undefined) return headers[name];
+  return Object.entries(headers).find(([header]) => header.toLowerCase() === name)?.[1];
+}
+
+function refusal(what: string): FramesealError {
+  return new FramesealError("POLICY", `the request is refused before it leaves: ${what}`);
+}
+
+/** Middleware of the SDK and of this package, which does not change bodies in place. Others may. */
+const KNOWN_MIDDLEWARE = new Set([
+  ENCRYPTION_MIDDLEWARE,
+  "framesealServerSide",
+  "framesealTransport",
+  "framesealUnsignedPayload",
+  "framesealKeyTransport",
+  "loggerMiddleware",
+  "validateBucketNameMiddleware",
+  "regionRedirectMiddleware",
+  "ssecMiddleware",
+  "httpAuthSchemeMiddleware",
+  "regionRedirectEndpointMiddleware",
+  "endpointV2Middleware",
+  "bucketEndpointMiddleware",
+  "flexibleChecksumsInputMiddleware",
+  "serializerMiddleware",
+  "contentLengthMiddleware",
+  "addExpectContinueMiddleware",
+  "s3ExpressMiddleware",
+  "s3ExpressHttpSigningMiddleware",
+  "flexibleChecksumsMiddleware",
+  "getUserAgentMiddleware",
+  "hostHeaderMiddleware",
+  "recursionDetectionMiddleware",
+  "retryMiddleware",
+  "httpSigningMiddleware",
+  "getCheckContentLengthHeaderPlugin",
+  "deserializerMiddleware",
+  "throw200ExceptionsMiddleware",
+  "flexibleChecksumsResponseMiddleware",
+  "s3ExpiresMiddleware",
+]);
