@@ -9,11 +9,11 @@ import { decide, type HandledCommand } from "./commands.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { CopyHandler } from "./requests/copy.ts";
-import type { MultipartState } from "./requests/encrypted-upload.ts";
 import { getObject, headObject, type Send } from "./requests/get.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
+import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
-import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
+import { UploadRegistry } from "./requests/upload-registry.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
@@ -36,7 +36,7 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly serverSideEncryption?: ServerSideEncryption | undefined;
   /** `https-only` spares the SDK the SHA-256 of payloads, which is slower than the encryption. */
   readonly unsignedPayload?: "never" | "https-only" | undefined;
-  /** Keeps multipart uploads across restarts. */
+  /** Keeps multipart uploads that are made by hand across restarts, and shares them with other clients. */
   readonly multipartStates?: MultipartStateStore | undefined;
   /** CopyObject of an object that is bound to its key: refused, or encrypted again through this machine. */
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
@@ -88,19 +88,25 @@ export function encrypts(client: S3ClientLike): boolean {
 }
 
 /**
- * Hands a multipart upload of `client` over: returns its state, after which the upload goes on only where the state is
- * imported. The state holds wrapped keys and keyed digests; it must be kept from being changed.
+ * Hands a multipart upload of `client` over: returns its state, after which nobody goes on with the upload, on this
+ * client or its `multipartStates`, until one client imports the state. It holds wrapped keys and keyed digests, and is
+ * authenticated.
  * @throws FramesealError POLICY when the upload is not known
  */
 export async function exportMultipartUpload(client: S3ClientLike, uploadId: string): Promise<MultipartState> {
-  const state = await pluginOf(client).uploads.export(uploadId);
+  const plugin = pluginOf(client);
+  const state = await plugin.uploads.export(uploadId, plugin.transport);
   if (state === undefined) throw new FramesealError("POLICY", "upload is not known to this client");
   return state;
 }
 
 /**
- * Takes over a multipart upload.
- * @throws FramesealError POLICY when parts were sent after the state was made
+ * Takes over a multipart upload that was exported. A state can be imported once: two clients that go on from it would
+ * seal different bytes under the same nonces. The `multipartStates` of `client` remember that; without them only states
+ * from this process can be imported. One state must not be imported into two stores. Clients that share a store need
+ * no import: they know each other's uploads.
+ * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, and when parts were
+ * sent after it was made; AUTHENTICATION_FAILED when it was changed
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);

@@ -66,6 +66,11 @@ export interface ObjectSealer {
   close(plaintextLength: number): Promise<Uint8Array>;
   /** What `resumeObject` needs, as JSON: wrapped keys only. */
   exportState(): unknown;
+  /**
+   * Takes over what sealers of the same object elsewhere have kept of their parts, from their `exportState`, which was
+   * authenticated. Present when parts leave something behind that `close` needs.
+   */
+  mergeState?(state: unknown): void;
   /** Wipes keys. Safe to call more than once. */
   dispose(): void;
 }

@@ -163,10 +163,14 @@ export class SingleMessageFormat implements ObjectFormat {
       throw new TypeError('"state" expected what exportState returned');
     this.checkWritable();
     const envelope = parseEnvelope(saved.envelope);
+    // What may be read may not always be written.
+    if (envelope.version !== this.#version || envelope.content === "cbc")
+      throw new FramesealError("POLICY", `an upload of another format cannot go on as ${this.name}`);
+    checkWrapAllowed(envelope, false);
     const dataKey = await this.#unwrap(envelope, signal);
     try {
       const sealer = this.#createSealer(envelope, dataKey, location);
-      sealer.importPartials(saved);
+      sealer.mergeState(saved);
       return sealer;
     } finally {
       wipe(dataKey);
