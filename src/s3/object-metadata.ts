@@ -19,6 +19,8 @@ export const framedNames = {
   suite: "frameseal-suite",
   /** Which wrapping keys open it: `namespace/name`, percent-encoded, separated by commas. */
   keys: "frameseal-keys",
+  /** `Content-Encoding` of the plaintext, where the caller gave one. */
+  contentEncoding: "frameseal-content-encoding",
 } as const;
 
 /** Metadata names with this prefix belong to framed objects. */
