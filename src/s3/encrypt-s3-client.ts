@@ -4,13 +4,15 @@ import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
+import { operationOf } from "./command-schema.ts";
+import { decide, type HandledCommand } from "./commands.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import type { MultipartState } from "./requests/encrypted-upload.ts";
-import { getObject, headObject } from "./requests/get.ts";
+import { getObject, headObject, type Send } from "./requests/get.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
-import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
+import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
@@ -118,21 +120,13 @@ function signalOf(options: unknown): AbortSignal | undefined {
   throw new TypeError(`"abortSignal" expected an AbortSignal, got ${typeof signal}`);
 }
 
-/** Requests whose answers or effects would be wrong, with the reason. */
-const refused: Readonly<Record<string, string>> = {
-  UploadPartCopyCommand: "a part copied from another object has its key, not that of this upload",
-  SelectObjectContentCommand: "S3 cannot query what it cannot read",
-  RenameObjectCommand: "the object may be bound to its key: copy and delete it instead",
-};
-
-/** Requests that must not be signed for later use, because their body would not pass through here. */
-const notForLater = new Set([
-  "PutObjectCommand",
-  "CreateMultipartUploadCommand",
-  "UploadPartCommand",
-  "CompleteMultipartUploadCommand",
-  "CopyObjectCommand",
-]);
+/** A request that a handler answers. */
+interface HandledRequest {
+  readonly input: MiddlewareArguments["input"];
+  readonly transport: Transport;
+  readonly send: Send;
+}
+type Handler = (request: HandledRequest) => ReturnType<Next>;
 
 class EncryptionPlugin {
   readonly transport: Transport;
@@ -171,84 +165,84 @@ class EncryptionPlugin {
 
   /** For requests that are sent. */
   sent(options: unknown): Middleware {
-    return (next, context) => (args) => this.#handle(next, context.commandName ?? "", args, options);
+    return (next, context) => async (args) => {
+      const command = decide(operationOf(context), "sent");
+      if (command === "passed") return next(args);
+      const transport = this.transport.withSignal(signalOf(options));
+      await transport.prepare();
+      const { input } = args;
+      const send: Send = (fields) => next({ ...args, input: { ...input, ...fields } });
+      return this.#handlers[command]({ input, transport, send });
+    };
   }
 
   /** For requests that are resolved without being sent, as presigning does. */
   unsent(): Middleware {
     return (next, context) => async (args) => {
-      const name = context.commandName ?? "";
-      if (notForLater.has(name))
-        throw new FramesealError(
-          "POLICY",
-          `a presigned ${nameOf(name)} would store what its holder sends, unencrypted`,
-        );
-      this.#refuse(name);
+      const command = decide(operationOf(context), "presigned");
+      if (command === "RestoreObject") checkRestore(args.input);
       const result = await next(args);
-      if (name === "GetObjectCommand" && !("presigned" in result.output))
+      if (command !== "passed" && !("presigned" in result.output))
         throw new FramesealError("UNSUPPORTED", "requests must go through the send method of the client");
       return result;
     };
   }
 
-  #refuse(name: string): void {
-    const reason = Object.hasOwn(refused, name) ? refused[name] : undefined;
-    if (reason !== undefined) throw new FramesealError("POLICY", `${nameOf(name)} is refused: ${reason}`);
+  // One for each command that the table gives to a handler.
+  readonly #handlers: Readonly<Record<HandledCommand, Handler>> = {
+    PutObject: ({ input, transport, send }) => {
+      checkCallerFields(input, this.#formats.all);
+      return putObject(
+        input as PutObjectInput,
+        locationOf(input),
+        this.#formats.written,
+        transport,
+        this.#uploadOptions,
+        send,
+      );
+    },
+    GetObject: ({ input, transport, send }) =>
+      getObject(input, locationOf(input), this.#formats, transport, send),
+    HeadObject: ({ input, transport, send }) =>
+      headObject(input, locationOf(input), this.#formats, transport, send),
+    CreateMultipartUpload: (request) => this.#multipart("CreateMultipartUploadCommand", request),
+    UploadPart: (request) => this.#multipart("UploadPartCommand", request),
+    CompleteMultipartUpload: (request) => this.#multipart("CompleteMultipartUploadCommand", request),
+    AbortMultipartUpload: (request) => this.#multipart("AbortMultipartUploadCommand", request),
+    ListParts: (request) => this.#multipart("ListPartsCommand", request),
+    CopyObject: ({ input, transport, send }) =>
+      new CopyHandler(this.#formats, transport, {
+        ...this.#uploadOptions,
+        boundCopy: this.#options.boundCopy ?? "refuse",
+      }).copy(input, locationOf(input), send),
+    DeleteObject: (request) => this.#delete(request),
+    DeleteObjects: (request) => this.#delete(request),
+    GetObjectAttributes: ({ send }) => send({}),
+    ListObjects: ({ send }) => send({}),
+    ListObjectsV2: ({ send }) => send({}),
+    ListObjectVersions: ({ send }) => send({}),
+    RestoreObject: ({ input, send }) => {
+      checkRestore(input);
+      return send({});
+    },
+  };
+
+  get #uploadOptions(): UploadOptions {
+    return { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency };
   }
 
-  async #handle(next: Next, name: string, args: MiddlewareArguments, options: unknown): ReturnType<Next> {
-    this.#refuse(name);
-    const transport = this.transport.withSignal(signalOf(options));
-    await transport.prepare();
-    const { input } = args;
-    const send = (fields: Record<string, unknown>): ReturnType<Next> =>
-      next({ ...args, input: { ...input, ...fields } });
-    switch (name) {
-      case "PutObjectCommand":
-        checkCallerFields(input, this.#formats.all);
-        return putObject(
-          input as PutObjectInput,
-          locationOf(input),
-          this.#formats.written,
-          transport,
-          { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency },
-          send,
-        );
-      case "GetObjectCommand":
-        return getObject(input, locationOf(input), this.#formats, transport, send);
-      case "HeadObjectCommand":
-        return headObject(input, locationOf(input), this.#formats, transport, send);
-      case "CreateMultipartUploadCommand":
-      case "UploadPartCommand":
-      case "CompleteMultipartUploadCommand":
-      case "AbortMultipartUploadCommand":
-      case "ListPartsCommand":
-        return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(
-          name,
-          input,
-          locationOf(input),
-          send,
-        );
-      case "CopyObjectCommand":
-        return new CopyHandler(this.#formats, transport, {
-          partSize: this.#partSize,
-          uploadConcurrency: this.#uploadConcurrency,
-          boundCopy: this.#options.boundCopy ?? "refuse",
-        }).copy(input, locationOf(input), send);
-      case "DeleteObjectCommand":
-      case "DeleteObjectsCommand":
-        return this.#delete(input, transport, await next(args));
-      default:
-        return next(args);
-    }
+  #multipart(name: string, { input, transport, send }: HandledRequest): ReturnType<Next> {
+    return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(
+      name,
+      input,
+      locationOf(input),
+      send,
+    );
   }
 
   // Deletes what stands next to the objects that were deleted.
-  async #delete(
-    input: MiddlewareArguments["input"],
-    transport: Transport,
-    result: Awaited<ReturnType<Next>>,
-  ): ReturnType<Next> {
+  async #delete({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    const result = await send({});
     const access = {
       Bucket: String(input.Bucket),
       ...(input.RequestPayer === undefined ? {} : { RequestPayer: "requester" as const }),
@@ -286,8 +280,14 @@ function locationOf(input: Readonly<Record<string, unknown>>): ObjectLocation {
   return { bucket: Bucket, key: Key };
 }
 
-function nameOf(commandName: string): string {
-  return commandName.replace(/Command$/, "");
+/** A restore that selects writes an answer computed from the stored bytes. @throws FramesealError POLICY */
+function checkRestore(input: Readonly<Record<string, unknown>>): void {
+  const { Type, SelectParameters, OutputLocation } = (input.RestoreRequest ?? {}) as Record<string, unknown>;
+  if (Type !== undefined || SelectParameters !== undefined || OutputLocation !== undefined)
+    throw new FramesealError(
+      "POLICY",
+      "RestoreObject with SelectParameters is refused: S3 cannot query what it cannot read",
+    );
 }
 
 function checkWhole(name: string, value: number, min: number, max: number): number {
