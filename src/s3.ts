@@ -10,6 +10,7 @@ export type { FormatName } from "./s3/formats.ts";
 export type { KeyBinding } from "./s3/framed/key-binding.ts";
 export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
 export type { MultipartState } from "./s3/requests/encrypted-upload.ts";
+export type { ListSizes } from "./s3/requests/list.ts";
 export type { MultipartStateStore } from "./s3/requests/upload-registry.ts";
 export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap.ts";
 export {

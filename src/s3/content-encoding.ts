@@ -2,7 +2,7 @@
 // proxy would try to decompress ciphertext. So framed objects keep it in their metadata, and it is given back with
 // the plaintext. Objects of the S3 Encryption Clients keep the header, where those clients look for it.
 import type { ObjectFormat, ObjectMetadata } from "./object-format.ts";
-import { framedNames } from "./object-metadata.ts";
+import { framedNames, TOKEN } from "./object-metadata.ts";
 
 /** A coding of the SDK's own requests, which some servers store. */
 const TRANSPORT_CODING = "aws-chunked";
@@ -17,14 +17,12 @@ export interface StoredEncoding {
 
 /**
  * Takes the caller's `ContentEncoding` apart for an object of `format`.
- * @throws TypeError for what is no header value
+ * @throws TypeError for what names no codings
  */
 export function toStoredEncoding(value: unknown, format: ObjectFormat): StoredEncoding {
   if (value === undefined) return { fields: {}, metadata: {} };
-  if (typeof value !== "string" || !/^[\x20-\x7e]*$/.test(value))
-    throw new TypeError(
-      `"ContentEncoding" expected printable ASCII, got ${typeof value === "string" ? JSON.stringify(value) : typeof value}`,
-    );
+  if (typeof value !== "string" || !codingsOf(value).every((coding) => TOKEN.test(coding)))
+    throw new TypeError(`"ContentEncoding" expected codings such as gzip, got ${JSON.stringify(value)}`);
   if (!format.ownsMetadata(framedNames.contentEncoding)) return { fields: {}, metadata: {} };
   const coding = withoutTransport(value);
   return {
@@ -43,13 +41,19 @@ export function fromStoredEncoding(
   overridden?: string | undefined,
 ): string | undefined {
   if (overridden !== undefined) return header;
-  return metadata[framedNames.contentEncoding] ?? (header === undefined ? undefined : withoutTransport(header));
+  return (
+    metadata[framedNames.contentEncoding] ?? (header === undefined ? undefined : withoutTransport(header))
+  );
 }
 
 function withoutTransport(value: string): string | undefined {
-  const codings = value
+  const codings = codingsOf(value).filter((coding) => coding.toLowerCase() !== TRANSPORT_CODING);
+  return codings.length === 0 ? undefined : codings.join(", ");
+}
+
+function codingsOf(value: string): string[] {
+  return value
     .split(",")
     .map((coding) => coding.trim())
-    .filter((coding) => coding !== "" && coding.toLowerCase() !== TRANSPORT_CODING);
-  return codings.length === 0 ? undefined : codings.join(", ");
+    .filter((coding) => coding !== "");
 }

@@ -33,8 +33,8 @@ import { bodyFailure, isForbidden } from "../object-source.ts";
 import type { RequestedRange } from "../requested-range.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { openFrameRange } from "./frame-range.ts";
-import { hintedShape, MessageShapes } from "./message-shapes.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
+import { hintedShape, MessageShapes } from "./message-shapes.ts";
 
 /** How framed objects are written and read. Only `keyring` is needed. */
 export interface FramedObjectOptions
@@ -155,7 +155,8 @@ export class FramedFormat implements ObjectFormat {
       if (hinted !== undefined && isForbidden(error)) return this.#shapes.rule(hinted, object.location);
       throw error;
     }
-    if (parsed.contentType !== "framed") return { name: undefined, lengthOf: () => wholeLength(object, parsed) };
+    if (parsed.contentType !== "framed")
+      return { name: undefined, lengthOf: () => wholeLength(object, parsed) };
     const shape = { headerLength: parsed.length, frameLength: parsed.frameLength, suite: parsed.suite };
     this.#shapes.learn(shape, object.location);
     return this.#shapes.rule(shape, object.location);

@@ -27,7 +27,9 @@ export async function getObjectAttributes(
       );
   const asked = input.ObjectAttributes;
   if (!Array.isArray(asked))
-    throw new TypeError(`"ObjectAttributes" expected an array, got ${asked === null ? "null" : typeof asked}`);
+    throw new TypeError(
+      `"ObjectAttributes" expected an array, got ${asked === null ? "null" : typeof asked}`,
+    );
   const ObjectAttributes = TOLD.filter((name) => name !== "StorageClass" || asked.includes(name));
   const result = await send({ ObjectAttributes });
   const { Checksum: _, ObjectParts: __, ...output } = result.output;

@@ -1,10 +1,10 @@
 // GetObject: the format is recognised, ranges of plaintext become ranges of stored bytes, and lengths in the answer are
 // those of the plaintext.
 import { FramesealError } from "../../errors.ts";
+import { fromStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import { toSdkBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
-import { fromStoredEncoding } from "../content-encoding.ts";
 import { normalizeMetadata } from "../object-metadata.ts";
 import {
   bodyOf,

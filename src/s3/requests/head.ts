@@ -52,8 +52,7 @@ export async function askLength(
   const { location, storedLength } = object;
   const identity = { location, eTag, storedLength };
   const length =
-    formats.told.verifiedLength(identity) ??
-    (await format.sizeRule(object)).lengthOf(location, storedLength);
+    formats.told.verifiedLength(identity) ?? (await format.sizeRule(object)).lengthOf(location, storedLength);
   formats.told.tell(identity, length);
   return length;
 }

@@ -250,7 +250,8 @@ export class SingleMessageFormat implements ObjectFormat {
 
   async sizeRule(object: StoredObject): Promise<SizeRule> {
     const envelope = await this.readEnvelope(object);
-    if (envelope.content !== "cbc") return { name: "gcm", lengthOf: (_, stored) => gcmPlaintextLength(stored) };
+    if (envelope.content !== "cbc")
+      return { name: "gcm", lengthOf: (_, stored) => gcmPlaintextLength(stored) };
     const hint = Number(object.metadata[envelopeNames.plaintextLength] ?? Number.NaN);
     return { name: undefined, lengthOf: (_, stored) => cbcLength(stored, hint) };
   }
