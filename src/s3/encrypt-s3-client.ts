@@ -8,8 +8,11 @@ import { operationOf } from "./command-schema.ts";
 import { decide, type HandledCommand } from "./commands.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
-import { getObject, headObject, type Send } from "./requests/get.ts";
+import { getObject, type Send } from "./requests/get.ts";
+import { headObject } from "./requests/head.ts";
+import { type ListSizes, listObjects } from "./requests/list.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
@@ -40,9 +43,12 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly multipartStates?: MultipartStateStore | undefined;
   /** CopyObject of an object that is bound to its key: refused, or encrypted again through this machine. */
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
+  /** Sizes in listings; by default `arithmetic`. */
+  readonly listSizes?: ListSizes | undefined;
 }
 
 const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
+const LIST_SIZES: readonly ListSizes[] = ["arithmetic", "head", "stored"];
 const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
 const MIDDLEWARE_NAME = "framesealEncryption";
@@ -146,6 +152,8 @@ class EncryptionPlugin {
     checkKeyring(options?.keyring);
     this.#options = options;
     this.#formats = createFormats(options);
+    if (!LIST_SIZES.includes(options.listSizes ?? "arithmetic"))
+      throw new TypeError(`"listSizes" expected one of ${LIST_SIZES.join(", ")}, got ${options.listSizes}`);
     this.#partSize = checkWhole(
       "partSize",
       options.partSize ?? DEFAULT_PART_SIZE,
@@ -223,10 +231,11 @@ class EncryptionPlugin {
       }).copy(input, locationOf(input), send),
     DeleteObject: (request) => this.#delete(request),
     DeleteObjects: (request) => this.#delete(request),
-    GetObjectAttributes: ({ send }) => send({}),
-    ListObjects: ({ send }) => send({}),
-    ListObjectsV2: ({ send }) => send({}),
-    ListObjectVersions: ({ send }) => send({}),
+    GetObjectAttributes: ({ input, transport, send }) =>
+      getObjectAttributes(input, locationOf(input), this.#formats, transport, send),
+    ListObjects: (request) => this.#list(request),
+    ListObjectsV2: (request) => this.#list(request),
+    ListObjectVersions: (request) => this.#list(request),
     RestoreObject: ({ input, send }) => {
       checkRestore(input);
       return send({});
@@ -244,6 +253,10 @@ class EncryptionPlugin {
       locationOf(input),
       send,
     );
+  }
+
+  #list({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return listObjects(input, this.#formats, transport, send, this.#options.listSizes ?? "arithmetic");
   }
 
   // Deletes what stands next to the objects that were deleted.

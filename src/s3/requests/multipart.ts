@@ -2,6 +2,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import { collectBody } from "../object-body.ts";
 import type { ObjectLocation } from "../object-format.ts";
@@ -52,6 +53,7 @@ export class MultipartHandler {
 
   async #create(input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
     checkCallerFields(input, this.#formats.all);
+    const encoding = toStoredEncoding(input.ContentEncoding, this.#formats.written);
     // The SDK puts a checksum on every part by itself: S3 takes it only if it was announced.
     const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await this.#transport.defaultChecksum());
     const access = repeatFields({ ...input, ChecksumAlgorithm }, "UploadPart") as S3Access;
@@ -59,7 +61,8 @@ export class MultipartHandler {
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
       await putSideObject(sealer, input, location, this.#transport);
-      const result = await send({ ChecksumAlgorithm, Metadata: joinMetadata(caller, sealer.metadata) });
+      const Metadata = joinMetadata(caller, { ...sealer.metadata, ...encoding.metadata });
+      const result = await send({ ChecksumAlgorithm, Metadata, ...encoding.fields });
       const { UploadId } = result.output;
       if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
       try {
