@@ -59,9 +59,14 @@ function entryOf(kind: string, key: string, { body, eTag, modified, checksum }: 
       ? ""
       : `<ChecksumAlgorithm>${checksum.algorithm.toUpperCase()}</ChecksumAlgorithm>`;
   const common =
-    `<Key>${key}</Key><LastModified>${modified.toISOString()}</LastModified><ETag>${escapeXml(eTag)}</ETag>` +
+    `<Key>${key}</Key><LastModified>${inSeconds(modified)}</LastModified><ETag>${escapeXml(eTag)}</ETag>` +
     `${algorithm}<Size>${body.length}</Size><StorageClass>STANDARD</StorageClass>`;
   return kind === "versions"
     ? `<Version>${common}<VersionId>null</VersionId><IsLatest>true</IsLatest></Version>`
     : `<Contents>${common}</Contents>`;
+}
+
+// As the real service, which keeps no fractions.
+function inSeconds(date: Date): string {
+  return date.toISOString().replace(/\.\d+Z$/, ".000Z");
 }
