@@ -20,12 +20,15 @@ import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import { addKeyTransportCheck } from "./key-transport.ts";
 import { LastCheck } from "./last-check.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
-import type { MultipartState } from "./requests/encrypted-upload.ts";
-import { getObject, headObject, type Send } from "./requests/get.ts";
+import { getObject, type Send } from "./requests/get.ts";
+import { headObject } from "./requests/head.ts";
+import { type ListSizes, listObjects } from "./requests/list.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
+import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
-import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
+import { UploadRegistry } from "./requests/upload-registry.ts";
 import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import { addUnsignedPayload, Transport } from "./transport.ts";
@@ -40,13 +43,16 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly serverSideEncryption?: ServerSideEncryption | undefined;
   /** `https-only` spares the SDK the SHA-256 of payloads, which is slower than the encryption. */
   readonly unsignedPayload?: "never" | "https-only" | undefined;
-  /** Keeps multipart uploads across restarts. */
+  /** Keeps multipart uploads that are made by hand across restarts, and shares them with other clients. */
   readonly multipartStates?: MultipartStateStore | undefined;
   /** CopyObject of an object that is bound to its key: refused, or encrypted again through this machine. */
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
+  /** Sizes in listings; by default `arithmetic`. */
+  readonly listSizes?: ListSizes | undefined;
 }
 
 const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
+const LIST_SIZES: readonly ListSizes[] = ["arithmetic", "head", "stored"];
 const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
 
@@ -74,19 +80,25 @@ export function encryptS3Client<Client extends S3ClientLike>(
 }
 
 /**
- * Hands a multipart upload of `client` over: returns its state, after which the upload goes on only where the state is
- * imported. The state holds wrapped keys and keyed digests; it must be kept from being changed.
+ * Hands a multipart upload of `client` over: returns its state, after which nobody goes on with the upload, on this
+ * client or its `multipartStates`, until one client imports the state. It holds wrapped keys and keyed digests, and is
+ * authenticated.
  * @throws FramesealError POLICY when the upload is not known
  */
 export async function exportMultipartUpload(client: S3ClientLike, uploadId: string): Promise<MultipartState> {
-  const state = await pluginOf(client).uploads.export(uploadId);
+  const plugin = pluginOf(client);
+  const state = await plugin.uploads.export(uploadId, plugin.transportOf(client));
   if (state === undefined) throw new FramesealError("POLICY", "upload is not known to this client");
   return state;
 }
 
 /**
- * Takes over a multipart upload.
- * @throws FramesealError POLICY when parts were sent after the state was made
+ * Takes over a multipart upload that was exported. A state can be imported once: two clients that go on from it would
+ * seal different bytes under the same nonces. The `multipartStates` of `client` remember that; without them only states
+ * from this process can be imported. One state must not be imported into two stores. Clients that share a store need
+ * no import: they know each other's uploads.
+ * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, and when parts were
+ * sent after it was made; AUTHENTICATION_FAILED when it was changed
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);
@@ -128,6 +140,8 @@ class EncryptionPlugin {
     this.#client = client;
     this.#options = options;
     this.#formats = createFormats(options);
+    if (!LIST_SIZES.includes(options.listSizes ?? "arithmetic"))
+      throw new TypeError(`"listSizes" expected one of ${LIST_SIZES.join(", ")}, got ${options.listSizes}`);
     this.#partSize = checkWhole(
       "partSize",
       options.partSize ?? DEFAULT_PART_SIZE,
@@ -270,10 +284,11 @@ class EncryptionPlugin {
       }).copy(input, locationOf(input), send),
     DeleteObject: (request) => this.#delete(request),
     DeleteObjects: (request) => this.#delete(request),
-    GetObjectAttributes: ({ send }) => send({}),
-    ListObjects: ({ send }) => send({}),
-    ListObjectsV2: ({ send }) => send({}),
-    ListObjectVersions: ({ send }) => send({}),
+    GetObjectAttributes: ({ input, transport, send }) =>
+      getObjectAttributes(input, locationOf(input), this.#formats, transport, send),
+    ListObjects: (request) => this.#list(request),
+    ListObjectsV2: (request) => this.#list(request),
+    ListObjectVersions: (request) => this.#list(request),
     RestoreObject: ({ input, send }) => {
       checkRestore(input);
       return send({});
@@ -291,6 +306,10 @@ class EncryptionPlugin {
       locationOf(input),
       send,
     );
+  }
+
+  #list({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return listObjects(input, this.#formats, transport, send, this.#options.listSizes ?? "arithmetic");
   }
 
   // Deletes what stands next to the objects that were deleted.

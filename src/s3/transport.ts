@@ -97,9 +97,9 @@ export class Transport {
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
     return this.#send("CompleteMultipartUpload", input);
   }
-  /** Never aborted itself: it cleans up. */
+  /** It cleans up, so its signal is never the caller's: see `abortUpload`. */
   async abortMultipartUpload(input: S3.AbortMultipartUploadCommandInput): Promise<void> {
-    await new Transport(this.#client, undefined, this.#bodies).#send("AbortMultipartUpload", input);
+    await this.#send("AbortMultipartUpload", input);
   }
   copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
     return this.#send("CopyObject", input);
