@@ -47,6 +47,7 @@ export class LastCheck {
       ? Object.entries((input.Metadata ?? {}) as Record<string, unknown>)
       : [];
     this.#expected = {
+      name,
       input,
       body: body as Expected["body"],
       checksum: isSummed ? crc32(body) : undefined,
@@ -78,6 +79,7 @@ export class LastCheck {
 }
 
 interface Expected {
+  readonly name: string;
   readonly input: Readonly<Record<string, unknown>>;
   /** A stream is a part that waited on disk. */
   readonly body: Uint8Array | object | undefined;
@@ -97,7 +99,7 @@ function checkRequest(
   hasForeign: () => boolean,
 ): void {
   checkBody(request, expected, hasForeign);
-  if (expected.place === "checked") checkPlace(request, expected.input, context);
+  if (expected.place === "checked") checkPlace(request, expected, context);
   for (const [name, value] of expected.metadata)
     if (headerOf(request.headers, `${USER_METADATA_PREFIX}${name}`.toLowerCase()) !== value)
       throw refusal(`middleware changed its metadata ${name}, without which the object cannot be opened`);
@@ -128,10 +130,10 @@ function checkBody({ body, headers }: HttpRequest, expected: Expected, hasForeig
 // resolved goes through somebody's gateway, which may have paths of its own in front.
 function checkPlace(
   { hostname, path, query }: HttpRequest,
-  { Key, UploadId, PartNumber, Body }: Readonly<Record<string, unknown>>,
+  { name, input }: Expected,
   context: CommandContext,
 ): void {
-  if (typeof Key !== "string") return;
+  const { Key, UploadId, PartNumber } = input;
   const url = (context.endpointV2 as { readonly url?: URL } | undefined)?.url;
   const base = (url?.pathname ?? "").replace(/\/$/, "");
   const place = decoded(path ?? "");
@@ -140,13 +142,11 @@ function checkPlace(
       ? place === `${decoded(base)}/${Key}`
       : place.endsWith(`/${Key}`);
   if (!isThere) throw refusal("middleware sends it to another object than it was made for");
-  const named = { uploadId: UploadId, partNumber: PartNumber };
-  for (const [name, value] of Object.entries(named)) {
-    const given = query?.[name];
-    const isSame =
-      value === undefined ? given === undefined || Body === undefined : String(given) === String(value);
-    if (!isSame) throw refusal(`middleware changed its ${name}`);
-  }
+  const isPart = name === "UploadPart" || name === "UploadPartCopy";
+  const uploadId = isPart || name === "CompleteMultipartUpload" ? UploadId : undefined;
+  const partNumber = isPart ? PartNumber : undefined;
+  for (const [field, value] of Object.entries({ uploadId, partNumber }))
+    if (String(query?.[field]) !== String(value)) throw refusal(`middleware changed its ${field}`);
 }
 
 function decoded(path: string): string {
