@@ -5,6 +5,7 @@ import { FramesealError, throwIfAborted } from "../../errors.ts";
 import { bytesInMemory, cutParts } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
 import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkFields } from "../request-fields.ts";
 import type { Transport } from "../transport.ts";
 import {
   type Completion,
@@ -267,15 +268,7 @@ export function checkCallerFields(
   input: Readonly<Record<string, unknown>>,
   formats: readonly ObjectFormat[],
 ): void {
-  for (const [name, value] of Object.entries(input)) {
-    if (value === undefined) continue;
-    if (name === "ContentMD5" || /^Checksum(CRC|SHA|MD5|XX)/.test(name))
-      throw new TypeError(
-        `"${name}" expected undefined: a checksum of the plaintext would not fit, and would tell about it`,
-      );
-    if (name === "WriteOffsetBytes")
-      throw new FramesealError("UNSUPPORTED", "nothing can be appended to an encrypted object");
-  }
+  checkFields(input);
   const metadata = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
   for (const name of Object.keys(metadata))
     if (formats.some((format) => format.ownsMetadata(name)))
