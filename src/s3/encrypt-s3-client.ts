@@ -1,6 +1,5 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
-import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
@@ -11,6 +10,7 @@ import type { MultipartState } from "./requests/encrypted-upload.ts";
 import { getObject, headObject } from "./requests/get.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
+import { deleteWithSideObjects } from "./requests/side-object.ts";
 import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
@@ -237,43 +237,10 @@ class EncryptionPlugin {
         }).copy(input, locationOf(input), send);
       case "DeleteObjectCommand":
       case "DeleteObjectsCommand":
-        return this.#delete(input, transport, await next(args));
+        return deleteWithSideObjects(input, this.#formats.written, transport, () => next(args));
       default:
         return next(args);
     }
-  }
-
-  // Deletes what stands next to the objects that were deleted.
-  async #delete(
-    input: MiddlewareArguments["input"],
-    transport: Transport,
-    result: Awaited<ReturnType<Next>>,
-  ): ReturnType<Next> {
-    const access = {
-      Bucket: String(input.Bucket),
-      ...(input.RequestPayer === undefined ? {} : { RequestPayer: "requester" as const }),
-      ...(input.ExpectedBucketOwner === undefined
-        ? {}
-        : { ExpectedBucketOwner: String(input.ExpectedBucketOwner) }),
-    };
-    const many = (input.Delete as { Objects?: { Key?: string; VersionId?: string }[] } | undefined)?.Objects;
-    const objects = many ?? [input as { Key?: string; VersionId?: string }];
-    const errors = (result.output.Errors as S3._Error[] | undefined) ?? [];
-    const failed = new Set(errors.map(({ Key }) => Key));
-    const sideKeys = objects.flatMap(({ Key, VersionId }) =>
-      Key === undefined || VersionId !== undefined || failed.has(Key)
-        ? []
-        : this.#formats.written.sideObjectKeys(Key),
-    );
-    if (many === undefined) {
-      for (const Key of sideKeys) await transport.deleteObject({ ...access, Key });
-      return result;
-    }
-    if (sideKeys.length === 0) return result;
-    const Delete = { Objects: sideKeys.map((Key) => ({ Key })), Quiet: true };
-    const { Errors = [] } = await transport.deleteObjects({ ...access, Delete });
-    if (Errors.length === 0) return result;
-    return { ...result, output: { ...result.output, Errors: [...errors, ...Errors] } };
   }
 }
 

@@ -116,7 +116,7 @@ export class FramedFormat implements ObjectFormat {
       body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
       pipeline(body, decrypt, () => {});
       await opened;
-      return { plaintextLength, body: decrypt };
+      return { plaintextLength, body: decrypt, header: parsed };
     } catch (error) {
       body.destroy();
       throw error;
@@ -163,6 +163,9 @@ export class FramedFormat implements ObjectFormat {
 
   sideObjectKeys(): readonly string[] {
     return [];
+  }
+  isSideObject(): boolean {
+    return false;
   }
 
   #decryptOptions(location: ObjectLocation): DecryptOptions {

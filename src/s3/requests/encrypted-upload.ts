@@ -11,14 +11,10 @@ import type {
   SealedPart,
 } from "../object-format.ts";
 import type { Transport } from "../transport.ts";
-import {
-  completedPart,
-  completeUpload,
-  FINGERPRINT_LENGTH,
-  type ListedPart,
-  type S3Access,
-} from "./complete-upload.ts";
+import { completedPart, completeUpload, type ListedPart, type S3Access } from "./complete-upload.ts";
+import { FINGERPRINT_LENGTH } from "./lost-answer.ts";
 import { type LedgerState, PartLedger } from "./part-ledger.ts";
+import { storeWithSideObject } from "./side-object.ts";
 
 /** S3 refuses parts that are shorter, unless they are the last. */
 export const MIN_PART_LENGTH = 5 * 1024 * 1024;
@@ -34,6 +30,8 @@ export interface MultipartState {
   /** The last part was sent with the bytes that end the object. */
   readonly closed?: boolean | undefined;
   readonly access: S3Access;
+  /** How the instruction file is stored, if there is one. */
+  readonly side?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The engine option, as it is handed through. */
@@ -45,6 +43,8 @@ export class EncryptedUpload {
   readonly uploadId: string;
   readonly access: S3Access;
   readonly ledger: PartLedger;
+  /** What Create said about storage, for the object that stands next to this one. */
+  readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
   readonly #sealer: ObjectSealer;
   /** A sealed part that may have to be sent again with the closing bytes behind it. */
@@ -66,6 +66,7 @@ export class EncryptedUpload {
       location: ObjectLocation;
       uploadId: string;
       access: S3Access;
+      side: Readonly<Record<string, unknown>>;
       engine: PartEngine;
       /** From a state. */
       closed?: boolean | undefined;
@@ -76,6 +77,7 @@ export class EncryptedUpload {
     this.location = upload.location;
     this.uploadId = upload.uploadId;
     this.access = upload.access;
+    this.#side = upload.side;
     this.#closed = upload.closed === true;
     this.ledger = new PartLedger(selectEngine(upload.engine), sealer.ledgerKey(), sealer.alignment);
   }
@@ -210,9 +212,12 @@ export class EncryptedUpload {
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
     const { location, uploadId, access } = this;
     const fingerprint = this.#fingerprint;
-    return completeUpload(
-      { location, uploadId, access, parts, storedLength, fingerprint, request },
-      transport,
+    return storeWithSideObject(
+      this.#sealer.sideObject,
+      { location, input: { ...this.#side, ...request }, transport },
+      () =>
+        completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
+      (output) => output,
     );
   }
 
@@ -234,6 +239,7 @@ export class EncryptedUpload {
       ledger: this.ledger.exportState(),
       closed: this.#closed,
       access: withoutKeys(this.access),
+      side: withoutKeys(this.#side),
     };
   }
   /** No part may be sealed here after its state went elsewhere. */
@@ -248,9 +254,16 @@ export class EncryptedUpload {
 }
 
 // The state of an upload must not hold the SSE-C key.
-function withoutKeys(access: S3Access): S3Access {
-  const { SSECustomerKey: _, SSECustomerAlgorithm: __, ...rest } = access;
-  return rest;
+function withoutKeys<Fields extends object>(fields: Fields): Fields {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([name]) => !name.startsWith("SSECustomer")),
+  ) as Fields;
+}
+
+/** `side` of a state that was JSON, in which dates are text. */
+export function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
+  const date = side?.ObjectLockRetainUntilDate;
+  return { ...side, ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(String(date)) }) };
 }
 
 function unquoted(eTag: string | undefined): string | undefined {

@@ -5,11 +5,12 @@ import type { Formats } from "../formats.ts";
 import { collectBody } from "../object-body.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { repeatFields } from "../request-fields.ts";
 import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
-import { abortUpload, accessOfUpload, checkCallerFields, putSideObject } from "./put.ts";
+import { abortUpload, accessOfUpload, checkCallerFields } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
@@ -58,12 +59,12 @@ export class MultipartHandler {
     const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-      await putSideObject(sealer, input, location, this.#transport);
       const result = await send({ ChecksumAlgorithm, Metadata: joinMetadata(caller, sealer.metadata) });
       const { UploadId } = result.output;
       if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
       try {
-        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access);
+        const side = repeatFields(input, "SideObject");
+        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access, side);
       } catch (error) {
         const { RequestPayer, ExpectedBucketOwner } = access;
         const target = { Bucket: location.bucket, Key: location.key, UploadId };

@@ -3,7 +3,7 @@ import { FramesealError } from "../../errors.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
 import type { Transport } from "../transport.ts";
 import { readingAccess, type S3Access } from "./complete-upload.ts";
-import { EncryptedUpload, type MultipartState, type PartEngine } from "./encrypted-upload.ts";
+import { EncryptedUpload, importSide, type MultipartState, type PartEngine } from "./encrypted-upload.ts";
 import { MAX_PART_NUMBER } from "./part-ledger.ts";
 
 /** Keeps states of uploads across restarts. `save` must be durable when it resolves: parts are sent only then. */
@@ -34,8 +34,15 @@ export class UploadRegistry {
     location: ObjectLocation,
     uploadId: string,
     access: S3Access,
+    side: Readonly<Record<string, unknown>>,
   ): Promise<EncryptedUpload> {
-    const upload = new EncryptedUpload(format, sealer, { location, uploadId, access, engine: this.#engine });
+    const upload = new EncryptedUpload(format, sealer, {
+      location,
+      uploadId,
+      access,
+      side,
+      engine: this.#engine,
+    });
     try {
       await this.save(upload);
     } catch (error) {
@@ -105,6 +112,7 @@ export class UploadRegistry {
         location,
         uploadId,
         access: state.access,
+        side: importSide(state.side),
         engine: this.#engine,
         closed: state.closed,
       });
