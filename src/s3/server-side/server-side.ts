@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { isBytes } from "../../shapes.ts";
 import { operationOf } from "../command-schema.ts";
+import { parseCopySource } from "../copy-source.ts";
 import { deriveClient, ENCRYPTION_MIDDLEWARE, middlewareNames, sendIntercepted } from "../derived-client.ts";
 import { addKeyTransportCheck, checkKeyTransport } from "../key-transport.ts";
 import type { ObjectLocation } from "../object-format.ts";
@@ -120,7 +121,7 @@ function customerKeyFields(
   if (input.SSECustomerKey === undefined)
     Object.assign(fields, keyFields(serverSide, { bucket: Bucket, key: Key }, ""));
   const copySource = input.CopySource;
-  if (typeof copySource === "string" && input.CopySourceSSECustomerKey === undefined)
+  if (copySource !== undefined && input.CopySourceSSECustomerKey === undefined)
     Object.assign(fields, keyFields(serverSide, parseCopySource(copySource), "CopySource"));
   return fields;
 }
@@ -133,20 +134,6 @@ function keyFields(serverSide: SseC, location: ObjectLocation, prefix: string): 
     [`${prefix}SSECustomerAlgorithm`]: "AES256",
     [`${prefix}SSECustomerKey`]: Buffer.from(key).toString("base64"),
     [`${prefix}SSECustomerKeyMD5`]: createHash("md5").update(key).digest("base64"),
-  };
-}
-
-/** The object that a `CopySource` names. @throws TypeError for what is none */
-export function parseCopySource(source: string): ObjectLocation & { readonly versionId: string | undefined } {
-  const [path = "", query = ""] = source.replace(/^\//, "").split("?", 2);
-  const slash = path.indexOf("/");
-  if (slash < 1 || slash === path.length - 1)
-    throw new TypeError(`"CopySource" expected bucket/key, got ${source}`);
-  const versionId = /(?:^|&)versionId=([^&]*)/.exec(query)?.[1];
-  return {
-    bucket: decodeURIComponent(path.slice(0, slash)),
-    key: decodeURIComponent(path.slice(slash + 1)),
-    versionId: versionId === undefined ? undefined : decodeURIComponent(versionId),
   };
 }
 
