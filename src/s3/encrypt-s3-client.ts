@@ -4,15 +4,16 @@ import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
-import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { type Checks, checkOptions, oneOf, wholeNumber, withFunctions } from "./options.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import type { MultipartState } from "./requests/encrypted-upload.ts";
 import { getObject, headObject } from "./requests/get.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
 import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
-import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
+import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
   deriveClient,
@@ -45,6 +46,17 @@ const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
 const MIDDLEWARE_NAME = "framesealEncryption";
 
+/** What the options must be. */
+const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
+  ...FORMAT_OPTIONS,
+  partSize: wholeNumber(MIN_PART_SIZE, 5 * 2 ** 30),
+  uploadConcurrency: wholeNumber(1, 1000),
+  serverSideEncryption: checkServerSide,
+  unsignedPayload: oneOf("never", "https-only"),
+  multipartStates: withFunctions("a MultipartStateStore", "load", "save", "remove"),
+  boundCopy: oneOf("refuse", "reencrypt"),
+};
+
 /**
  * Returns a client that encrypts and decrypts; `client` stays as it is. PutObject, GetObject (with Range), HeadObject,
  * multipart uploads, `Upload` of lib-storage, CopyObject and deletions work as before. Requests that would store or
@@ -58,7 +70,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
   if (typeof client?.send !== "function" || typeof client.middlewareStack?.clone !== "function")
     throw new TypeError(`"client" expected an S3Client, got ${client === null ? "null" : typeof client}`);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
-  const plugin = new EncryptionPlugin(client, options);
+  const plugin = new EncryptionPlugin(client, checkOptions("options", options, CLIENT_OPTIONS));
   const add = (stack: MiddlewareStack, middleware: Middleware): void =>
     stack.add(middleware, { step: "initialize", name: MIDDLEWARE_NAME, priority: "high", override: true });
   const derived = deriveClient(client, (stack) => {

@@ -5,12 +5,22 @@ import { wipe } from "../bytes.ts";
 import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import type { Keyring } from "../keyring/keyring.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { type EncryptS3ClientOptions, encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
-import { createFormats, type FormatOptions } from "./formats.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import type { ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { bodyOf } from "./object-source.ts";
+import {
+  type Checks,
+  checkOptions,
+  encryptionContext,
+  flag,
+  keyring,
+  LOCATION,
+  pickOptions,
+  signal,
+  text,
+} from "./options.ts";
 import { DESCRIBING_FIELDS } from "./requests/copy.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
 import { abortUpload } from "./requests/put.ts";
@@ -39,6 +49,19 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly newInstructionFileSuffix?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+const { keyring: _, format: __, ...READING_OPTIONS } = FORMAT_OPTIONS;
+/** What the options must be. */
+const REWRAP_OPTIONS: Checks<RewrapOptions> = {
+  ...READING_OPTIONS,
+  from: keyring,
+  to: keyring,
+  newEncryptionContext: encryptionContext,
+  versionId: text,
+  enforceRotation: flag,
+  newInstructionFileSuffix: text,
+  signal,
+};
 
 /** What was done. */
 export interface RewrapResult {
@@ -71,13 +94,13 @@ export function rewrapObject(
 /** The same with other limits of S3. */
 export async function rewrapWithin(
   client: S3ClientLike,
-  location: ObjectLocation,
-  options: RewrapOptions,
+  givenLocation: ObjectLocation,
+  givenOptions: RewrapOptions,
   limits: { readonly copy: number; readonly part: number },
 ): Promise<RewrapResult> {
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
-  checkKeyring(options?.from);
-  checkKeyring(options?.to);
+  const location = checkOptions("location", givenLocation, LOCATION);
+  const options = checkOptions("options", givenOptions, REWRAP_OPTIONS);
   const { from, to, signal, versionId } = options;
   const transport = new Transport(client, signal);
   const reading = { Bucket: location.bucket, Key: location.key, VersionId: versionId };
@@ -203,7 +226,10 @@ async function reencrypt(
 ): Promise<RewrapResult> {
   const { from, to, newEncryptionContext, signal, versionId } = options;
   const { bucket: Bucket, key: Key } = object.location;
-  const common: EncryptS3ClientOptions = { ...options, keyring: from };
+  const common: EncryptS3ClientOptions = {
+    ...pickOptions<Omit<FormatOptions, "keyring" | "format">>(options, READING_OPTIONS),
+    keyring: from,
+  };
   const reader = new Transport(encryptS3Client(client, common), signal);
   const writer = new Transport(
     encryptS3Client(client, {
