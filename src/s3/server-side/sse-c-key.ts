@@ -151,7 +151,7 @@ export async function withSseCKey<Answer>(
 }
 
 /** Tag that names the master key version of an object. Tags can be read without the key; they are not authenticated. */
-export const SSE_C_VERSION_TAG = "frameseal-sse-c-version";
+const SSE_C_VERSION_TAG = "frameseal-sse-c-version";
 
 /** `Tagging` of PutObject and CreateMultipartUpload that names the master key version. */
 export function sseCVersionTagging(masterKeyVersion: number): string {
