@@ -3,7 +3,12 @@
 import { createCipheriv, randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { CreateBucketCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import {
+  CreateBucketCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
 import { API } from "typescript/unstable/sync";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/engine.ts";
@@ -454,7 +459,10 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
     const states = new Map<string, never>();
     const multipartStates = {
       load: async (id: string) => states.get(id),
-      save: async (id: string, state: unknown) => void states.set(id, state as never),
+      compareAndSwap: async (id: string, state: unknown) => {
+        states.set(id, state as never);
+        return true;
+      },
       remove: async (id: string) => void states.delete(id),
     };
     const encrypting = encryptS3Client(plain, { keyring, multipartStates });
@@ -470,6 +478,17 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
     const copying = encryptS3Client(plain, { keyring, boundCopy: "reencrypt" });
     await copying.send(copy);
     expect((await readObject(copying, { Bucket, Key: "copy" })).equals(plaintext)).toBe(true);
+  },
+
+  listSizes: async () => {
+    await sent({});
+    for (const listSizes of ["arithmetic", "head", "stored"] as const) {
+      server.calls.length = 0;
+      const list = new ListObjectsV2Command({ Bucket });
+      const { Contents = [] } = await encryptS3Client(plain, { keyring, listSizes }).send(list);
+      const { length } = listSizes === "stored" ? server.object(Bucket, Key).body : plaintext;
+      expect(Contents[0]?.Size, listSizes).toBe(length);
+    }
   },
 };
 
@@ -521,6 +540,10 @@ const rewrapEffects: Readonly<Record<string, () => Promise<void>>> = {
 };
 
 const objectEffects: Readonly<Record<string, () => Promise<void>>> = {
+  contentEncoding: async () => {
+    const { metadata } = await encryptObject(location, plaintext, { keyring, contentEncoding: "gzip" });
+    expect(Object.values(metadata)).toContain("gzip");
+  },
   signal: async () => {
     const options = { keyring, signal: AbortSignal.abort() };
     expect(await outcomeOf(encryptObject(location, plaintext, options))).toBe("ABORTED");
@@ -743,6 +766,7 @@ const acceptedJunk: Readonly<Record<string, readonly string[]>> = {
   bucket: texts,
   key: texts,
   salt: ["bytes"],
+  contentEncoding: texts,
 };
 
 describe.each(Object.entries(types))("%s", (type, { effects, call }) => {

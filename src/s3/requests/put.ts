@@ -2,9 +2,11 @@
 // retry of the SDK sends the same stored bytes again, and each part is sealed once.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, throwIfAborted } from "../../errors.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import { bytesInMemory, cutParts } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkFields } from "../request-fields.ts";
 import type { Transport } from "../transport.ts";
 import {
   type Completion,
@@ -41,10 +43,14 @@ export async function putObject<Output>(
   options: UploadOptions,
   sendWhole: (fields: Record<string, unknown>) => Promise<Output>,
 ): Promise<Output | { output: Record<string, unknown>; response: unknown }> {
+  const encoding = toStoredEncoding(input.ContentEncoding, format);
   const length = bytesInMemory(input.Body)?.length ?? input.ContentLength;
   const sealer = await format.startObject({ location, plaintextLength: length, signal: transport.signal });
   try {
-    const metadata = joinMetadata(normalizeMetadata(input.Metadata), sealer.metadata);
+    const metadata = joinMetadata(normalizeMetadata(input.Metadata), {
+      ...sealer.metadata,
+      ...encoding.metadata,
+    });
     const sizes = partLengths(options.partSize, sealer.alignment, length);
     const parts = cutParts(input.Body, sizes, input.ContentLength);
     try {
@@ -55,10 +61,17 @@ export async function putObject<Output>(
       await putSideObject(sealer, input, location, transport);
       if (place === "last") {
         const body = sealed.bytes;
-        return await sendWhole({ Body: body, ContentLength: body.length, Metadata: metadata });
+        const own = { Body: body, ContentLength: body.length, Metadata: metadata };
+        return await sendWhole({ ...own, ...encoding.fields });
       }
       const upload = new PartsUpload(sealer, transport, location, options);
-      const output = await upload.run(input, metadata, sealed.bytes, bytes.length, parts);
+      const output = await upload.run(
+        { ...input, ...encoding.fields },
+        metadata,
+        sealed.bytes,
+        bytes.length,
+        parts,
+      );
       return { output: output as unknown as Record<string, unknown>, response: undefined };
     } finally {
       await parts.return();
@@ -267,17 +280,6 @@ export function checkCallerFields(
   input: Readonly<Record<string, unknown>>,
   formats: readonly ObjectFormat[],
 ): void {
-  for (const [name, value] of Object.entries(input)) {
-    if (value === undefined) continue;
-    if (name === "ContentMD5" || /^Checksum(CRC|SHA|MD5|XX)/.test(name))
-      throw new TypeError(
-        `"${name}" expected undefined: a checksum of the plaintext would not fit, and would tell about it`,
-      );
-    if (name === "WriteOffsetBytes")
-      throw new FramesealError("UNSUPPORTED", "nothing can be appended to an encrypted object");
-  }
-  const metadata = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-  for (const name of Object.keys(metadata))
-    if (formats.some((format) => format.ownsMetadata(name)))
-      throw new TypeError(`"Metadata" expected names of your own, got ${name}`);
+  checkFields(input);
+  checkCallerMetadata(input.Metadata, (name) => formats.some((format) => format.ownsMetadata(name)));
 }
