@@ -362,7 +362,7 @@ export class EncryptedUpload {
       format: this.#format.name,
       object: this.#sealer.exportState(),
       ledger: this.ledger.exportState(planned),
-      access: withoutKeys(this.#access),
+      access: withoutKeys({ ...this.#access }),
       exported: false,
     };
   }
@@ -383,15 +383,8 @@ export class EncryptedUpload {
 }
 
 // What is kept or handed over must not hold the SSE-C key: who goes on gives it again.
-function withoutKeys(access: S3Access): S3Access {
-  const {
-    SSECustomerKey: _,
-    SSECustomerAlgorithm: __,
-    SSECustomerKeyMD5: ___,
-    ...rest
-  } = access as S3Access & {
-    readonly SSECustomerKeyMD5?: string;
-  };
+function withoutKeys(access: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { SSECustomerKey: _, SSECustomerAlgorithm: __, SSECustomerKeyMD5: ___, ...rest } = access;
   return rest;
 }
 

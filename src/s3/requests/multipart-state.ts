@@ -2,7 +2,6 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import { equalConstantTime, wipe } from "../../bytes.ts";
 import { notAuthentic } from "../../errors.ts";
-import type { S3Access } from "./complete-upload.ts";
 import type { LedgerState } from "./part-ledger.ts";
 
 /**
@@ -19,7 +18,8 @@ export interface MultipartState {
   readonly format: string;
   readonly object: unknown;
   readonly ledger: LedgerState;
-  readonly access: S3Access;
+  /** Fields that requests about the upload repeat. */
+  readonly access: Readonly<Record<string, unknown>>;
   /** Handed over: nobody goes on with the upload until one client imports this state. */
   readonly exported: boolean;
   readonly mac: string;
