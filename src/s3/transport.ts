@@ -3,6 +3,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
+import { isBytes } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
 import { encrypts, sendIntercepted } from "./derived-client.ts";
 import { LastCheck } from "./last-check.ts";
@@ -53,8 +54,10 @@ export class Transport {
 
   async #send<Output>(name: CommandName, input: object): Promise<Output> {
     const commands = await loadCommands(this.#client);
-    const Command = commands[`${name}Command`] as unknown as new (input: object) => object;
-    const command = new Command(input);
+    const Command = commands[`${name}Command`] as unknown as new (
+      input: object,
+    ) => { readonly input: object };
+    const command = new Command(this.#bodies === "sealed" ? withOwnBody(input) : input);
     const rest = [this.#signal === undefined ? {} : { abortSignal: this.#signal }];
     const client = this.#client as unknown as S3ClientLike & { send(...args: unknown[]): Promise<Output> };
     if (this.#bodies === "plaintext") return client.send(command, ...rest);
@@ -63,7 +66,7 @@ export class Transport {
       stack: (given) => given,
       last(step, context, stack) {
         const guarded = check.guard(step, context, stack);
-        check.expect(name, input as Readonly<Record<string, unknown>>);
+        check.expect(name, command.input as Readonly<Record<string, unknown>>);
         return guarded;
       },
     }) as Promise<Output>;
@@ -113,6 +116,14 @@ export class Transport {
   listParts(input: S3.ListPartsCommandInput): Promise<S3.ListPartsCommandOutput> {
     return this.#send("ListParts", input);
   }
+}
+
+/** Bodies up to this are copied for each request, so that one which middleware spoils is not sent again as it is. */
+const COPIED_LENGTH = 64 * 1024;
+
+function withOwnBody(input: object): object {
+  const { Body } = input as { readonly Body?: unknown };
+  return isBytes(Body) && Body.length <= COPIED_LENGTH ? { ...input, Body: Uint8Array.from(Body) } : input;
 }
 
 /** The commands that a transport sends. */
