@@ -16,6 +16,7 @@ import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
+import { withoutStoredFields } from "./requests/stored-fields.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
@@ -184,7 +185,8 @@ class EncryptionPlugin {
       await transport.prepare();
       const { input } = args;
       const send: Send = (fields) => next({ ...args, input: { ...input, ...fields } });
-      return this.#handlers[command]({ input, transport, send });
+      const result = await this.#handlers[command]({ input, transport, send });
+      return { ...result, output: withoutStoredFields(command, result.output) };
     };
   }
 

@@ -157,7 +157,7 @@ export class FramedFormat implements ObjectFormat {
       throw error;
     }
     if (parsed.contentType !== "framed")
-      return { name: undefined, lengthOf: () => wholeLength(object, parsed) };
+      return { name: undefined, isExact: true, lengthOf: () => wholeLength(object, parsed) };
     const shape = { headerLength: parsed.length, frameLength: parsed.frameLength, suite: parsed.suite };
     this.#shapes.learn(shape, object.location);
     return this.#shapes.rule(shape, object.location);
