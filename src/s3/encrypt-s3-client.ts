@@ -28,6 +28,7 @@ import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
+import { withoutStoredFields } from "./requests/stored-fields.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
 import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
@@ -216,7 +217,8 @@ class EncryptionPlugin {
         check.expect(command, changed);
         return next({ ...args, input: changed });
       };
-      return this.#handlers[command]({ input, transport, send });
+      const result = await this.#handlers[command]({ input, transport, send });
+      return { ...result, output: withoutStoredFields(command, result.output) };
     };
   }
 
