@@ -127,7 +127,7 @@ export class World {
     mayFail = this.faults,
   ): Promise<Result> {
     await this.#gate(client);
-    const fails = mayFail && this.chance.oneIn(12);
+    const fails = mayFail && this.chance.oneIn(25);
     if (fails && this.chance.oneIn(2)) throw new Error("failed before its effect");
     const result = await effect();
     await this.#gate(client);
@@ -233,10 +233,31 @@ export class World {
     return this.#remote(client, abort, mayFail);
   }
 
+  /** A state with less in its ledger, or of another revision, or not exported, or exported. */
+  tampered<State extends MultipartState | undefined>(state: State): State {
+    if (state === undefined) return state;
+    const { ledger, exported, revision } = state;
+    const changes = [
+      { ledger: { ...ledger, parts: ledger.parts.slice(0, -1) } },
+      { ledger: { ...ledger, parts: ledger.parts.slice(1) } },
+      { ledger: { parts: [] } },
+      { exported: !exported },
+      { revision: revision + 1 },
+      { bucket: "other" },
+      { access: { ...state.access, RequestPayer: "requester" } },
+    ];
+    return { ...state, ...this.chance.pick(changes) };
+  }
+
   #storeOf(client: ModelClient): MultipartStateStore {
     const store = this.options.breakStore?.(this.store) ?? this.store;
     return {
-      load: (id) => this.#remote(client, () => store.load(id)),
+      // Now and then somebody changes what it holds, on the way.
+      load: (id) =>
+        this.#remote(client, async () => {
+          const state = await store.load(id);
+          return this.faults && this.chance.oneIn(20) ? this.tampered(state) : state;
+        }),
       compareAndSwap: (id, state, expected) => {
         const copy = structuredClone(state); // as it is now
         return this.#remote(client, () => store.compareAndSwap(id, copy, expected));

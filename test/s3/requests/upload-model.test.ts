@@ -110,7 +110,8 @@ class Run {
       } else if (++idle > 500) {
         this.faults.push("a call does not settle");
         return;
-      } else await new Promise((resolve) => setTimeout(resolve, idle > 5 ? 1 : 0));
+      } else
+        await new Promise<void>((resolve) => (idle > 20 ? setTimeout(resolve, 1) : setImmediate(resolve)));
     }
   }
 
@@ -166,7 +167,8 @@ class Run {
   async #import(client: ModelClient, state: MultipartState | undefined): Promise<void> {
     if (state === undefined) return;
     counts.replays += 1;
-    await client.importUpload(state);
+    const { chance } = this.world;
+    await client.importUpload(chance.oneIn(3) ? this.world.tampered(state) : state);
     counts.imported += 1;
   }
 
@@ -215,9 +217,12 @@ class Run {
     const { object, left } = this.world;
     if (object === undefined) return;
     counts.completed += 1;
-    const sent = Buffer.concat([...left].sort(([a], [b]) => a - b).map(([, bytes]) => bytes));
     const bytes = await this.world.read().catch((error) => Buffer.from(String(error)));
-    if (!bytes.equals(sent)) this.faults.push(`object is not what was sent: ${bytes.subarray(0, 80)}`);
+    const parts = [...left].sort(([a], [b]) => a - b).map(([, part]) => part);
+    // A part that leaves one client while another completes the upload without it is not in the object.
+    const isSent = parts.some((_, last) => bytes.equals(Buffer.concat(parts.slice(0, last + 1))));
+    if (!isSent && bytes.length > 0)
+      this.faults.push(`object is not what was sent: ${bytes.subarray(0, 80)}`);
   }
 }
 
