@@ -1,6 +1,5 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
-import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
@@ -16,6 +15,7 @@ import { type ListSizes, listObjects } from "./requests/list.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
+import { deleteWithSideObjects } from "./requests/side-object.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
@@ -257,34 +257,8 @@ class EncryptionPlugin {
     return listObjects(input, this.#formats, transport, send, this.#options.listSizes ?? "arithmetic");
   }
 
-  // Deletes what stands next to the objects that were deleted.
-  async #delete({ input, transport, send }: HandledRequest): ReturnType<Next> {
-    const result = await send({});
-    const access = {
-      Bucket: String(input.Bucket),
-      ...(input.RequestPayer === undefined ? {} : { RequestPayer: "requester" as const }),
-      ...(input.ExpectedBucketOwner === undefined
-        ? {}
-        : { ExpectedBucketOwner: String(input.ExpectedBucketOwner) }),
-    };
-    const many = (input.Delete as { Objects?: { Key?: string; VersionId?: string }[] } | undefined)?.Objects;
-    const objects = many ?? [input as { Key?: string; VersionId?: string }];
-    const errors = (result.output.Errors as S3._Error[] | undefined) ?? [];
-    const failed = new Set(errors.map(({ Key }) => Key));
-    const sideKeys = objects.flatMap(({ Key, VersionId }) =>
-      Key === undefined || VersionId !== undefined || failed.has(Key)
-        ? []
-        : this.#formats.written.sideObjectKeys(Key),
-    );
-    if (many === undefined) {
-      for (const Key of sideKeys) await transport.deleteObject({ ...access, Key });
-      return result;
-    }
-    if (sideKeys.length === 0) return result;
-    const Delete = { Objects: sideKeys.map((Key) => ({ Key })), Quiet: true };
-    const { Errors = [] } = await transport.deleteObjects({ ...access, Delete });
-    if (Errors.length === 0) return result;
-    return { ...result, output: { ...result.output, Errors: [...errors, ...Errors] } };
+  #delete({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return deleteWithSideObjects(input, this.#formats.written, transport, () => send({}));
   }
 }
 

@@ -121,7 +121,7 @@ export class FramedFormat implements ObjectFormat {
       body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
       pipeline(body, decrypt, () => {});
       await opened;
-      return { plaintextLength, body: decrypt };
+      return { plaintextLength, body: decrypt, header: parsed };
     } catch (error) {
       body.destroy();
       throw error;
@@ -177,6 +177,9 @@ export class FramedFormat implements ObjectFormat {
 
   sideObjectKeys(): readonly string[] {
     return [];
+  }
+  isSideObject(): boolean {
+    return false;
   }
 
   #decryptOptions(location: ObjectLocation): DecryptOptions {
