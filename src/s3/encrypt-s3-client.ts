@@ -28,6 +28,7 @@ import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
+import { withoutStoredFields } from "./requests/stored-fields.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
 import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
@@ -104,12 +105,12 @@ export async function exportMultipartUpload(client: S3ClientLike, uploadId: stri
 }
 
 /**
- * Takes over a multipart upload that was exported. A state can be imported once: two clients that go on from it would
- * seal different bytes under the same nonces. The `multipartStates` of `client` remember that; without them only states
- * from this process can be imported. One state must not be imported into two stores. Clients that share a store need
- * no import: they know each other's uploads.
- * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, and when parts were
- * sent after it was made; AUTHENTICATION_FAILED when it was changed
+ * Takes over a multipart upload that was exported. A state is good for one import: two clients that go on from it would
+ * seal different bytes under the same nonces. So it is imported through the `multipartStates` of the client that
+ * exported it, by whatever process; or, if that client had none, in the same process. Clients that share a store need
+ * neither export nor import: they know each other's uploads.
+ * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, when nothing here
+ * can tell, and when parts were sent after it was made; AUTHENTICATION_FAILED when it was changed
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);
@@ -216,7 +217,8 @@ class EncryptionPlugin {
         check.expect(command, changed);
         return next({ ...args, input: changed });
       };
-      return this.#handlers[command]({ input, transport, send });
+      const result = await this.#handlers[command]({ input, transport, send });
+      return { ...result, output: withoutStoredFields(command, result.output) };
     };
   }
 
