@@ -156,9 +156,30 @@ const MARK = Symbol.for("frameseal.encryptingClient");
 /** The name of the middleware by which wrappers of an encrypting client are recognised. */
 export const ENCRYPTION_MIDDLEWARE = "framesealEncryption";
 
-/** Says that `client` encrypts with `plugin`, or, with null, that it does not whatever it is derived from. */
-export function markClient(client: S3ClientLike, plugin: object | null): void {
+/** Says that `client` encrypts with `plugin`. */
+export function markClient(client: S3ClientLike, plugin: object): void {
   Object.defineProperty(client, MARK, { value: plugin });
+}
+
+/**
+ * The same client as seen by requests that follow from another: with a stack of its own, made when it is needed, and
+ * known not to encrypt. A proxy, because there is one for each request: objects with accessors are slow to make.
+ */
+export function withoutEncryption(
+  client: S3ClientLike,
+  stackOf: () => MiddlewareStack,
+  send: (command: unknown, rest: readonly unknown[]) => unknown,
+): S3ClientLike {
+  let stack: MiddlewareStack | undefined;
+  return new Proxy<S3ClientLike>(Object.create(client), {
+    get(target, name) {
+      if (name === MARK) return null;
+      if (name === "send") return (command: unknown, ...rest: unknown[]) => send(command, rest);
+      if (name !== "middlewareStack") return Reflect.get(target, name);
+      stack ??= stackOf();
+      return stack;
+    },
+  });
 }
 
 /** What `markClient` said of `client`, or of what it was derived from; undefined for other clients. */

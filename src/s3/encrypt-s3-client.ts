@@ -13,9 +13,9 @@ import {
   markOf,
   sendIntercepted,
   stackWithout,
+  withoutEncryption,
 } from "./derived-client.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from "./formats.ts";
-import { addKeyTransportCheck } from "./key-transport.ts";
 import { LastCheck } from "./last-check.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { type Checks, checkOptions, oneOf, wholeNumber, withFunctions } from "./options.ts";
@@ -179,7 +179,6 @@ class EncryptionPlugin {
     const { serverSideEncryption, unsignedPayload } = this.#options;
     if (serverSideEncryption !== undefined) addServerSide(stack, serverSideEncryption);
     if (unsignedPayload === "https-only") addUnsignedPayload(stack);
-    addKeyTransportCheck(stack);
   }
 
   /** Sends a command for a client that is this plugin's, or derived from it. */
@@ -231,27 +230,19 @@ class EncryptionPlugin {
   }
 
   #transport(sender: S3ClientLike, stackOf: () => MiddlewareStack): Transport {
-    let stack: MiddlewareStack | undefined;
-    const further: S3ClientLike = Object.create(sender, {
-      middlewareStack: {
-        get: () => {
-          if (stack === undefined) {
-            stack = stackOf();
-            addFirst(stack, "framesealTransport", this.#further);
-          }
-          return stack;
-        },
+    const further: S3ClientLike = withoutEncryption(
+      sender,
+      () => {
+        const stack = stackOf();
+        addFirst(stack, "framesealTransport", this.#further);
+        return stack;
       },
-      handlers: { value: undefined, writable: true, configurable: true },
-      send: {
-        value: (command: unknown, ...rest: unknown[]) =>
-          sendIntercepted(this.#client, further, command, rest, {
-            stack: (given) => stackWithout(this.#further, given, further, (copy) => this.#extendAll(copy)),
-            last: (step) => step,
-          }),
-      },
-    });
-    markClient(further, null);
+      (command, rest) =>
+        sendIntercepted(this.#client, further, command, rest, {
+          stack: (given) => stackWithout(this.#further, given, further, (copy) => this.#extendAll(copy)),
+          last: (step) => step,
+        }),
+    );
     return new Transport(further);
   }
 
