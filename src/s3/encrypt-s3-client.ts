@@ -12,6 +12,7 @@ import { getObject, headObject } from "./requests/get.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
 import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
+import type { ReadOptions } from "./resuming-source.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
@@ -25,7 +26,7 @@ import {
 } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
-export interface EncryptS3ClientOptions extends FormatOptions {
+export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions {
   /** Plaintext bytes of a part when a body needs more than one; by default 8 MiB. */
   readonly partSize?: number | undefined;
   /** Parts of one body on their way at a time; by default 4. */

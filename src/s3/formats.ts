@@ -3,6 +3,7 @@ import { FramesealError } from "../errors.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
+import { type ReadOptions, type ReadSettings, readSettings } from "./resuming-source.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
 
 /** Formats that can be written: AWS Encryption SDK messages, and objects of the Amazon S3 Encryption Clients. */
@@ -20,6 +21,8 @@ export interface FormatOptions
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
+  /** How reading goes on when a connection fails. */
+  readonly reading: ReadSettings;
   /**
    * The format of a stored object; framed when nothing tells.
    * @throws FramesealError INVALID_METADATA
@@ -28,7 +31,7 @@ export interface Formats {
 }
 
 /** @throws TypeError, RangeError, FramesealError for options that are wrong */
-export function createFormats(options: FormatOptions): Formats {
+export function createFormats(options: FormatOptions & ReadOptions): Formats {
   const framed = new FramedFormat(options);
   const [version3, version2] = [new SingleMessageFormat(3, options), new SingleMessageFormat(2, options)];
   const all: readonly ObjectFormat[] = [framed, version3, version2];
@@ -46,6 +49,7 @@ export function createFormats(options: FormatOptions): Formats {
   return {
     written,
     all,
+    reading: readSettings(options),
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
       if (Object.keys(object.metadata).some((entry) => version3.ownsMetadata(entry)))

@@ -14,6 +14,7 @@ import { bodyOf } from "./object-source.ts";
 import { DESCRIBING_FIELDS } from "./requests/copy.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
 import { abortUpload } from "./requests/put.ts";
+import type { ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
@@ -21,7 +22,7 @@ import { unwrapDataKey, wrapDataKey } from "./single-message/wrapped-key.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
-export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format"> {
+export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">, ReadOptions {
   /** Opens the object as it is. */
   readonly from: Keyring;
   /** Wraps from now on. */

@@ -17,7 +17,7 @@ export const credentials = { accessKeyId: "a", secretAccessKey: "b" };
 
 /**
  * What goes wrong with one call: an error or a broken connection before or after it took effect, silence, an error
- * under status 200, or a body that is cut or altered.
+ * under status 200, a body that is cut, stops without an end or is altered, or other headers than are right.
  */
 export type S3Fault =
   | { readonly kind: "error"; readonly status: number; readonly code: string; readonly after?: boolean }
@@ -25,6 +25,8 @@ export type S3Fault =
   | { readonly kind: "stall" }
   | { readonly kind: "error200" }
   | { readonly kind: "cut"; readonly at: number }
+  | { readonly kind: "hang"; readonly at: number }
+  | { readonly kind: "headers"; readonly change: Readonly<Record<string, string | undefined>> }
   | { readonly kind: "flip"; readonly at: number };
 
 /** Buckets live as long as the server; `close` must be called. */
@@ -140,9 +142,15 @@ export class S3Server implements AsyncDisposable {
       body = Buffer.from(body);
       body[fault.at] = (body[fault.at] ?? 0) ^ 1;
     }
+    if (fault?.kind === "headers")
+      for (const [name, value] of Object.entries(fault.change)) {
+        if (value === undefined) delete headers[name];
+        else headers[name] = value;
+      }
     response.writeHead(answer.status ?? 200, headers);
-    if (fault?.kind !== "cut") return void response.end(body);
-    response.write(body.subarray(0, fault.at), () => request.socket.destroy());
+    if (fault?.kind === "cut") response.write(body.subarray(0, fault.at), () => request.socket.destroy());
+    else if (fault?.kind === "hang" && fault.at < body.length) response.write(body.subarray(0, fault.at));
+    else response.end(body);
   }
 }
 
