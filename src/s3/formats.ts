@@ -5,6 +5,7 @@ import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
 import { type ReadOptions, type ReadSettings, readSettings } from "./resuming-source.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
+import { ToldSizes } from "./told-sizes.ts";
 
 /** Formats that can be written: AWS Encryption SDK messages, and objects of the Amazon S3 Encryption Clients. */
 export type FormatName = "framed" | "s3ec-v3" | "s3ec-v2";
@@ -23,6 +24,8 @@ export interface Formats {
   readonly all: readonly ObjectFormat[];
   /** How reading goes on when a connection fails. */
   readonly reading: ReadSettings;
+  /** Lengths that were told of objects, to fail where they lead astray. */
+  readonly told: ToldSizes;
   /**
    * The format of a stored object; framed when nothing tells.
    * @throws FramesealError INVALID_METADATA
@@ -50,6 +53,7 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
     written,
     all,
     reading: readSettings(options),
+    told: new ToldSizes(),
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
       if (Object.keys(object.metadata).some((entry) => version3.ownsMetadata(entry)))

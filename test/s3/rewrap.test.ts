@@ -130,7 +130,9 @@ describe.each(kinds)("%s from %s to %s", (format, from, to) => {
     );
     expect(result).toMatchObject({ change: "instruction-file", instructionFileKey: `${key}.for-partner` });
     expect(server.object(bucket, key)).toBe(before);
-    expect(server.calls.slice(calls).filter((call) => call.method === "GET" && call.key === key)).toEqual([]);
+    // Only what nothing but its tag proves is read.
+    const reads = server.calls.slice(calls).filter((call) => call.method === "GET" && call.key === key);
+    expect(reads.length).toBe(format === "s3ec-v2" ? 1 : 0);
     const suffix = { instructionFileSuffix: ".for-partner" };
     expect((await open(key, { ...options, keyring: keyring(to), ...suffix })).equals(body)).toBe(true);
     expect(await outcomeOf(open(key, { ...options, keyring: keyring(from), ...suffix }))).not.toBe(

@@ -2,6 +2,7 @@
 // it, from everybody but S3; client-side encryption on top protects it from S3 as well.
 import { createHash } from "node:crypto";
 import { isBytes } from "../../shapes.ts";
+import { parseCopySource } from "../copy-source.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import type { MiddlewareStack, S3ClientLike } from "../transport.ts";
 import { deriveClient } from "../transport.ts";
@@ -118,7 +119,7 @@ function customerKeyFields(
   if (input.SSECustomerKey === undefined)
     Object.assign(fields, keyFields(serverSide, { bucket: Bucket, key: Key }, ""));
   const copySource = input.CopySource;
-  if (typeof copySource === "string" && input.CopySourceSSECustomerKey === undefined)
+  if (copySource !== undefined && input.CopySourceSSECustomerKey === undefined)
     Object.assign(fields, keyFields(serverSide, parseCopySource(copySource), "CopySource"));
   return fields;
 }
@@ -134,24 +135,11 @@ function keyFields(serverSide: SseC, location: ObjectLocation, prefix: string): 
   };
 }
 
-/** The object that a `CopySource` names. @throws TypeError for what is none */
-export function parseCopySource(source: string): ObjectLocation & { readonly versionId: string | undefined } {
-  const [path = "", query = ""] = source.replace(/^\//, "").split("?", 2);
-  const slash = path.indexOf("/");
-  if (slash < 1 || slash === path.length - 1)
-    throw new TypeError(`"CopySource" expected bucket/key, got ${source}`);
-  const versionId = /(?:^|&)versionId=([^&]*)/.exec(query)?.[1];
-  return {
-    bucket: decodeURIComponent(path.slice(0, slash)),
-    key: decodeURIComponent(path.slice(slash + 1)),
-    versionId: versionId === undefined ? undefined : decodeURIComponent(versionId),
-  };
-}
-
 /** Adds the fields of `serverSide` to every request that needs them. */
 export function addServerSide(stack: MiddlewareStack, serverSide: ServerSideEncryption): void {
   stack.add(
-    (next, context) => (args) =>
+    // Async, so that what is thrown here comes through the promise of the request.
+    (next, context) => async (args) =>
       next({
         ...args,
         input: { ...args.input, ...serverSideFields(serverSide, context.commandName ?? "", args.input) },
