@@ -178,7 +178,8 @@ function isSame(output: GetObjectOutput, pin: ObjectPin, asked: string | undefin
   if (pin.versionId !== undefined && output.VersionId !== undefined)
     return pin.versionId === output.VersionId;
   if (asked !== undefined) return true;
-  return !isPinned(pin) || pin.lastModified?.getTime() === output.LastModified?.getTime();
+  if (pin.lastModified !== undefined) return pin.lastModified.getTime() === output.LastModified?.getTime();
+  return !isPinned(pin);
 }
 
 function replaced(cause: unknown): FramesealError {

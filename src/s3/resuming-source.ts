@@ -111,14 +111,14 @@ export class ResumingSource extends Readable {
   }
 
   /**
-   * Sends the first request, whose errors are the client's own: it has tried again by itself.
-   * @throws what the client throws; FramesealError ABORTED
+   * Sends the first request at once.
+   * @throws what reading throws
    */
   async opened(): Promise<this> {
     if (this.#leg !== undefined || this.#position === this.#end) return this;
     this.#isOpening = true;
     try {
-      this.#take((await this.#request(this.#requests.signal)) ?? (await this.#nextBody()));
+      this.#take(await this.#nextBody());
     } catch (error) {
       this.destroy();
       throw this.#failure ?? error;
@@ -352,7 +352,7 @@ export function giveUp(body: Readable): void {
 export function brokenOff(cause: unknown): FramesealError {
   return new FramesealError(
     "NETWORK",
-    "the body broke off before its end",
+    "the connection broke before the end of the object",
     cause === undefined ? undefined : { cause },
   );
 }

@@ -20,13 +20,23 @@ export const credentials = { accessKeyId: "a", secretAccessKey: "b" };
  * under status 200, a body that is cut, stops without an end or is altered, or other headers than are right.
  */
 export type S3Fault =
-  | { readonly kind: "error"; readonly status: number; readonly code: string; readonly after?: boolean }
+  | {
+      readonly kind: "error";
+      readonly status: number;
+      readonly code: string;
+      readonly after?: boolean;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   | { readonly kind: "reset"; readonly after?: boolean }
   | { readonly kind: "stall" }
   | { readonly kind: "error200" }
   | { readonly kind: "cut"; readonly at: number }
   | { readonly kind: "hang"; readonly at: number }
-  | { readonly kind: "headers"; readonly change: Readonly<Record<string, string | undefined>> }
+  | {
+      readonly kind: "headers";
+      readonly change: Readonly<Record<string, string | undefined>>;
+      readonly cutAt?: number;
+    }
   | { readonly kind: "flip"; readonly at: number };
 
 /** Buckets live as long as the server; `close` must be called. */
@@ -142,13 +152,15 @@ export class S3Server implements AsyncDisposable {
       body = Buffer.from(body);
       body[fault.at] = (body[fault.at] ?? 0) ^ 1;
     }
+    if (fault?.kind === "error") Object.assign(headers, fault.headers);
     if (fault?.kind === "headers")
       for (const [name, value] of Object.entries(fault.change)) {
         if (value === undefined) delete headers[name];
         else headers[name] = value;
       }
     response.writeHead(answer.status ?? 200, headers);
-    if (fault?.kind === "cut") response.write(body.subarray(0, fault.at), () => request.socket.destroy());
+    const cutAt = fault?.kind === "cut" ? fault.at : fault?.kind === "headers" ? fault.cutAt : undefined;
+    if (cutAt !== undefined) response.write(body.subarray(0, cutAt), () => request.socket.destroy());
     else if (fault?.kind === "hang" && fault.at < body.length) response.write(body.subarray(0, fault.at));
     else response.end(body);
   }
