@@ -3,12 +3,15 @@
 import { Readable } from "node:stream";
 import { brokenOff } from "./resuming-source.ts";
 
+/** Bytes that wait for the reader. */
+const BUFFER_LENGTH = 512 * 1024;
+
 /** Returns what `source` gives, in a stream that fails only when it is read: until then an error waits. */
 export function untilRead(source: Readable): Readable {
   let failure: Error | undefined;
   let wasRead = false;
   const body = new Readable({
-    highWaterMark: source.readableHighWaterMark,
+    highWaterMark: BUFFER_LENGTH,
     read() {
       wasRead = true;
       if (failure === undefined) source.resume();
@@ -32,5 +35,7 @@ export function untilRead(source: Readable): Readable {
   source.once("close", () => {
     if (!source.readableEnded) fail(brokenOff(undefined));
   });
+  // It ended, one way or another, before anybody listened.
+  if (source.destroyed) process.nextTick(fail, source.errored ?? brokenOff(undefined));
   return body;
 }
