@@ -30,12 +30,13 @@ import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions }
 import { deleteWithSideObjects } from "./requests/side-object.ts";
 import { withoutStoredFields } from "./requests/stored-fields.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import { addUnsignedPayload, Transport } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
-export interface EncryptS3ClientOptions extends FormatOptions {
+export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions {
   /** Plaintext bytes of a part when a body needs more than one; by default 8 MiB. */
   readonly partSize?: number | undefined;
   /** Parts of one body on their way at a time; by default 4. */
@@ -59,6 +60,7 @@ const DEFAULT_UPLOAD_CONCURRENCY = 4;
 /** What the options must be. */
 const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
   ...FORMAT_OPTIONS,
+  ...READ_OPTIONS,
   partSize: wholeNumber(MIN_PART_SIZE, 5 * 2 ** 30),
   uploadConcurrency: wholeNumber(1, 1000),
   serverSideEncryption: checkServerSide,

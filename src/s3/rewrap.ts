@@ -34,6 +34,7 @@ import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-a
 import { readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/put.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
@@ -42,7 +43,7 @@ import { bodyInRanges } from "./stored-bytes.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
-export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format"> {
+export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">, ReadOptions {
   /** Opens the object as it is. */
   readonly from: Keyring;
   /** Wraps from now on. */
@@ -64,7 +65,8 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...READING_OPTIONS } = FORMAT_OPTIONS;
+const { keyring: _, format: __, ...FORMATS } = FORMAT_OPTIONS;
+const READING_OPTIONS = { ...FORMATS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...READING_OPTIONS,
@@ -358,8 +360,11 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   }
 }
 
-function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions {
-  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format">>(options, READING_OPTIONS);
+function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
+  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format"> & ReadOptions>(
+    options,
+    READING_OPTIONS,
+  );
   return { ...picked, keyring };
 }
 

@@ -28,6 +28,7 @@ import {
   wholeNumber,
   wrong,
 } from "./options.ts";
+import { untilRead } from "./until-read.ts";
 
 /** Options of `encryptObject` and `decryptObject`. */
 export interface ObjectOptions extends FormatOptions {
@@ -149,8 +150,10 @@ export async function decryptObject<Body extends Uint8Array | Readable>(
     source: sourceOf(bytes, instructionFile),
     signal: options.signal,
   };
-  const format = await createFormats(options).recognise(stored);
-  const stream = bytes === undefined ? (body as Readable) : streamOf([bytes]);
+  const formats = createFormats(options);
+  // Listened to before anything is waited for: what breaks off meanwhile must not end the process.
+  const stream = bytes === undefined ? untilRead(body as Readable) : streamOf([bytes]);
+  const format = await formats.recognise(stored);
   const opened = await format.openWhole(stored, stream);
   const contentEncoding = fromStoredEncoding(undefined, stored.metadata);
   if (bytes === undefined)
