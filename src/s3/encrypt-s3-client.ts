@@ -5,6 +5,7 @@ import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
+import { watchBody } from "./object-body.ts";
 import type { ObjectLocation } from "./object-format.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import type { MultipartState } from "./requests/encrypted-upload.ts";
@@ -12,6 +13,7 @@ import { getObject, headObject } from "./requests/get.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
 import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
+import { readUploadSettings, type UploadOptions, type UploadSettings } from "./requests/upload-settings.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
@@ -25,11 +27,7 @@ import {
 } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
-export interface EncryptS3ClientOptions extends FormatOptions {
-  /** Plaintext bytes of a part when a body needs more than one; by default 8 MiB. */
-  readonly partSize?: number | undefined;
-  /** Parts of one body on their way at a time; by default 4. */
-  readonly uploadConcurrency?: number | undefined;
+export interface EncryptS3ClientOptions extends FormatOptions, UploadSettings {
   /** Encryption that S3 is asked for in addition. */
   readonly serverSideEncryption?: ServerSideEncryption | undefined;
   /** `https-only` spares the SDK the SHA-256 of payloads, which is slower than the encryption. */
@@ -40,9 +38,6 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
 }
 
-const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
-const MIN_PART_SIZE = 5 * 1024 * 1024;
-const DEFAULT_UPLOAD_CONCURRENCY = 4;
 const MIDDLEWARE_NAME = "framesealEncryption";
 
 /**
@@ -68,6 +63,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
   const send = client.send as (this: unknown, ...args: unknown[]) => unknown;
   Object.defineProperty(derived, "send", {
     value(command: unknown, ...rest: unknown[]) {
+      watchBody((command as { readonly input?: { readonly Body?: unknown } } | undefined)?.input?.Body);
       const sender = deriveClient(derived, (stack) => add(stack, plugin.sent(rest[0])));
       return send.call(sender, command, ...rest);
     },
@@ -139,25 +135,13 @@ class EncryptionPlugin {
   readonly uploads: UploadRegistry;
   readonly #options: EncryptS3ClientOptions;
   readonly #formats: Formats;
-  readonly #partSize: number;
-  readonly #uploadConcurrency: number;
+  readonly #upload: UploadOptions;
 
   constructor(client: S3ClientLike, options: EncryptS3ClientOptions) {
     checkKeyring(options?.keyring);
     this.#options = options;
     this.#formats = createFormats(options);
-    this.#partSize = checkWhole(
-      "partSize",
-      options.partSize ?? DEFAULT_PART_SIZE,
-      MIN_PART_SIZE,
-      5 * 2 ** 30,
-    );
-    this.#uploadConcurrency = checkWhole(
-      "uploadConcurrency",
-      options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY,
-      1,
-      1000,
-    );
+    this.#upload = readUploadSettings(options);
     this.uploads = new UploadRegistry(this.#formats.all, options.multipartStates, options.engine);
     this.transport = new Transport(deriveClient(client, (stack) => this.extendTransport(stack)));
   }
@@ -211,7 +195,7 @@ class EncryptionPlugin {
           locationOf(input),
           this.#formats.written,
           transport,
-          { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency },
+          this.#upload,
           send,
         );
       case "GetObjectCommand":
@@ -231,8 +215,7 @@ class EncryptionPlugin {
         );
       case "CopyObjectCommand":
         return new CopyHandler(this.#formats, transport, {
-          partSize: this.#partSize,
-          uploadConcurrency: this.#uploadConcurrency,
+          ...this.#upload,
           boundCopy: this.#options.boundCopy ?? "refuse",
         }).copy(input, locationOf(input), send);
       case "DeleteObjectCommand":
@@ -288,10 +271,4 @@ function locationOf(input: Readonly<Record<string, unknown>>): ObjectLocation {
 
 function nameOf(commandName: string): string {
   return commandName.replace(/Command$/, "");
-}
-
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw new RangeError(`"${name}" expected a whole number from ${min} to ${max}, got ${value}`);
-  return value;
 }

@@ -13,7 +13,7 @@ import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { bodyOf } from "./object-source.ts";
 import { DESCRIBING_FIELDS } from "./requests/copy.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { abortUpload } from "./requests/put.ts";
+import { abortUpload } from "./requests/parts-upload.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";

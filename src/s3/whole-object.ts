@@ -5,17 +5,21 @@ import { asBuffer, totalLength } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isBytes, isReadable } from "../shapes.ts";
+import { cutParts } from "./body-parts.ts";
 import { createFormats, type FormatOptions } from "./formats.ts";
-import { cutParts } from "./object-body.ts";
+import { type BodySource, takeBody } from "./object-body.ts";
 import type {
+  ObjectFormat,
   ObjectLocation,
   ObjectSealer,
   ObjectSource,
+  SealRequest,
   SideObject,
   StoredObject,
 } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata, USER_METADATA_PREFIX } from "./object-metadata.ts";
 import { collectExactly } from "./object-source.ts";
+import { Stop } from "./stop.ts";
 
 /** Options of `encryptObject` and `decryptObject`. */
 export interface ObjectOptions extends FormatOptions {
@@ -67,9 +71,10 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   checkBody("plaintext", plaintext);
   const { written } = createFormats(options);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
-  const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });
+  const source = takeBody(plaintext, undefined);
+  const sealer = await startObject(written, { location, plaintextLength, signal: options.signal }, source);
   const described = { metadata: joinMetadata({}, sealer.metadata), instructionFile: sealer.sideObject };
-  const stream = Readable.from(sealParts(sealer, plaintext), { objectMode: false });
+  const stream = Readable.from(sealParts(sealer, source, options.signal), { objectMode: false });
   stream.once("close", () => sealer.dispose());
   if (!isBytes(plaintext)) return { ...described, body: stream as never, contentLength: undefined };
   const contentLength = sealer.storedLength(plaintext.length);
@@ -77,13 +82,33 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   return { ...described, body: body as never, contentLength };
 }
 
+// The source may fail, or the caller abort, while a key service is asked that never answers.
+async function startObject(
+  format: ObjectFormat,
+  request: SealRequest,
+  source: BodySource,
+): Promise<ObjectSealer> {
+  let stop: Stop | undefined;
+  try {
+    stop = new Stop(request.signal);
+    source.failInto(stop);
+    return await stop.race(format.startObject(request));
+  } catch (error) {
+    source.close();
+    throw error;
+  } finally {
+    stop?.release();
+  }
+}
+
 async function* sealParts(
   sealer: ObjectSealer,
-  plaintext: Uint8Array | Readable,
+  source: BodySource,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const length = Math.ceil(PART_LENGTH / sealer.alignment) * sealer.alignment;
   let offset = 0;
-  for await (const { bytes, place } of cutParts(plaintext, () => length, undefined)) {
+  for await (const { bytes, place } of cutParts(source, length, signal)) {
     const part = await sealer.sealPart([bytes], { offset, length: bytes.length, place });
     offset += bytes.length;
     yield part.bytes;

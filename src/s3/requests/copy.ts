@@ -8,7 +8,8 @@ import { bodyOf } from "../object-source.ts";
 import { parseCopySource } from "../server-side/server-side.ts";
 import type { GetObjectInput, Next, Transport } from "../transport.ts";
 import { describe, type Send, visibleMetadata } from "./get.ts";
-import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./put.ts";
+import { checkCallerFields, type PutObjectInput, putObject } from "./put.ts";
+import type { UploadOptions } from "./upload-settings.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {

@@ -1,15 +1,17 @@
 // The requests of multipart uploads that callers make by hand, through lib-storage or other tools.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
+import { collectBody } from "../body-parts.ts";
 import type { Formats } from "../formats.ts";
-import { collectBody } from "../object-body.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { repeatFields } from "../request-fields.ts";
 import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
-import { abortUpload, accessOfUpload, checkCallerFields, putSideObject } from "./put.ts";
+import { abortUpload } from "./parts-upload.ts";
+import { checkCallerFields, putSideObject } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
@@ -54,7 +56,7 @@ export class MultipartHandler {
     checkCallerFields(input, this.#formats.all);
     // The SDK puts a checksum on every part by itself: S3 takes it only if it was announced.
     const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await this.#transport.defaultChecksum());
-    const access = accessOfUpload({ ...input, ChecksumAlgorithm });
+    const access = repeatFields({ ...input, ChecksumAlgorithm }, "UploadPart") as S3Access;
     const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
@@ -83,7 +85,7 @@ export class MultipartHandler {
     if (typeof PartNumber !== "number")
       throw new TypeError(`"PartNumber" expected a number, got ${typeof PartNumber}`);
     const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
-    const collecting = collectBody(Body, limit, ContentLength as number | undefined);
+    const collecting = collectBody(Body, limit, ContentLength, this.#transport.signal);
     const plaintext = await upload.inOrder(PartNumber, collecting);
     const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength, () =>
       this.#uploads.save(upload),
@@ -96,7 +98,7 @@ export class MultipartHandler {
   async #complete(upload: EncryptedUpload, input: Input): ReturnType<Next> {
     checkCallerFields(input, []);
     const listed = (input.MultipartUpload as { Parts?: ListedPart[] } | undefined)?.Parts ?? [];
-    const access = accessOfUpload(input) as S3Access;
+    const access = repeatFields(input, "UploadPart") as S3Access;
     const save = (): Promise<void> => this.#uploads.save(upload);
     const { parts, storedLength, plaintextLength } = await upload.close(
       listed,
