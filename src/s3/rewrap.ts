@@ -221,6 +221,7 @@ async function reencrypt(
     Key,
     ...keptFields(head),
     ...tagging,
+    ContentEncoding: got.ContentEncoding, // what the head tells is that of the stored bytes
     Metadata: got.Metadata,
     Body: bodyOf(got),
     ContentLength: got.ContentLength,

@@ -1,9 +1,10 @@
 // CopyObject: S3 copies the stored bytes, so the envelope must go with them and must still fit the new name.
 import type * as S3 from "@aws-sdk/client-s3";
 import { hasCode } from "../../errors.ts";
+import { fromStoredEncoding, toStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { framedNames, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { bodyOf } from "../object-source.ts";
 import { parseCopySource } from "../server-side/server-side.ts";
 import type { GetObjectInput, Next, Transport } from "../transport.ts";
@@ -51,7 +52,10 @@ export class CopyHandler {
     const pinned = input.CopySourceIfMatch === undefined ? { CopySourceIfMatch: head.ETag } : {};
     if (input.MetadataDirective !== "REPLACE") return send(pinned);
     const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-    return send({ ...pinned, Metadata: joinMetadata(caller, envelope(object.metadata, format)) });
+    const encoding = toStoredEncoding(input.ContentEncoding, format);
+    const { [framedNames.contentEncoding]: _, ...own } = envelope(object.metadata, format);
+    const Metadata = joinMetadata(caller, { ...own, ...encoding.metadata });
+    return send({ ...pinned, Metadata, ...encoding.fields });
   }
 
   // Opens the object and stores it again under the new name, with a new data key.
@@ -67,7 +71,8 @@ export class CopyHandler {
     const output = await this.#transport.getObject({ ...reading, Bucket, Key, IfMatch: head.ETag });
     const opened = await format.openWhole(object, bodyOf(output));
     const replace = input.MetadataDirective === "REPLACE";
-    const described = replace ? input : head;
+    const ContentEncoding = fromStoredEncoding(head.ContentEncoding, object.metadata);
+    const described = replace ? input : { ...head, ContentEncoding };
     const request: Record<string, unknown> = { Bucket: to.bucket, Key: to.key, Body: opened.body };
     for (const [name, value] of Object.entries(input)) if (PUT_FIELDS.has(name)) request[name] = value;
     for (const name of DESCRIBING_FIELDS)

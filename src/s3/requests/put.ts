@@ -2,9 +2,10 @@
 // retry sends the same stored bytes again, and each part is sealed once.
 import type * as S3 from "@aws-sdk/client-s3";
 import { BodyParts } from "../body-parts.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import { takeBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { checkFields, repeatFields } from "../request-fields.ts";
 import { Stop } from "../stop.ts";
 import type { Transport } from "../transport.ts";
@@ -30,6 +31,7 @@ export async function putObject<Output>(
   options: UploadOptions,
   sendWhole: (fields: Record<string, unknown>) => Promise<Output>,
 ): Promise<Output | { output: Record<string, unknown>; response: unknown }> {
+  const encoding = toStoredEncoding(input.ContentEncoding, format);
   const source = takeBody(input.Body, input.ContentLength);
   try {
     const stop = new Stop(transport.signal);
@@ -51,13 +53,17 @@ export async function putObject<Output>(
         const first = await sealing.first(isLong);
         const stopped = transport.withSignal(stop.signal);
         if (sealer.sideObject !== undefined) await stop.race(putSideObject(sealer, input, location, stopped));
-        const Metadata = joinMetadata(normalizeMetadata(input.Metadata), sealer.metadata);
+        const own = { ...sealer.metadata, ...encoding.metadata };
+        const Metadata = joinMetadata(normalizeMetadata(input.Metadata), own);
         if (first.place === "last" && !isLong) {
           const { bytes } = first;
-          return await stop.race(sendWhole({ Body: bytes, ContentLength: bytes.length, Metadata }));
+          return await stop.race(
+            sendWhole({ Body: bytes, ContentLength: bytes.length, Metadata, ...encoding.fields }),
+          );
         }
         const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await transport.defaultChecksum());
-        const create = { ...repeatFields(input, "CreateMultipartUpload"), ChecksumAlgorithm, Metadata };
+        const fields = repeatFields({ ...input, ...encoding.fields }, "CreateMultipartUpload");
+        const create = { ...fields, ChecksumAlgorithm, Metadata };
         const { uploadConcurrency: concurrency, spoolFolder } = options;
         const output = await uploadParts({ location, create, concurrency, stop }, transport, (sender) =>
           sealing.send(first, sender, {
@@ -269,8 +275,5 @@ export function checkCallerFields(
   formats: readonly ObjectFormat[],
 ): void {
   checkFields(input);
-  const metadata = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-  for (const name of Object.keys(metadata))
-    if (formats.some((format) => format.ownsMetadata(name)))
-      throw new TypeError(`"Metadata" expected names of your own, got ${name}`);
+  checkCallerMetadata(input.Metadata, (name) => formats.some((format) => format.ownsMetadata(name)));
 }
