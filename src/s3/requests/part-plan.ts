@@ -60,7 +60,8 @@ export function planParts(request: PlanRequest): PartPlan {
   const slotsFor = (size: number): number =>
     Math.min(uploadConcurrency, Math.max(0, Math.floor((memory - size) / storedLength(size))));
   const sliceLength = alignDown(Math.min(SLICE_LENGTH, memory / 16));
-  const inMemory = alignDown(longestInMemory(memory, storedLength));
+  // One part in the making and one on its way fill the memory.
+  const inMemory = alignDown((memory - around) / (1 + growth));
   const plan = (lengthOf: (number: number) => number): PartPlan => {
     const first = lengthOf(1);
     const wholeLength = slotsFor(first) > 0 ? first : Math.min(first, inMemory);
@@ -97,9 +98,3 @@ export function planParts(request: PlanRequest): PartPlan {
 const EXPECTED_PARTS = 9000;
 const STEADY_PARTS = 5000;
 const PARTS_PER_DOUBLING = 500;
-
-// One part in the making and one on its way fill the memory.
-function longestInMemory(memory: number, storedLength: (length: number) => number): number {
-  const half = memory / 2;
-  return (memory * half) / (half + storedLength(half));
-}
