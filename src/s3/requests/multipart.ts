@@ -13,7 +13,7 @@ import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
 import { abortUpload } from "./parts-upload.ts";
-import { checkCallerFields, putSideObject } from "./put.ts";
+import { checkCallerFields } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
@@ -61,13 +61,13 @@ export class MultipartHandler {
     const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-      await putSideObject(sealer, input, location, this.#transport);
       const Metadata = joinMetadata(caller, { ...sealer.metadata, ...encoding.metadata });
       const result = await send({ ChecksumAlgorithm, Metadata, ...encoding.fields });
       const { UploadId } = result.output;
       if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
       try {
-        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access);
+        const side = repeatFields(input, "SideObject");
+        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access, side);
       } catch (error) {
         const target = { Bucket: location.bucket, Key: location.key, UploadId };
         await abortUpload(this.#transport, { ...repeatFields(input, "AbortMultipartUpload"), ...target });

@@ -1,19 +1,21 @@
 // PutObject: a body of up to one part is sealed in memory and sent whole, more goes as a multipart upload. Either way a
 // retry sends the same stored bytes again, and each part is sealed once.
 import type * as S3 from "@aws-sdk/client-s3";
+import { isErrorNamed } from "../../shapes.ts";
 import { BodyParts } from "../body-parts.ts";
 import { toStoredEncoding } from "../content-encoding.ts";
-import { takeBody } from "../object-body.ts";
+import { type BodySource, takeBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
 import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { checkFields, repeatFields } from "../request-fields.ts";
 import { Stop } from "../stop.ts";
-import type { Transport } from "../transport.ts";
-import { FINGERPRINT_LENGTH } from "./complete-upload.ts";
+import type { Next, Transport } from "../transport.ts";
+import { FINGERPRINT_LENGTH, findStored, markOf, storeSurely } from "./lost-answer.ts";
 import { PartMemory } from "./part-memory.ts";
 import { type PartPlan, planParts } from "./part-plan.ts";
 import { PartSpool } from "./part-spool.ts";
 import { type PartSender, type UploadEnd, uploadParts } from "./parts-upload.ts";
+import { checkNotReserved, storeWithSideObject } from "./side-object.ts";
 import type { UploadOptions } from "./upload-settings.ts";
 
 export type PutObjectInput = Partial<S3.PutObjectCommandInput> & { Body?: unknown };
@@ -23,14 +25,14 @@ export type PutObjectInput = Partial<S3.PutObjectCommandInput> & { Body?: unknow
  * closed, and an upload that was begun is aborted.
  * @param sendWhole sends the caller's request with the fields given
  */
-export async function putObject<Output>(
+export async function putObject(
   input: PutObjectInput,
   location: ObjectLocation,
   format: ObjectFormat,
   transport: Transport,
   options: UploadOptions,
-  sendWhole: (fields: Record<string, unknown>) => Promise<Output>,
-): Promise<Output | { output: Record<string, unknown>; response: unknown }> {
+  sendWhole: (fields: Record<string, unknown>) => ReturnType<Next>,
+): ReturnType<Next> {
   const encoding = toStoredEncoding(input.ContentEncoding, format);
   const source = takeBody(input.Body, input.ContentLength);
   try {
@@ -38,51 +40,97 @@ export async function putObject<Output>(
     try {
       source.failInto(stop);
       const sealer = await startObject(format, location, source.length, stop);
-      const body = new BodyParts(source, stop);
-      let sealed: SealedBody | undefined;
+      const own = { ...sealer.metadata, ...encoding.metadata };
+      const fields = {
+        ...encoding.fields,
+        Metadata: joinMetadata(normalizeMetadata(input.Metadata), own),
+      };
+      const put = { input, fields, location, sealer, options, stop, transport };
       try {
-        const plan = planParts({
-          ...options,
-          length: source.length,
-          alignment: sealer.alignment,
-          storedLength: (length) => sealer.storedLength(length),
-        });
-        const sealing = new SealedBody(body, sealer, plan, stop);
-        sealed = sealing;
-        const isLong = source.length !== undefined && source.length > plan.wholeLength;
-        const first = await sealing.first(isLong);
-        const stopped = transport.withSignal(stop.signal);
-        if (sealer.sideObject !== undefined) await stop.race(putSideObject(sealer, input, location, stopped));
-        const own = { ...sealer.metadata, ...encoding.metadata };
-        const Metadata = joinMetadata(normalizeMetadata(input.Metadata), own);
-        if (first.place === "last" && !isLong) {
-          const { bytes } = first;
-          return await stop.race(
-            sendWhole({ Body: bytes, ContentLength: bytes.length, Metadata, ...encoding.fields }),
-          );
-        }
-        const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await transport.defaultChecksum());
-        const fields = repeatFields({ ...input, ...encoding.fields }, "CreateMultipartUpload");
-        const create = { ...fields, ChecksumAlgorithm, Metadata };
-        const { uploadConcurrency: concurrency, spoolFolder } = options;
-        const output = await uploadParts({ location, create, concurrency, stop }, transport, (sender) =>
-          sealing.send(first, sender, {
-            spoolFolder,
-            ChecksumAlgorithm,
-            request: repeatFields(input, "CompleteMultipartUpload"),
-          }),
-        );
-        return { output: output as unknown as Record<string, unknown>, response: undefined };
+        return await sendSealed(put, source, sendWhole);
       } finally {
-        sealed?.wipe();
         sealer.dispose();
       }
+    } catch (error) {
+      // What the SDK says of requests that were stopped.
+      throw stop.stopped !== undefined && isErrorNamed(error, "AbortError") ? stop.stopped.reason : error;
     } finally {
       stop.release();
     }
   } finally {
     source.close();
   }
+}
+
+/** One PutObject whose data key is there. */
+interface SealedPut {
+  readonly input: PutObjectInput;
+  /** What replaces fields of the input in the request that makes the object. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly location: ObjectLocation;
+  readonly sealer: ObjectSealer;
+  readonly options: UploadOptions;
+  readonly stop: Stop;
+  /** With the caller's signal. */
+  readonly transport: Transport;
+}
+
+async function sendSealed(
+  put: SealedPut,
+  source: BodySource,
+  sendWhole: (fields: Record<string, unknown>) => ReturnType<Next>,
+): ReturnType<Next> {
+  const { input, fields, location, sealer, options, stop } = put;
+  const plan = planParts({
+    ...options,
+    length: source.length,
+    alignment: sealer.alignment,
+    storedLength: (length) => sealer.storedLength(length),
+  });
+  const isLong = source.length !== undefined && source.length > plan.wholeLength;
+  const sealed = new SealedBody(new BodyParts(source, stop), sealer, plan, stop);
+  try {
+    const first = await sealed.first(isLong);
+    const transport = put.transport.withSignal(stop.signal);
+    const store = (): ReturnType<Next> => {
+      if (first.place === "more" || isLong) return sendInParts(put, sealed, first);
+      const { bytes } = first;
+      const send = () => sendWhole({ ...fields, Body: bytes, ContentLength: bytes.length });
+      return stop.race(storeWhole(send, bytes, input, location, transport));
+    };
+    const around = { location, input, transport };
+    return await storeWithSideObject(sealer.sideObject, around, store, ({ output }) => output);
+  } finally {
+    sealed.wipe();
+  }
+}
+
+// Sends a body that is one request, and looks whether it was stored when the answer is lost.
+function storeWhole(
+  send: () => ReturnType<Next>,
+  body: Uint8Array,
+  input: PutObjectInput,
+  location: ObjectLocation,
+  transport: Transport,
+): ReturnType<Next> {
+  const look = async () => {
+    const output = await findStored(location, markOf(body), repeatFields(input, "GetObject"), transport);
+    return output && { output, response: undefined };
+  };
+  return storeSurely(send, look, transport.signal);
+}
+
+async function sendInParts(put: SealedPut, sealed: SealedBody, first: SealedPiece): ReturnType<Next> {
+  const { input, fields, location, options, stop, transport } = put;
+  const { uploadConcurrency: concurrency, spoolFolder } = options;
+  const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await transport.defaultChecksum());
+  const described = repeatFields({ ...input, ...fields }, "CreateMultipartUpload");
+  const create = { ...described, ChecksumAlgorithm, Metadata: fields.Metadata };
+  const request = repeatFields(input, "CompleteMultipartUpload");
+  const output = await uploadParts({ location, create, concurrency, stop }, transport, (sender) =>
+    sealed.send(first, sender, { spoolFolder, ChecksumAlgorithm, request }),
+  );
+  return { output: output as unknown as Record<string, unknown>, response: undefined };
 }
 
 // A sealer that comes after the operation has stopped is disposed of.
@@ -246,34 +294,16 @@ class SealedBody {
   }
 }
 
-/** Stores what must stand next to the object, before it. */
-export async function putSideObject(
-  sealer: ObjectSealer,
-  input: PutObjectInput,
-  location: ObjectLocation,
-  transport: Transport,
-): Promise<void> {
-  const { sideObject } = sealer;
-  if (sideObject === undefined) return;
-  await transport.putObject({
-    Bucket: location.bucket,
-    Key: sideObject.key,
-    Body: sideObject.body,
-    Metadata: { ...sideObject.metadata },
-    RequestPayer: input.RequestPayer,
-    ExpectedBucketOwner: input.ExpectedBucketOwner,
-  });
-}
-
 /**
- * Refuses fields that speak of the plaintext where S3 would take them for the stored bytes, and metadata names of the
- * formats.
- * @throws TypeError, FramesealError UNSUPPORTED
+ * Refuses fields that speak of the plaintext where S3 would take them for the stored bytes, and metadata names and keys of
+ * the formats.
+ * @throws TypeError, FramesealError UNSUPPORTED, POLICY
  */
 export function checkCallerFields(
   input: Readonly<Record<string, unknown>>,
   formats: readonly ObjectFormat[],
 ): void {
   checkFields(input);
+  if (typeof input.Key === "string") checkNotReserved(input.Key, formats);
   checkCallerMetadata(input.Metadata, (name) => formats.some((format) => format.ownsMetadata(name)));
 }

@@ -1,5 +1,6 @@
 // How bodies that need more than one request are sent: part lengths, memory and where parts wait that are too long for it.
 import { tmpdir } from "node:os";
+import { type Checks, text, wholeNumber } from "../options.ts";
 
 /** How large bodies are uploaded. */
 export interface UploadSettings {
@@ -34,24 +35,22 @@ const MIN_PART_SIZE = 5 * MiB;
 const MAX_PART_SIZE = 5 * GiB;
 const MAX_OBJECT_SIZE = 10_000 * MAX_PART_SIZE;
 
-/** @throws RangeError, TypeError for settings that are wrong */
-export function readUploadSettings(settings: UploadSettings): UploadOptions {
-  const { expectedSize, spoolFolder } = settings;
-  if (spoolFolder !== undefined && (typeof spoolFolder !== "string" || spoolFolder === ""))
-    throw new TypeError(`"spoolFolder" expected the path of a folder, got ${typeof spoolFolder}`);
-  return {
-    partSize: checkWhole("partSize", settings.partSize ?? 8 * MiB, MIN_PART_SIZE, MAX_PART_SIZE),
-    uploadConcurrency: checkWhole("uploadConcurrency", settings.uploadConcurrency ?? 4, 1, 1000),
-    // Node's longest buffer in all supported versions is 4 GiB or more.
-    memory: checkWhole("memory", settings.memory ?? 64 * MiB, 16 * MiB, 4 * GiB - MiB),
-    expectedSize:
-      expectedSize === undefined ? undefined : checkWhole("expectedSize", expectedSize, 0, MAX_OBJECT_SIZE),
-    spoolFolder: spoolFolder ?? tmpdir(),
-  };
-}
+/** What the settings must be. */
+export const UPLOAD_SETTINGS: Checks<UploadSettings> = {
+  partSize: wholeNumber(MIN_PART_SIZE, MAX_PART_SIZE),
+  uploadConcurrency: wholeNumber(1, 1000),
+  memory: wholeNumber(16 * MiB),
+  expectedSize: wholeNumber(0, MAX_OBJECT_SIZE),
+  spoolFolder: text,
+};
 
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw new RangeError(`"${name}" expected a whole number from ${min} to ${max}, got ${value}`);
-  return value;
+/** Settings that were checked, with the defaults. */
+export function uploadOptionsFrom(settings: UploadSettings): UploadOptions {
+  return {
+    partSize: settings.partSize ?? 8 * MiB,
+    uploadConcurrency: settings.uploadConcurrency ?? 4,
+    memory: settings.memory ?? 64 * MiB,
+    expectedSize: settings.expectedSize,
+    spoolFolder: settings.spoolFolder ?? tmpdir(),
+  };
 }

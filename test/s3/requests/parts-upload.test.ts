@@ -8,9 +8,14 @@ import { Readable } from "node:stream";
 import { CreateBucketCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
+import { checkOptions } from "../../../src/s3/options.ts";
 import { planParts } from "../../../src/s3/requests/part-plan.ts";
 import { PartSpool } from "../../../src/s3/requests/part-spool.ts";
-import { readUploadSettings, type UploadSettings } from "../../../src/s3/requests/upload-settings.ts";
+import {
+  UPLOAD_SETTINGS,
+  type UploadSettings,
+  uploadOptionsFrom,
+} from "../../../src/s3/requests/upload-settings.ts";
 import { Stop } from "../../../src/s3/stop.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../../src/s3.ts";
 import { outcomeOf, readObject } from "../../support/s3-outcome.ts";
@@ -33,7 +38,7 @@ const planFor = (
   length: number | undefined,
   alignment = F,
   storedLength = framed(alignment),
-) => planParts({ ...readUploadSettings(settings), length, alignment, storedLength });
+) => planParts({ ...uploadOptionsFrom(settings), length, alignment, storedLength });
 
 describe("the lengths of parts", () => {
   const settings: readonly UploadSettings[] = [
@@ -64,7 +69,7 @@ describe("the lengths of parts", () => {
   test.each(cases)(
     "keep S3's limits and the memory: $options, $alignment",
     ({ options, alignment, stored }) => {
-      const { memory, uploadConcurrency } = readUploadSettings(options);
+      const { memory, uploadConcurrency } = uploadOptionsFrom(options);
       for (const [length, expectedSize] of [
         [undefined, undefined],
         [undefined, 300 * GiB],
@@ -159,7 +164,7 @@ describe("the lengths of parts", () => {
     { spoolFolder: "" },
     { spoolFolder: 5 as unknown as string },
   ])("settings that are wrong are refused: %o", (options) => {
-    expect(() => readUploadSettings(options)).toThrow(/^"\w+" expected/);
+    expect(() => checkOptions("options", options, UPLOAD_SETTINGS)).toThrow(/^"\w+" expected/);
   });
 });
 
