@@ -32,7 +32,7 @@ import { describe, visibleMetadata } from "./requests/get.ts";
 import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { readTags } from "./requests/object-tags.ts";
-import { abortUpload } from "./requests/put.ts";
+import { abortUpload } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
 import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";

@@ -288,7 +288,11 @@ class FramedSealer implements ObjectSealer {
     return this.#frames.ledgerKey();
   }
 
-  async sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart> {
+  async sealPart(
+    chunks: readonly Uint8Array[],
+    position: PartPosition,
+    output?: Uint8Array,
+  ): Promise<SealedPart> {
     const { offset, length, place } = position;
     const { frameLength } = this.#frames.header;
     if (this.#disposed) throw new Error("internal error: object sealer was disposed");
@@ -304,10 +308,14 @@ class FramedSealer implements ObjectSealer {
     const { headerBytes, cipher } = this.#frames;
     const headroom = offset === 0 ? headerBytes.length : 0;
     const parallel = length >= asyncFrom(cipher) && cipher.sealAsync !== undefined;
-    const bytes =
-      parallel && cipher.sealAsync !== undefined
-        ? await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom)
-        : cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    let bytes: Uint8Array;
+    if (parallel && cipher.sealAsync !== undefined)
+      bytes = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
+    else if (output !== undefined && cipher.sealInto !== undefined) {
+      const frames = output.subarray(headroom);
+      const sealedLength = cipher.sealInto(frames, chunks, firstSequence, frameCount, finalLength);
+      bytes = output.subarray(0, headroom + sealedLength);
+    } else bytes = cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
     if (headroom > 0) bytes.set(headerBytes);
     if (place === "last" && !this.#recorded) {
       this.#recorded = true;

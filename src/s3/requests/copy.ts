@@ -14,7 +14,8 @@ import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../trans
 import { describe, type Send, visibleMetadata } from "./get.ts";
 import { nameHeadError } from "./head-error.ts";
 import { readTags } from "./object-tags.ts";
-import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./put.ts";
+import { checkCallerFields, type PutObjectInput, putObject } from "./put.ts";
+import type { UploadOptions } from "./upload-settings.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {
