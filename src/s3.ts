@@ -9,8 +9,8 @@ export {
 export type { FormatName } from "./s3/formats.ts";
 export type { KeyBinding } from "./s3/framed/key-binding.ts";
 export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
-export type { MultipartState } from "./s3/requests/encrypted-upload.ts";
-export type { MultipartStateStore } from "./s3/requests/upload-registry.ts";
+export type { ListSizes } from "./s3/requests/list.ts";
+export type { MultipartState, MultipartStateStore } from "./s3/requests/multipart-state.ts";
 export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap.ts";
 export {
   type BucketPolicy,

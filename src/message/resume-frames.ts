@@ -2,6 +2,7 @@
 // when reading; nothing but wrapped keys had to be kept.
 import { FramesealError } from "../errors.ts";
 import { parseHeader } from "../format/header.ts";
+import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import { openHeader } from "./open-message.ts";
 import type { EncryptOptions, PreparedFrames } from "./seal-message.ts";
 
@@ -11,7 +12,7 @@ export type ResumeOptions = Omit<EncryptOptions, "suite" | "frameLength">;
 /**
  * Opens a header for sealing more frames of its message. The caller must know, and never change, what was sealed
  * before: the part ledger does.
- * @throws FramesealError as `openHeader`; UNSUPPORTED for messages that are signed, whose signature covers all frames in
+ * @throws FramesealError as `openHeader`; POLICY for a suite that must not be written; UNSUPPORTED for messages that are signed, whose signature covers all frames in
  * order, or not framed
  */
 export async function resumeFrames(headerBytes: Uint8Array, options: ResumeOptions): Promise<PreparedFrames> {
@@ -23,11 +24,14 @@ export async function resumeFrames(headerBytes: Uint8Array, options: ResumeOptio
     throw new FramesealError("TRAILING_DATA", "input goes on after the header");
   if (parsed.suite.signature !== "none" || parsed.contentType !== "framed")
     throw new FramesealError("UNSUPPORTED", "only framed messages without signature can be gone on with");
+  // What may be read may not always be written.
+  checkSuiteForWriting(parsed.suite, options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY);
   const opened = await openHeader(parsed, {
     keyring: options.keyring,
     encryptionContext: options.encryptionContext,
     commitmentPolicy: options.commitmentPolicy,
     engine: options.engine,
+    concurrency: options.concurrency,
     signal: options.signal,
   });
   return {

@@ -3,15 +3,20 @@
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
+import { operationOf } from "./command-schema.ts";
+import { decide, type HandledCommand } from "./commands.ts";
 import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
-import type { MultipartState } from "./requests/encrypted-upload.ts";
-import { getObject, headObject } from "./requests/get.ts";
+import { getObject, type Send } from "./requests/get.ts";
+import { headObject } from "./requests/head.ts";
+import { type ListSizes, listObjects } from "./requests/list.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
-import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
+import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
+import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
-import { type MultipartStateStore, UploadRegistry } from "./requests/upload-registry.ts";
+import { UploadRegistry } from "./requests/upload-registry.ts";
 import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
@@ -34,13 +39,16 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly serverSideEncryption?: ServerSideEncryption | undefined;
   /** `https-only` spares the SDK the SHA-256 of payloads, which is slower than the encryption. */
   readonly unsignedPayload?: "never" | "https-only" | undefined;
-  /** Keeps multipart uploads across restarts. */
+  /** Keeps multipart uploads that are made by hand across restarts, and shares them with other clients. */
   readonly multipartStates?: MultipartStateStore | undefined;
   /** CopyObject of an object that is bound to its key: refused, or encrypted again through this machine. */
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
+  /** Sizes in listings; by default `arithmetic`. */
+  readonly listSizes?: ListSizes | undefined;
 }
 
 const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
+const LIST_SIZES: readonly ListSizes[] = ["arithmetic", "head", "stored"];
 const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
 const MIDDLEWARE_NAME = "framesealEncryption";
@@ -86,19 +94,25 @@ export function encrypts(client: S3ClientLike): boolean {
 }
 
 /**
- * Hands a multipart upload of `client` over: returns its state, after which the upload goes on only where the state is
- * imported. The state holds wrapped keys and keyed digests; it must be kept from being changed.
+ * Hands a multipart upload of `client` over: returns its state, after which nobody goes on with the upload, on this
+ * client or its `multipartStates`, until one client imports the state. It holds wrapped keys and keyed digests, and is
+ * authenticated.
  * @throws FramesealError POLICY when the upload is not known
  */
 export async function exportMultipartUpload(client: S3ClientLike, uploadId: string): Promise<MultipartState> {
-  const state = await pluginOf(client).uploads.export(uploadId);
+  const plugin = pluginOf(client);
+  const state = await plugin.uploads.export(uploadId, plugin.transport);
   if (state === undefined) throw new FramesealError("POLICY", "upload is not known to this client");
   return state;
 }
 
 /**
- * Takes over a multipart upload.
- * @throws FramesealError POLICY when parts were sent after the state was made
+ * Takes over a multipart upload that was exported. A state can be imported once: two clients that go on from it would
+ * seal different bytes under the same nonces. The `multipartStates` of `client` remember that; without them only states
+ * from this process can be imported. One state must not be imported into two stores. Clients that share a store need
+ * no import: they know each other's uploads.
+ * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, and when parts were
+ * sent after it was made; AUTHENTICATION_FAILED when it was changed
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);
@@ -118,21 +132,13 @@ function signalOf(options: unknown): AbortSignal | undefined {
   throw new TypeError(`"abortSignal" expected an AbortSignal, got ${typeof signal}`);
 }
 
-/** Requests whose answers or effects would be wrong, with the reason. */
-const refused: Readonly<Record<string, string>> = {
-  UploadPartCopyCommand: "a part copied from another object has its key, not that of this upload",
-  SelectObjectContentCommand: "S3 cannot query what it cannot read",
-  RenameObjectCommand: "the object may be bound to its key: copy and delete it instead",
-};
-
-/** Requests that must not be signed for later use, because their body would not pass through here. */
-const notForLater = new Set([
-  "PutObjectCommand",
-  "CreateMultipartUploadCommand",
-  "UploadPartCommand",
-  "CompleteMultipartUploadCommand",
-  "CopyObjectCommand",
-]);
+/** A request that a handler answers. */
+interface HandledRequest {
+  readonly input: MiddlewareArguments["input"];
+  readonly transport: Transport;
+  readonly send: Send;
+}
+type Handler = (request: HandledRequest) => ReturnType<Next>;
 
 class EncryptionPlugin {
   readonly transport: Transport;
@@ -146,6 +152,8 @@ class EncryptionPlugin {
     checkKeyring(options?.keyring);
     this.#options = options;
     this.#formats = createFormats(options);
+    if (!LIST_SIZES.includes(options.listSizes ?? "arithmetic"))
+      throw new TypeError(`"listSizes" expected one of ${LIST_SIZES.join(", ")}, got ${options.listSizes}`);
     this.#partSize = checkWhole(
       "partSize",
       options.partSize ?? DEFAULT_PART_SIZE,
@@ -171,76 +179,88 @@ class EncryptionPlugin {
 
   /** For requests that are sent. */
   sent(options: unknown): Middleware {
-    return (next, context) => (args) => this.#handle(next, context.commandName ?? "", args, options);
+    return (next, context) => async (args) => {
+      const command = decide(operationOf(context), "sent");
+      if (command === "passed") return next(args);
+      const transport = this.transport.withSignal(signalOf(options));
+      await transport.prepare();
+      const { input } = args;
+      const send: Send = (fields) => next({ ...args, input: { ...input, ...fields } });
+      return this.#handlers[command]({ input, transport, send });
+    };
   }
 
   /** For requests that are resolved without being sent, as presigning does. */
   unsent(): Middleware {
     return (next, context) => async (args) => {
-      const name = context.commandName ?? "";
-      if (notForLater.has(name))
-        throw new FramesealError(
-          "POLICY",
-          `a presigned ${nameOf(name)} would store what its holder sends, unencrypted`,
-        );
-      this.#refuse(name);
+      const command = decide(operationOf(context), "presigned");
+      if (command === "RestoreObject") checkRestore(args.input);
       const result = await next(args);
-      if (name === "GetObjectCommand" && !("presigned" in result.output))
+      if (command !== "passed" && !("presigned" in result.output))
         throw new FramesealError("UNSUPPORTED", "requests must go through the send method of the client");
       return result;
     };
   }
 
-  #refuse(name: string): void {
-    const reason = Object.hasOwn(refused, name) ? refused[name] : undefined;
-    if (reason !== undefined) throw new FramesealError("POLICY", `${nameOf(name)} is refused: ${reason}`);
+  // One for each command that the table gives to a handler.
+  readonly #handlers: Readonly<Record<HandledCommand, Handler>> = {
+    PutObject: ({ input, transport, send }) => {
+      checkCallerFields(input, this.#formats.all);
+      return putObject(
+        input as PutObjectInput,
+        locationOf(input),
+        this.#formats.written,
+        transport,
+        this.#uploadOptions,
+        send,
+      );
+    },
+    GetObject: ({ input, transport, send }) =>
+      getObject(input, locationOf(input), this.#formats, transport, send),
+    HeadObject: ({ input, transport, send }) =>
+      headObject(input, locationOf(input), this.#formats, transport, send),
+    CreateMultipartUpload: (request) => this.#multipart("CreateMultipartUploadCommand", request),
+    UploadPart: (request) => this.#multipart("UploadPartCommand", request),
+    CompleteMultipartUpload: (request) => this.#multipart("CompleteMultipartUploadCommand", request),
+    AbortMultipartUpload: (request) => this.#multipart("AbortMultipartUploadCommand", request),
+    ListParts: (request) => this.#multipart("ListPartsCommand", request),
+    CopyObject: ({ input, transport, send }) =>
+      new CopyHandler(this.#formats, transport, {
+        ...this.#uploadOptions,
+        boundCopy: this.#options.boundCopy ?? "refuse",
+      }).copy(input, locationOf(input), send),
+    DeleteObject: (request) => this.#delete(request),
+    DeleteObjects: (request) => this.#delete(request),
+    GetObjectAttributes: ({ input, transport, send }) =>
+      getObjectAttributes(input, locationOf(input), this.#formats, transport, send),
+    ListObjects: (request) => this.#list(request),
+    ListObjectsV2: (request) => this.#list(request),
+    ListObjectVersions: (request) => this.#list(request),
+    RestoreObject: ({ input, send }) => {
+      checkRestore(input);
+      return send({});
+    },
+  };
+
+  get #uploadOptions(): UploadOptions {
+    return { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency };
   }
 
-  async #handle(next: Next, name: string, args: MiddlewareArguments, options: unknown): ReturnType<Next> {
-    this.#refuse(name);
-    const transport = this.transport.withSignal(signalOf(options));
-    await transport.prepare();
-    const { input } = args;
-    const send = (fields: Record<string, unknown>): ReturnType<Next> =>
-      next({ ...args, input: { ...input, ...fields } });
-    switch (name) {
-      case "PutObjectCommand":
-        checkCallerFields(input, this.#formats.all);
-        return putObject(
-          input as PutObjectInput,
-          locationOf(input),
-          this.#formats.written,
-          transport,
-          { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency },
-          send,
-        );
-      case "GetObjectCommand":
-        return getObject(input, locationOf(input), this.#formats, transport, send);
-      case "HeadObjectCommand":
-        return headObject(input, locationOf(input), this.#formats, transport, send);
-      case "CreateMultipartUploadCommand":
-      case "UploadPartCommand":
-      case "CompleteMultipartUploadCommand":
-      case "AbortMultipartUploadCommand":
-      case "ListPartsCommand":
-        return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(
-          name,
-          input,
-          locationOf(input),
-          send,
-        );
-      case "CopyObjectCommand":
-        return new CopyHandler(this.#formats, transport, {
-          partSize: this.#partSize,
-          uploadConcurrency: this.#uploadConcurrency,
-          boundCopy: this.#options.boundCopy ?? "refuse",
-        }).copy(input, locationOf(input), send);
-      case "DeleteObjectCommand":
-      case "DeleteObjectsCommand":
-        return deleteWithSideObjects(input, this.#formats.written, transport, () => next(args));
-      default:
-        return next(args);
-    }
+  #multipart(name: string, { input, transport, send }: HandledRequest): ReturnType<Next> {
+    return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(
+      name,
+      input,
+      locationOf(input),
+      send,
+    );
+  }
+
+  #list({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return listObjects(input, this.#formats, transport, send, this.#options.listSizes ?? "arithmetic");
+  }
+
+  #delete({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return deleteWithSideObjects(input, this.#formats.written, transport, () => send({}));
   }
 }
 
@@ -253,8 +273,14 @@ function locationOf(input: Readonly<Record<string, unknown>>): ObjectLocation {
   return { bucket: Bucket, key: Key };
 }
 
-function nameOf(commandName: string): string {
-  return commandName.replace(/Command$/, "");
+/** A restore that selects writes an answer computed from the stored bytes. @throws FramesealError POLICY */
+function checkRestore(input: Readonly<Record<string, unknown>>): void {
+  const { Type, SelectParameters, OutputLocation } = (input.RestoreRequest ?? {}) as Record<string, unknown>;
+  if (Type !== undefined || SelectParameters !== undefined || OutputLocation !== undefined)
+    throw new FramesealError(
+      "POLICY",
+      "RestoreObject with SelectParameters is refused: S3 cannot query what it cannot read",
+    );
 }
 
 function checkWhole(name: string, value: number, min: number, max: number): number {

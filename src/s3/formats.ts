@@ -4,6 +4,7 @@ import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.t
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
+import { ToldSizes } from "./told-sizes.ts";
 
 /** Formats that can be written: AWS Encryption SDK messages, and objects of the Amazon S3 Encryption Clients. */
 export type FormatName = "framed" | "s3ec-v3" | "s3ec-v2";
@@ -20,6 +21,8 @@ export interface FormatOptions
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
+  /** Lengths that were told of objects, to fail where they lead astray. */
+  readonly told: ToldSizes;
   /**
    * The format of a stored object; framed when nothing tells.
    * @throws FramesealError INVALID_METADATA
@@ -46,6 +49,7 @@ export function createFormats(options: FormatOptions): Formats {
   return {
     written,
     all,
+    told: new ToldSizes(),
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
       if (Object.keys(object.metadata).some((entry) => version3.ownsMetadata(entry)))

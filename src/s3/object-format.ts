@@ -67,6 +67,11 @@ export interface ObjectSealer {
   close(plaintextLength: number): Promise<Uint8Array>;
   /** What `resumeObject` needs, as JSON: wrapped keys only. */
   exportState(): unknown;
+  /**
+   * Takes over what sealers of the same object elsewhere have kept of their parts, from their `exportState`, which was
+   * authenticated. Present when parts leave something behind that `close` needs.
+   */
+  mergeState?(state: unknown): void;
   /** Wipes keys. Safe to call more than once. */
   dispose(): void;
 }
@@ -110,6 +115,14 @@ export interface OpenedRange extends OpenedObject {
   readonly end: number;
 }
 
+/** How plaintext lengths follow from stored lengths, for one object and those that were stored alike. */
+export interface SizeRule {
+  /** The same for all that were stored alike; undefined when the rule holds for one object only. */
+  readonly name: string | undefined;
+  /** @throws FramesealError TRUNCATED, LIMIT_EXCEEDED when nothing that was stored so has this length */
+  lengthOf(location: ObjectLocation, storedLength: number): number;
+}
+
 /** A format of encrypted objects. One instance serves many objects at a time. */
 export interface ObjectFormat {
   readonly name: string;
@@ -132,8 +145,11 @@ export interface ObjectFormat {
    * @throws FramesealError RANGE_NOT_SATISFIABLE, POLICY when ranges cannot be verified and that was not asked for
    */
   openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange>;
-  /** The plaintext length that metadata and stored length suggest, without any key; for HeadObject and listings. */
-  suggestedLength(object: StoredObject): Promise<number>;
+  /**
+   * How long the plaintext is, judged without any key by what the object says about itself; for HeadObject and listings.
+   * Not verified.
+   */
+  sizeRule(object: StoredObject): Promise<SizeRule>;
   /** True if a metadata name belongs to this format: the caller must not set it, and does not see it. */
   ownsMetadata(name: string): boolean;
   /**

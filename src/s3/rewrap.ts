@@ -8,6 +8,7 @@ import type { MessageHeader } from "../format/header.ts";
 import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import { checkKeyring } from "../message/seal-message.ts";
+import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
@@ -320,6 +321,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
         ...pinned,
         Bucket,
         Key,
+        ContentEncoding: fromStoredEncoding(head.ContentEncoding, object.metadata),
         Metadata: visibleMetadata(object.metadata, formats),
         Body: opened.body,
         ContentLength: opened.plaintextLength,

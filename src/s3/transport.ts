@@ -126,10 +126,10 @@ export class Transport {
     const { CompleteMultipartUploadCommand } = await this.#commands();
     return this.#client.send(new CompleteMultipartUploadCommand(input), this.#options);
   }
-  /** Never aborted itself: it cleans up. */
+  /** It cleans up, so its signal is never the caller's: see `abortUpload`. */
   async abortMultipartUpload(input: S3.AbortMultipartUploadCommandInput): Promise<void> {
     const { AbortMultipartUploadCommand } = await this.#commands();
-    await this.#client.send(new AbortMultipartUploadCommand(input));
+    await this.#client.send(new AbortMultipartUploadCommand(input), this.#options);
   }
   async copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
     const { CopyObjectCommand } = await this.#commands();

@@ -5,6 +5,7 @@ import { asBuffer, totalLength } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { checkKeyring } from "../message/seal-message.ts";
 import { isBytes, isReadable } from "../shapes.ts";
+import { fromStoredEncoding, toStoredEncoding } from "./content-encoding.ts";
 import { createFormats, type FormatOptions } from "./formats.ts";
 import { cutParts } from "./object-body.ts";
 import type {
@@ -20,6 +21,11 @@ import { collectExactly } from "./object-source.ts";
 /** Options of `encryptObject` and `decryptObject`. */
 export interface ObjectOptions extends FormatOptions {
   readonly signal?: AbortSignal | undefined;
+  /**
+   * When encrypting: `Content-Encoding` of the plaintext. It is kept in the metadata of framed objects; as a header of
+   * the request it would make fetch and browsers decompress ciphertext.
+   */
+  readonly contentEncoding?: string | undefined;
 }
 
 /** An encrypted object, ready to be stored. */
@@ -48,6 +54,8 @@ export interface FetchedObject<Body> {
 export interface DecryptedObject<Body> {
   readonly body: Body;
   readonly contentLength: number;
+  /** `Content-Encoding` of the plaintext, as the metadata tells it: not verified. */
+  readonly contentEncoding?: string | undefined;
 }
 
 /** Plaintext is sealed in parts of this many bytes. */
@@ -66,9 +74,11 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   checkKeyring(options?.keyring);
   checkBody("plaintext", plaintext);
   const { written } = createFormats(options);
+  const encoding = toStoredEncoding(options.contentEncoding, written);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
   const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });
-  const described = { metadata: joinMetadata({}, sealer.metadata), instructionFile: sealer.sideObject };
+  const metadata = joinMetadata({}, { ...sealer.metadata, ...encoding.metadata });
+  const described = { metadata, instructionFile: sealer.sideObject };
   const stream = Readable.from(sealParts(sealer, plaintext), { objectMode: false });
   stream.once("close", () => sealer.dispose());
   if (!isBytes(plaintext)) return { ...described, body: stream as never, contentLength: undefined };
@@ -118,9 +128,11 @@ export async function decryptObject<Body extends Uint8Array | Readable>(
   const format = await createFormats(options).recognise(stored);
   const stream = bytes === undefined ? (body as Readable) : streamOf([bytes]);
   const opened = await format.openWhole(stored, stream);
-  if (bytes === undefined) return { body: opened.body as never, contentLength: opened.plaintextLength };
+  const contentEncoding = fromStoredEncoding(undefined, stored.metadata);
+  if (bytes === undefined)
+    return { body: opened.body as never, contentLength: opened.plaintextLength, contentEncoding };
   const plaintext = await collectExactly(opened.body, opened.plaintextLength);
-  return { body: plaintext as never, contentLength: plaintext.length };
+  return { body: plaintext as never, contentLength: plaintext.length, contentEncoding };
 }
 
 function sourceOf(bytes: Uint8Array | undefined, instructionFile: Uint8Array | undefined): ObjectSource {

@@ -9,7 +9,6 @@ import type { EncryptedDataKey } from "../../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../../format/header.ts";
-import { DEFAULT_MAX_HEADER_LENGTH, MAX_FRAME_LENGTH } from "../../format/limits.ts";
 import { formatSuiteId, suiteById } from "../../format/suite.ts";
 import type { DecryptOptions } from "../../message/open-message.ts";
 import { resumeFrames } from "../../message/resume-frames.ts";
@@ -26,14 +25,16 @@ import type {
   PartPosition,
   SealedPart,
   SealRequest,
+  SizeRule,
   StoredObject,
 } from "../object-format.ts";
 import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
-import { bodyFailure } from "../object-source.ts";
+import { bodyFailure, isForbidden } from "../object-source.ts";
 import type { RequestedRange } from "../requested-range.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { openFrameRange } from "./frame-range.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
+import { hintedShape, MessageShapes } from "./message-shapes.ts";
 
 /** How framed objects are written and read. Only `keyring` is needed. */
 export interface FramedObjectOptions
@@ -51,12 +52,14 @@ export class FramedFormat implements ObjectFormat {
   readonly #options: FramedObjectOptions;
   readonly #bind: KeyBinding;
   readonly #context: EncryptionContext;
+  readonly #shapes: MessageShapes;
 
   constructor(options: FramedObjectOptions) {
     this.#options = options;
     this.#bind = options.bind ?? "key";
     this.#context = Object.freeze({ ...options.encryptionContext });
     checkBinding(this.#bind, this.#context);
+    this.#shapes = new MessageShapes(this.#bind);
     if (options.suite !== undefined && suiteById(options.suite).signature !== "none")
       throw new FramesealError(
         "POLICY",
@@ -72,6 +75,8 @@ export class FramedFormat implements ObjectFormat {
       ...(plaintextLength === undefined ? {} : { plaintextLength }),
       ...(signal === undefined ? {} : { signal }),
     });
+    const { frameLength, suite } = frames.header;
+    this.#shapes.learn({ headerLength: frames.headerBytes.length, frameLength, suite }, request.location);
     return new FramedSealer(frames);
   }
 
@@ -138,14 +143,23 @@ export class FramedFormat implements ObjectFormat {
     return openFrameRange(object, range, head, parsed, this.#decryptOptions(object.location));
   }
 
-  async suggestedLength(object: StoredObject): Promise<number> {
-    const { metadata, storedLength } = object;
-    const headerLength = hintNumber(metadata, framedNames.headerLength);
-    const frameLength = hintNumber(metadata, framedNames.frameLength);
-    const suite = metadata[framedNames.suite];
-    if (headerLength !== undefined && frameLength !== undefined && suite !== undefined)
-      return plaintextLengthOf(storedLength, { headerLength, frameLength, suite: suiteById(Number(suite)) });
-    return wholeLength(object, await this.#fetchHeader(object));
+  async sizeRule(object: StoredObject): Promise<SizeRule> {
+    const hinted = hintedShape(object.metadata);
+    if (hinted !== undefined && this.#shapes.knows(hinted, object.location))
+      return this.#shapes.rule(hinted, object.location);
+    let parsed: ParsedHeader;
+    try {
+      parsed = await this.#fetchHeader(object);
+    } catch (error) {
+      // An archived object can be described but not read.
+      if (hinted !== undefined && isForbidden(error)) return this.#shapes.rule(hinted, object.location);
+      throw error;
+    }
+    if (parsed.contentType !== "framed")
+      return { name: undefined, lengthOf: () => wholeLength(object, parsed) };
+    const shape = { headerLength: parsed.length, frameLength: parsed.frameLength, suite: parsed.suite };
+    this.#shapes.learn(shape, object.location);
+    return this.#shapes.rule(shape, object.location);
   }
 
   ownsMetadata(name: string): boolean {
@@ -244,14 +258,6 @@ function wholeLength(object: StoredObject, parsed: ParsedHeader): number {
   });
 }
 
-function hintNumber(metadata: ObjectMetadata, name: string): number | undefined {
-  const value = metadata[name];
-  if (value === undefined || !/^[1-9]\d{0,9}$/.test(value)) return undefined;
-  const number = Number(value);
-  const max = name === framedNames.headerLength ? DEFAULT_MAX_HEADER_LENGTH : MAX_FRAME_LENGTH;
-  return number <= max ? number : undefined;
-}
-
 /** Seals the parts of one framed object. */
 class FramedSealer implements ObjectSealer {
   readonly metadata: ObjectMetadata;
@@ -344,5 +350,6 @@ export function describeKey(key: EncryptedDataKey): string {
   const at = info.length - 20;
   if (at > 0 && info.readUInt32BE(at) === 128 && info.readUInt32BE(at + 4) === 12)
     info = info.subarray(0, at);
-  return `${encodeURIComponent(key.providerId)}/${encodeURIComponent(info.toString("utf8"))}`;
+  const provider = Buffer.from(key.providerId, "utf8").toString("utf8"); // as the header has it: well-formed
+  return `${encodeURIComponent(provider)}/${encodeURIComponent(info.toString("utf8"))}`;
 }

@@ -2,12 +2,13 @@
 // not, the object is encrypted again through this machine, and every field of the request keeps its meaning.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, hasCode } from "../../errors.ts";
+import { fromStoredEncoding, toStoredEncoding } from "../content-encoding.ts";
 import { type CopySource, formatCopySource, parseCopySource } from "../copy-source.ts";
 import { pinnableETag } from "../etag.ts";
 import type { Formats } from "../formats.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
-import { checkFields, describingFields, meaningOf, repeatFields, sourceFields } from "../request-fields.ts";
+import { framedNames, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { describingFields, meaningOf, repeatFields, sourceFields } from "../request-fields.ts";
 import { bodyInRanges } from "../stored-bytes.ts";
 import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 import { describe, type Send, visibleMetadata } from "./get.ts";
@@ -46,7 +47,6 @@ export class CopyHandler {
   }
 
   async copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
-    checkFields(input);
     checkCallerFields(input, this.#formats.all);
     checkDirective(input, "MetadataDirective", "COPY", "REPLACE");
     checkDirective(input, "TaggingDirective", "COPY", "REPLACE");
@@ -62,7 +62,10 @@ export class CopyHandler {
     const fields = { CopySource: formatCopySource(from), ...pinOf(input, source.head) };
     if (input.MetadataDirective !== "REPLACE") return send(fields);
     const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-    return send({ ...fields, Metadata: joinMetadata(caller, envelope(object.metadata, format)) });
+    const encoding = toStoredEncoding(input.ContentEncoding, format);
+    const { [framedNames.contentEncoding]: _, ...own } = envelope(object.metadata, format);
+    const Metadata = joinMetadata(caller, { ...own, ...encoding.metadata });
+    return send({ ...fields, Metadata, ...encoding.fields });
   }
 
   // The conditions on the source are those of this request; what follows is pinned to what it has seen.
@@ -96,7 +99,8 @@ export class CopyHandler {
     const stored = Object.entries(repeatFields(input, "PutObject")).filter(
       ([name]) => meaningOf(name) !== "description" && name !== "Tagging",
     );
-    const described = describingFields(replace ? input : { ...head });
+    const ContentEncoding = fromStoredEncoding(head.ContentEncoding, object.metadata);
+    const described = describingFields(replace ? input : { ...head, ContentEncoding });
     const request: Record<string, unknown> = {
       ...Object.fromEntries(stored),
       ...described,

@@ -1,4 +1,4 @@
-// One multipart upload of an encrypted object: a sealer and a ledger, from Create to Complete or Abort.
+// One multipart upload of an encrypted object: a sealer, a ledger and their state, from Create to Complete or Abort.
 import type * as S3 from "@aws-sdk/client-s3";
 import { concatBytes } from "../../bytes.ts";
 import { selectEngine } from "../../engine/select-engine.ts";
@@ -10,76 +10,135 @@ import type {
   PartPosition,
   SealedPart,
 } from "../object-format.ts";
+import { repeatFields } from "../request-fields.ts";
 import type { Transport } from "../transport.ts";
 import { completedPart, completeUpload, type ListedPart, type S3Access } from "./complete-upload.ts";
 import { FINGERPRINT_LENGTH } from "./lost-answer.ts";
-import { type LedgerState, PartLedger } from "./part-ledger.ts";
+import {
+  type MultipartState,
+  type MultipartStateStore,
+  type StateContent,
+  StateKey,
+} from "./multipart-state.ts";
+import { MAX_PART_NUMBER, PartLedger, type PlannedPart } from "./part-ledger.ts";
 import { storeWithSideObject } from "./side-object.ts";
+import { type Change, StateKeeper } from "./state-keeper.ts";
 
 /** S3 refuses parts that are shorter, unless they are the last. */
 export const MIN_PART_LENGTH = 5 * 1024 * 1024;
-/** The state of an upload as JSON: wrapped keys and keyed digests, nothing secret. It must not be changed by others. */
-export interface MultipartState {
-  readonly version: 1;
-  readonly bucket: string;
-  readonly key: string;
-  readonly uploadId: string;
-  readonly format: string;
-  readonly object: unknown;
-  readonly ledger: LedgerState;
-  /** The last part was sent with the bytes that end the object. */
-  readonly closed?: boolean | undefined;
-  readonly access: S3Access;
-  /** How the instruction file is stored, if there is one. */
-  readonly side?: Readonly<Record<string, unknown>> | undefined;
-}
 
 /** The engine option, as it is handed through. */
 export type PartEngine = Parameters<typeof selectEngine>[0];
 
-/** One upload under way. */
-export class EncryptedUpload {
+/** What an upload is made of. */
+export interface UploadParts {
+  readonly format: ObjectFormat;
+  readonly sealer: ObjectSealer;
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly access: S3Access;
+  /** What Create said about storage, for what stands next to the object. */
+  readonly side: Readonly<Record<string, unknown>>;
+  readonly engine: PartEngine;
+  readonly store: MultipartStateStore | undefined;
+  /** What the upload goes on from; it is verified. */
+  readonly state?: MultipartState | undefined;
+}
+
+/** A part as S3 has it. */
+interface StoredPart {
+  readonly part: ListedPart;
+  readonly length: number | undefined;
+}
+
+/** One upload under way. It owns the sealer. */
+export class EncryptedUpload {
+  readonly location: ObjectLocation;
+  readonly uploadId: string;
   readonly ledger: PartLedger;
-  /** What Create said about storage, for the object that stands next to this one. */
+  readonly #access: S3Access;
   readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
   readonly #sealer: ObjectSealer;
+  readonly #stateKey: StateKey;
+  readonly #keeper: StateKeeper;
+  readonly #isStored: boolean;
   /** A sealed part that may have to be sent again with the closing bytes behind it. */
   #kept: { readonly number: number; readonly bytes: Uint8Array } | undefined;
   #first: Promise<Uint8Array> | undefined;
   /** By number: what Complete must list, as S3 told it. */
-  readonly #sent = new Map<number, ListedPart>();
-  /** Parts in the ledger whose state is not known to be kept. */
+  readonly #sent = new Map<number, StoredPart>();
+  /** Sealed parts of which the stored state does not hold what the sealer keeps. */
   readonly #unsaved = new Set<number>();
-  #saving: Promise<void> = Promise.resolve();
-  #closed: boolean;
-  #frozen = false;
   #fingerprint: Uint8Array | undefined;
+  #users = 0;
+  #isDisposed = false;
 
-  constructor(
-    format: ObjectFormat,
-    sealer: ObjectSealer,
-    upload: {
-      location: ObjectLocation;
-      uploadId: string;
-      access: S3Access;
-      side: Readonly<Record<string, unknown>>;
-      engine: PartEngine;
-      /** From a state. */
-      closed?: boolean | undefined;
-    },
-  ) {
+  /** @throws FramesealError AUTHENTICATION_FAILED for a state that was not made with the data key of the sealer */
+  constructor(parts: UploadParts) {
+    const { format, sealer, location, uploadId, access, side, engine, store, state } = parts;
     this.#format = format;
     this.#sealer = sealer;
-    this.location = upload.location;
-    this.uploadId = upload.uploadId;
-    this.access = upload.access;
-    this.#side = upload.side;
-    this.#closed = upload.closed === true;
-    this.ledger = new PartLedger(selectEngine(upload.engine), sealer.ledgerKey(), sealer.alignment);
+    this.location = location;
+    this.uploadId = uploadId;
+    this.#access = access;
+    this.#side = side;
+    this.#isStored = store !== undefined;
+    this.#stateKey = new StateKey(sealer.ledgerKey());
+    this.ledger = new PartLedger(selectEngine(engine), sealer.ledgerKey(), sealer.alignment);
+    this.#keeper = new StateKeeper(store, this.#stateKey, uploadId, (newer) => this.#merge(newer), state);
+    if (state === undefined) return;
+    try {
+      this.#stateKey.verify(state);
+      this.ledger.merge(state.ledger);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** Why no part can be sealed here any more, if that is so. */
+  get ended(): FramesealError | undefined {
+    return this.#keeper.ended;
+  }
+
+  /** Stores the state of an upload that has just begun. */
+  begin(): Promise<void> {
+    return this.#use(() =>
+      this.#keeper.change(() => ({ content: this.#content(), accept: () => {}, result: undefined })),
+    );
+  }
+
+  /** Takes over an exported upload. @param isStored whether the store holds its exported state */
+  adopt(isStored: boolean): Promise<void> {
+    return this.#use(() => this.#keeper.adopt(this.#content(), isStored));
+  }
+
+  /** Takes over what other clients have stored. */
+  refresh(): Promise<void> {
+    return this.#use(() => this.#keeper.refresh());
+  }
+
+  #merge(newer: MultipartState): void {
+    this.ledger.merge(newer.ledger);
+    this.#sealer.mergeState?.(newer.object);
+  }
+
+  /** Keeps keys while `work` is under way. */
+  async #use<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#users += 1;
+    try {
+      this.#checkOpen();
+      return await work();
+    } finally {
+      this.#users -= 1;
+      if (this.#isDisposed) this.dispose();
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.ended !== undefined) throw this.ended;
+    if (this.#isDisposed) throw new FramesealError("POLICY", "upload has ended");
   }
 
   /**
@@ -93,61 +152,122 @@ export class EncryptedUpload {
     return bytes;
   }
 
-  /** Seals a part after the ledger has agreed. @param save called before the bytes may leave */
-  async sealPart(
+  /**
+   * Seals a part. Before that, the ledger that holds it is stored, so that nobody seals other bytes in its place; before
+   * this resolves, so is what the sealer must keep of it.
+   */
+  sealPart(
     number: number,
     plaintext: Uint8Array,
     fallbackPartLength: number | undefined,
-    save: () => Promise<void>,
   ): Promise<Uint8Array> {
-    if (this.#frozen)
-      throw new FramesealError(
-        "POLICY",
-        "the state of this upload was exported: go on where it was imported",
-      );
-    this.ledger.fixPartLength(number, plaintext.length, fallbackPartLength);
-    const position = this.#enter(number, plaintext);
-    const part = await this.#sealer.sealPart([plaintext], position);
-    this.#keep(number, part, position.place);
-    await this.#ensureSaved(number, save);
-    return part.bytes;
+    return this.#use(async () => {
+      // The caller may change his bytes while the state is stored.
+      const bytes = this.#isStored ? Uint8Array.from(plaintext) : plaintext;
+      const position = this.#isStored
+        ? await this.#enter(number, bytes, fallbackPartLength)
+        : this.#accept(this.ledger.plan(number, bytes, fallbackPartLength));
+      const part = await this.#sealer.sealPart([bytes], position);
+      this.#keep(number, part, position.place);
+      await this.#saveSealer(number);
+      this.#checkOpen();
+      return part.bytes;
+    });
   }
 
-  #enter(number: number, plaintext: Uint8Array): PartPosition {
-    const isNew = this.ledger.get(number) === undefined;
-    const position = this.ledger.enter(number, plaintext);
-    if (isNew) this.#unsaved.add(number);
+  async #enter(number: number, plaintext: Uint8Array, fallback?: number): Promise<PartPosition> {
+    const known = this.ledger.get(number);
+    // Others may know how long parts are; and the last part is closed with what the sealers of all have kept.
+    if (this.ledger.needsPartLength(number, fallback) || known?.place === "last")
+      await this.#keeper.refresh();
+    const position = await this.#keeper.change(() =>
+      this.#change(this.ledger.plan(number, plaintext, fallback)),
+    );
+    this.#checkOpen();
     return position;
   }
 
-  // A part whose state could not be saved is not sent until it is: a restart would not know of it.
-  async #ensureSaved(number: number, save: () => Promise<void>): Promise<void> {
-    if (!this.#unsaved.has(number)) return;
-    await save();
-    this.#unsaved.delete(number);
+  #change(planned: PlannedPart): Change<PartPosition> {
+    return {
+      content: planned.isNew ? this.#content(planned) : undefined,
+      accept: () => this.#accept(planned),
+      result: planned.position,
+    };
   }
 
-  /** Calls `save` when those before it have ended, so that an older state never replaces a newer one. */
-  saveInOrder(save: () => Promise<void>): Promise<void> {
-    const saved = this.#saving.then(save);
-    this.#saving = saved.catch(() => {});
-    return saved;
+  #accept(planned: PlannedPart): PartPosition {
+    if (planned.isNew) this.ledger.accept(planned);
+    return planned.position;
+  }
+
+  async #saveSealer(number: number): Promise<void> {
+    if (!this.#isStored || this.#sealer.mergeState === undefined) return;
+    this.#unsaved.add(number);
+    await this.#keeper.change(() => {
+      const saved = [...this.#unsaved];
+      return {
+        content: saved.length === 0 ? undefined : this.#content(),
+        accept: () => {
+          for (const one of saved) this.#unsaved.delete(one);
+        },
+        result: undefined,
+      };
+    });
   }
 
   /** Remembers what S3 answered to a part: Complete must list its checksums, which callers leave out. */
-  recordSent(number: number, output: Pick<S3.UploadPartCommandOutput, "ETag">): void {
-    this.#sent.set(number, completedPart(number, output));
+  recordSent(
+    number: number,
+    output: Pick<S3.UploadPartCommandOutput, "ETag">,
+    length: number | undefined,
+  ): void {
+    this.#sent.set(number, { part: completedPart(number, output), length });
   }
 
-  #listed(part: ListedPart): ListedPart {
+  /**
+   * Learns from S3 which parts it has.
+   * @throws FramesealError POLICY when it has parts that are not in the ledger
+   */
+  async checkListed(transport: Transport, request: S3Access = {}): Promise<void> {
+    await this.#use(async () => {
+      const parts = await this.#list(transport, request);
+      const isKnown = ({ PartNumber = MAX_PART_NUMBER + 1 }: S3.Part): boolean =>
+        this.ledger.get(PartNumber) !== undefined;
+      // Others may have sent more since the state was read.
+      if (!parts.every(isKnown)) await this.#keeper.refresh();
+      const unknown = parts.find((part) => !isKnown(part));
+      if (unknown !== undefined)
+        throw new FramesealError(
+          "POLICY",
+          `part ${unknown.PartNumber} was sent after this state of the upload was saved: going on would repeat nonces`,
+        );
+      for (const part of parts) this.recordSent(part.PartNumber ?? 0, part, part.Size);
+    });
+  }
+
+  async #list(transport: Transport, request: S3Access): Promise<S3.Part[]> {
+    const parts: S3.Part[] = [];
+    let marker: string | undefined;
+    do {
+      const listed = await transport.listParts({
+        ...repeatFields({ ...this.#access, ...request }, "ListParts"),
+        ...this.#target,
+        PartNumberMarker: marker,
+      });
+      parts.push(...(listed.Parts ?? []));
+      marker = listed.IsTruncated === true ? listed.NextPartNumberMarker : undefined;
+    } while (marker !== undefined);
+    return parts;
+  }
+
+  #stored(part: ListedPart): StoredPart | undefined {
     const sent = this.#sent.get(part.PartNumber ?? 0);
-    const isSame = sent?.ETag !== undefined && unquoted(sent.ETag) === unquoted(part.ETag);
-    return isSame ? { ...sent, ...part } : part;
+    const isSame = sent?.part.ETag !== undefined && unquoted(sent.part.ETag) === unquoted(part.ETag);
+    return isSame ? { part: { ...sent.part, ...part }, length: sent.length } : undefined;
   }
 
   #keep(number: number, { bytes, closed }: SealedPart, place: "more" | "last"): void {
     if (number === 1) this.#fingerprint = bytes.slice(0, FINGERPRINT_LENGTH);
-    if (place === "last") this.#closed = closed;
     if (closed) return;
     // A short last part whose tag is missing; or a full first part so small that S3 lets nothing follow it.
     if (place === "last" || (number === 1 && bytes.length < MIN_PART_LENGTH)) this.#kept = { number, bytes };
@@ -159,47 +279,58 @@ export class EncryptedUpload {
    * @returns the parts to complete with
    * @throws FramesealError POLICY when `parts` are not exactly those that were sent
    */
-  async close(
+  close(
     parts: readonly ListedPart[],
     transport: Transport,
     request: S3Access,
-    save: () => Promise<void>,
   ): Promise<{ parts: ListedPart[]; storedLength: number; plaintextLength: number }> {
-    const numbers = parts.map((part) => part.PartNumber ?? 0);
-    const { count, plaintextLength } = this.ledger.checkComplete(numbers);
-    const listed = parts.map((part) => this.#listed(part));
-    const last = this.ledger.get(count);
-    if (!(last?.place === "last" && this.#closed)) {
-      const closing = await this.#closingBytes(count, plaintextLength, save);
+    return this.#use(async () => {
+      await this.#keeper.refresh();
+      this.#checkOpen();
+      const { count, plaintextLength } = this.ledger.checkComplete(parts.map((part) => part.PartNumber ?? 0));
+      const storedLength = this.#sealer.storedLength(plaintextLength);
+      // What other clients have sent is only known to S3.
+      if (!parts.every((part) => this.#stored(part))) await this.checkListed(transport, request);
+      const stored = parts.map((part) => this.#stored(part) ?? { part, length: undefined });
+      const listed = stored.map(({ part }) => part);
+      if (totalOf(stored) === storedLength) return { parts: listed, plaintextLength, storedLength };
+      // Somebody tried to complete before: the last part has its closing bytes, and another tag than the caller knows.
+      const last = this.#sent.get(count);
+      if (last !== undefined && totalOf([...stored.slice(0, -1), last]) === storedLength)
+        return { parts: [...listed.slice(0, -1), last.part], plaintextLength, storedLength };
+      const closing = await this.#closingBytes(count, plaintextLength);
+      const total = totalOf(stored);
+      if (total !== undefined && total + closing.length !== storedLength)
+        throw new FramesealError(
+          "POLICY",
+          `parts 1 to ${count} have ${total} bytes in S3 instead of ${storedLength - closing.length}: send them again`,
+        );
       const kept = this.#kept?.number === count ? this.#kept.bytes : undefined;
       const number = kept === undefined ? count + 1 : count;
       const bytes = kept === undefined ? closing : concatBytes([kept, closing]);
       const output = await transport.uploadPart({
-        ...this.#request,
-        ...request,
+        ...repeatFields({ ...this.#access, ...request }, "UploadPart"),
+        ...this.#target,
         PartNumber: number,
         Body: bytes,
+        ContentLength: bytes.length,
       });
       listed[number - 1] = completedPart(number, output);
-    }
-    return { parts: listed, plaintextLength, storedLength: this.#sealer.storedLength(plaintextLength) };
+      return { parts: listed, plaintextLength, storedLength };
+    });
   }
 
-  async #closingBytes(
-    count: number,
-    plaintextLength: number,
-    save: () => Promise<void>,
-  ): Promise<Uint8Array> {
+  async #closingBytes(count: number, plaintextLength: number): Promise<Uint8Array> {
     const last = this.ledger.get(count);
-    // The nonces of the closing bytes belong to the next part: that one must never be sealed with other content.
-    if (last?.place === "more") {
-      this.#enter(count + 1, new Uint8Array(0));
-      await this.#ensureSaved(count + 1, save);
-    } else if (this.#kept?.number !== count)
+    const isAlone = count === 1 && this.#sealer.storedLength(plaintextLength) < MIN_PART_LENGTH;
+    if (this.#kept?.number !== count && (last?.place !== "more" || isAlone))
       throw new FramesealError(
         "POLICY",
         `part ${count} must be sent again before the upload can be completed`,
       );
+    // The nonces of the closing bytes belong to the next part: that one must never be sealed with other content.
+    if (last?.place === "more")
+      await this.#keeper.change(() => this.#change(this.ledger.plan(count + 1, new Uint8Array(0))));
     return this.#sealer.close(plaintextLength);
   }
 
@@ -210,13 +341,14 @@ export class EncryptedUpload {
     transport: Transport,
     request: Partial<S3.CompleteMultipartUploadCommandInput>,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-    const { location, uploadId, access } = this;
+    const { location, uploadId } = this;
+    const access = { ...this.#access, ...repeatFields(request, "UploadPart") };
     const fingerprint = this.#fingerprint;
+    const completion = { location, uploadId, access, parts, storedLength, fingerprint, request };
     return storeWithSideObject(
       this.#sealer.sideObject,
-      { location, input: { ...this.#side, ...request }, transport },
-      () =>
-        completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
+      { location, input: { ...sideFromState(this.#side), ...access, ...request }, transport },
+      () => completeUpload(completion, transport),
       (output) => output,
     );
   }
@@ -224,46 +356,55 @@ export class EncryptedUpload {
   get #target(): { Bucket: string; Key: string; UploadId: string } {
     return { Bucket: this.location.bucket, Key: this.location.key, UploadId: this.uploadId };
   }
-  get #request(): S3Access & { Bucket: string; Key: string; UploadId: string } {
-    return { ...this.access, ...this.#target };
-  }
 
-  exportState(): MultipartState {
+  #content(planned?: PlannedPart): StateContent {
     return {
-      version: 1,
       bucket: this.location.bucket,
       key: this.location.key,
       uploadId: this.uploadId,
       format: this.#format.name,
       object: this.#sealer.exportState(),
-      ledger: this.ledger.exportState(),
-      closed: this.#closed,
-      access: withoutKeys(this.access),
+      ledger: this.ledger.exportState(planned),
+      access: withoutKeys(this.#access),
       side: withoutKeys(this.#side),
+      exported: false,
     };
   }
-  /** No part may be sealed here after its state went elsewhere. */
-  freeze(): void {
-    this.#frozen = true;
+
+  /** Hands the upload over: nothing is sealed here afterwards. */
+  export(): Promise<MultipartState> {
+    return this.#use(() => this.#keeper.export(() => this.#content()));
   }
 
+  /** Wipes keys as soon as nothing uses them. Safe to call more than once. */
   dispose(): void {
+    this.#isDisposed = true;
+    if (this.#users > 0) return;
     this.#sealer.dispose();
     this.ledger.dispose();
+    this.#stateKey.dispose();
   }
 }
 
-// The state of an upload must not hold the SSE-C key.
+// What is kept or handed over must not hold the SSE-C key: who goes on gives it again.
 function withoutKeys<Fields extends object>(fields: Fields): Fields {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([name]) => !name.startsWith("SSECustomer")),
-  ) as Fields;
+  const kept = Object.entries(fields).filter(([name]) => !name.startsWith("SSECustomer"));
+  return Object.fromEntries(kept) as Fields;
 }
 
-/** `side` of a state that was JSON, in which dates are text. */
-export function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
-  const date = side?.ObjectLockRetainUntilDate;
-  return { ...side, ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(String(date)) }) };
+// A state may have been JSON, in which a date is text.
+function sideFromState(side: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { ObjectLockRetainUntilDate: date, ...rest } = side;
+  return date === undefined ? rest : { ...rest, ObjectLockRetainUntilDate: new Date(date as string | Date) };
+}
+
+function totalOf(parts: readonly StoredPart[]): number | undefined {
+  let total = 0;
+  for (const { length } of parts) {
+    if (length === undefined) return undefined;
+    total += length;
+  }
+  return total;
 }
 
 function unquoted(eTag: string | undefined): string | undefined {

@@ -1,6 +1,8 @@
 // The requests of multipart uploads that callers make by hand, through lib-storage or other tools.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
+import { isErrorNamed } from "../../shapes.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import { collectBody } from "../object-body.ts";
 import type { ObjectLocation } from "../object-format.ts";
@@ -10,7 +12,7 @@ import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
-import { abortUpload, accessOfUpload, checkCallerFields } from "./put.ts";
+import { abortUpload, checkCallerFields } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
@@ -41,9 +43,7 @@ export class MultipartHandler {
     if (name === "CreateMultipartUploadCommand") return this.#create(input, location, send);
     const uploadId = String(input.UploadId);
     if (name === "AbortMultipartUploadCommand") {
-      const result = await send({});
-      await this.#uploads.remove(uploadId);
-      return result;
+      return this.#abort(uploadId, location, send);
     }
     const upload = await this.#uploads.find(uploadId, location, this.#transport);
     if (name === "UploadPartCommand") return this.#uploadPart(upload, input, send);
@@ -53,22 +53,23 @@ export class MultipartHandler {
 
   async #create(input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
     checkCallerFields(input, this.#formats.all);
+    const encoding = toStoredEncoding(input.ContentEncoding, this.#formats.written);
     // The SDK puts a checksum on every part by itself: S3 takes it only if it was announced.
     const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await this.#transport.defaultChecksum());
-    const access = accessOfUpload({ ...input, ChecksumAlgorithm });
+    const access = repeatFields({ ...input, ChecksumAlgorithm }, "UploadPart") as S3Access;
     const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-      const result = await send({ ChecksumAlgorithm, Metadata: joinMetadata(caller, sealer.metadata) });
+      const Metadata = joinMetadata(caller, { ...sealer.metadata, ...encoding.metadata });
+      const result = await send({ ChecksumAlgorithm, Metadata, ...encoding.fields });
       const { UploadId } = result.output;
       if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
       try {
         const side = repeatFields(input, "SideObject");
         await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access, side);
       } catch (error) {
-        const { RequestPayer, ExpectedBucketOwner } = access;
         const target = { Bucket: location.bucket, Key: location.key, UploadId };
-        await abortUpload(this.#transport, { RequestPayer, ExpectedBucketOwner, ...target });
+        await abortUpload(this.#transport, { ...repeatFields(input, "AbortMultipartUpload"), ...target });
         throw error;
       }
       return result;
@@ -86,25 +87,17 @@ export class MultipartHandler {
     const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
     const collecting = collectBody(Body, limit, ContentLength as number | undefined);
     const plaintext = await upload.inOrder(PartNumber, collecting);
-    const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength, () =>
-      this.#uploads.save(upload),
-    );
+    const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength);
     const result = await send({ Body: bytes, ContentLength: bytes.length });
-    upload.recordSent(PartNumber, result.output);
+    upload.recordSent(PartNumber, result.output, bytes.length);
     return result;
   }
 
   async #complete(upload: EncryptedUpload, input: Input): ReturnType<Next> {
     checkCallerFields(input, []);
     const listed = (input.MultipartUpload as { Parts?: ListedPart[] } | undefined)?.Parts ?? [];
-    const access = accessOfUpload(input) as S3Access;
-    const save = (): Promise<void> => this.#uploads.save(upload);
-    const { parts, storedLength, plaintextLength } = await upload.close(
-      listed,
-      this.#transport,
-      access,
-      save,
-    );
+    const access = repeatFields(input, "UploadPart") as S3Access;
+    const { parts, storedLength, plaintextLength } = await upload.close(listed, this.#transport, access);
     const { MpuObjectSize, ...request } = input;
     if (MpuObjectSize !== undefined && Number(MpuObjectSize) !== plaintextLength)
       throw new RangeError(
@@ -118,9 +111,21 @@ export class MultipartHandler {
     return { output: output as unknown as Record<string, unknown>, response: undefined };
   }
 
+  async #abort(uploadId: string, location: ObjectLocation, send: Send): ReturnType<Next> {
+    try {
+      const result = await send({});
+      await this.#uploads.remove(uploadId);
+      return result;
+    } catch (error) {
+      if (isErrorNamed(error, "NoSuchUpload")) await this.#uploads.removeLost(uploadId, location);
+      throw error;
+    }
+  }
+
   // Sizes as the caller sent them; the bytes that close an object are no part of his.
   async #listParts(upload: EncryptedUpload, send: Send): ReturnType<Next> {
     const result = await send({});
+    await upload.refresh(); // others may have sent parts
     const parts = (result.output.Parts as S3.Part[] | undefined)?.map((part) => {
       const entry = upload.ledger.get(part.PartNumber ?? 0);
       if (entry === undefined)

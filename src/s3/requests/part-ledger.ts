@@ -16,9 +16,19 @@ export interface LedgerEntry {
   readonly digest: Uint8Array;
 }
 
+/** What a part would be in the ledger. */
+export interface PlannedPart {
+  readonly number: number;
+  readonly entry: LedgerEntry;
+  readonly partLength: number;
+  readonly position: PartPosition;
+  /** False when the ledger has the same part already. */
+  readonly isNew: boolean;
+}
+
 /** A ledger as JSON. Digests are keyed: they tell nothing about the plaintext to those who lack the data key. */
 export interface LedgerState {
-  readonly partLength: number | undefined;
+  readonly partLength?: number | undefined;
   readonly parts: readonly (readonly [number: number, length: number, place: string, digest: string])[];
 }
 
@@ -54,34 +64,33 @@ export class PartLedger {
     return this.#entries.get(number);
   }
 
-  /**
-   * Fixes the part length before a part of `length` bytes is sealed.
-   * @param fallback used when a part other than the first one comes first
-   */
-  fixPartLength(number: number, length: number, fallback: number | undefined): void {
-    if (this.#partLength !== undefined) return;
-    if (number === 1 && length > 0) this.#partLength = Math.ceil(length / this.#alignment) * this.#alignment;
-    else if (fallback !== undefined)
-      this.#partLength = Math.ceil(fallback / this.#alignment) * this.#alignment;
-    else if (number === 1) this.#partLength = this.#alignment;
-    else
-      throw new FramesealError(
-        "POLICY",
-        `part ${number} came before part 1, and the length of parts is not known: send part 1 first or set "partSize"`,
-      );
+  /** True when only part 1 can say how long parts are: `plan` would refuse part `number`. */
+  needsPartLength(number: number, fallback: number | undefined): boolean {
+    return this.#partLength === undefined && number !== 1 && fallback === undefined;
+  }
+
+  #partLengthWith(number: number, length: number, fallback: number | undefined): number {
+    if (this.#partLength !== undefined) return this.#partLength;
+    const align = (size: number): number => Math.ceil(size / this.#alignment) * this.#alignment;
+    if (number === 1 && length > 0) return align(length);
+    if (fallback !== undefined) return align(fallback);
+    if (number === 1) return this.#alignment;
+    throw new FramesealError(
+      "POLICY",
+      `part ${number} came before part 1, and the length of parts is not known: send part 1 first or set "partSize"`,
+    );
   }
 
   /**
-   * Enters a part, or confirms that it was entered with the same bytes.
-   * @returns where to seal it
-   * @throws FramesealError POLICY when it must not be sealed
+   * Says where a part would be sealed. Nothing is entered yet: `accept` does that when the plan has been kept.
+   * @param fallback the part length, if a part other than the first one comes first
+   * @throws FramesealError POLICY when the part must not be sealed
    */
-  enter(number: number, plaintext: Uint8Array): PartPosition {
-    const partLength = this.#partLength;
-    if (partLength === undefined) throw new Error("internal error: part length is not fixed");
+  plan(number: number, plaintext: Uint8Array, fallback?: number): PlannedPart {
     if (!Number.isInteger(number) || number < 1 || number > MAX_PART_NUMBER)
       throw new RangeError(`"PartNumber" expected 1 to ${MAX_PART_NUMBER}, got ${number}`);
     const { length } = plaintext;
+    const partLength = this.#partLengthWith(number, length, fallback);
     if (length > partLength)
       throw new FramesealError(
         "POLICY",
@@ -95,14 +104,21 @@ export class PartLedger {
       );
     this.#checkOrder(number, place);
     const digest = this.#key.seal(nonceOf(number, place), plaintext, new Uint8Array(0));
+    const entry: LedgerEntry = { length, place, digest };
     const known = this.#entries.get(number);
-    if (known === undefined) this.#entries.set(number, { length, place, digest });
-    else if (known.length !== length || known.place !== place || !equalConstantTime(known.digest, digest))
+    if (known !== undefined && !isSame(known, entry))
       throw new FramesealError(
         "POLICY",
         `part ${number} was sent before with other bytes: its nonces must not be used again`,
       );
-    return { offset: (number - 1) * partLength, length, place };
+    const position = { offset: (number - 1) * partLength, length, place } as const;
+    return { number, entry, partLength, position, isNew: known === undefined };
+  }
+
+  /** Enters a part as planned; the ledger must not have changed in between. */
+  accept({ number, entry, partLength }: PlannedPart): void {
+    this.#partLength = partLength;
+    this.#entries.set(number, entry);
   }
 
   // A short part ends the object: nothing may follow it, and it may not come before what is there.
@@ -140,35 +156,62 @@ export class PartLedger {
     return { count, plaintextLength: (count - 1) * partLength + last.length };
   }
 
-  /** Everything but keys. */
-  exportState(): LedgerState {
-    const parts = [...this.#entries].map(
+  /** Everything but keys. @param planned a part that is to be in it already */
+  exportState(planned?: PlannedPart): LedgerState {
+    const entries = new Map(this.#entries);
+    if (planned !== undefined) entries.set(planned.number, planned.entry);
+    const parts = [...entries].map(
       ([number, { length, place, digest }]) =>
         [number, length, place, Buffer.from(digest).toString("base64")] as const,
     );
-    return { partLength: this.#partLength, parts };
+    return { partLength: planned?.partLength ?? this.#partLength, parts };
   }
 
-  /** Takes over an exported ledger. @throws TypeError when it is not one */
-  importState(state: LedgerState): void {
-    const wrong = (): TypeError => new TypeError('"state" expected what exportState returned');
-    const { partLength } = state;
+  /**
+   * Takes over a newer ledger of the same upload, which must hold all that is known here.
+   * @throws TypeError when it is no ledger
+   * @throws FramesealError POLICY when parts are missing or others: then it is an older one, or from another branch
+   */
+  merge(state: LedgerState): void {
+    const newer = this.#parse(state);
+    const lost = [...this.#entries].find(([number, entry]) => {
+      const other = newer.get(number);
+      return other === undefined || !isSame(entry, other);
+    });
+    if (lost !== undefined || (this.#partLength !== undefined && state.partLength !== this.#partLength))
+      throw new FramesealError(
+        "POLICY",
+        "the stored state of this upload does not hold what was sent from here: going on would repeat nonces",
+      );
+    this.#partLength = state.partLength;
+    for (const [number, entry] of newer) this.#entries.set(number, entry);
+  }
+
+  #parse({ partLength, parts }: LedgerState): Map<number, LedgerEntry> {
+    const wrong = (): TypeError => new TypeError('"state" expected what exportMultipartUpload returned');
     if (partLength !== undefined && (!Number.isSafeInteger(partLength) || partLength <= 0)) throw wrong();
     if (partLength !== undefined && partLength % this.#alignment !== 0) throw wrong();
-    this.#partLength = partLength;
-    for (const [number, length, place, digest] of state.parts) {
+    const entries = new Map<number, LedgerEntry>();
+    for (const [number, length, place, digest] of parts) {
       if (place !== "last" && place !== "more") throw wrong();
       const bytes = Buffer.from(digest, "base64");
       const valid = place === "last" ? length < (partLength ?? 0) : place === "more" && length === partLength;
       const numbered = Number.isInteger(number) && number >= 1 && number <= MAX_PART_NUMBER;
       if (!numbered || !valid || bytes.length !== 16) throw wrong();
-      this.#entries.set(number, { length, place, digest: Uint8Array.from(bytes) });
+      entries.set(number, { length, place, digest: Uint8Array.from(bytes) });
     }
+    return entries;
   }
 
   dispose(): void {
     this.#key.dispose();
   }
+}
+
+function isSame(one: LedgerEntry, other: LedgerEntry): boolean {
+  return (
+    one.length === other.length && one.place === other.place && equalConstantTime(one.digest, other.digest)
+  );
 }
 
 // One nonce for one part: a digest under it is disclosed at most once, others are only compared.

@@ -2,9 +2,10 @@
 // retry of the SDK sends the same stored bytes again, and each part is sealed once.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, throwIfAborted } from "../../errors.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import { bytesInMemory, cutParts } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { checkFields, repeatFields } from "../request-fields.ts";
 import type { Next, Transport } from "../transport.ts";
 import {
@@ -43,10 +44,14 @@ export async function putObject(
   options: UploadOptions,
   sendWhole: (fields: Record<string, unknown>) => ReturnType<Next>,
 ): ReturnType<Next> {
+  const encoding = toStoredEncoding(input.ContentEncoding, format);
   const length = bytesInMemory(input.Body)?.length ?? input.ContentLength;
   const sealer = await format.startObject({ location, plaintextLength: length, signal: transport.signal });
   try {
-    const metadata = joinMetadata(normalizeMetadata(input.Metadata), sealer.metadata);
+    const metadata = joinMetadata(normalizeMetadata(input.Metadata), {
+      ...sealer.metadata,
+      ...encoding.metadata,
+    });
     const sizes = partLengths(options.partSize, sealer.alignment, length);
     const parts = cutParts(input.Body, sizes, input.ContentLength);
     try {
@@ -57,19 +62,27 @@ export async function putObject(
       const store = async (): ReturnType<Next> => {
         if (place === "last") {
           const body = sealed.bytes;
-          const send = () => sendWhole({ Body: body, ContentLength: body.length, Metadata: metadata });
-          return storeWhole(send, body, input, location, transport);
+          const own = { Body: body, ContentLength: body.length, Metadata: metadata };
+          return storeWhole(
+            () => sendWhole({ ...own, ...encoding.fields }),
+            body,
+            input,
+            location,
+            transport,
+          );
         }
         const upload = new PartsUpload(sealer, transport, location, options);
-        const output = await upload.run(input, metadata, sealed.bytes, bytes.length, parts);
+        const output = await upload.run(
+          { ...input, ...encoding.fields },
+          metadata,
+          sealed.bytes,
+          bytes.length,
+          parts,
+        );
         return { output: output as unknown as Record<string, unknown>, response: undefined };
       };
-      return await storeWithSideObject(
-        sealer.sideObject,
-        { location, input, transport },
-        store,
-        ({ output }) => output,
-      );
+      const side = { location, input, transport };
+      return await storeWithSideObject(sealer.sideObject, side, store, ({ output }) => output);
     } finally {
       await parts.return();
     }
@@ -275,8 +288,5 @@ export function checkCallerFields(
 ): void {
   checkFields(input);
   if (typeof input.Key === "string") checkNotReserved(input.Key, formats);
-  const metadata = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-  for (const name of Object.keys(metadata))
-    if (formats.some((format) => format.ownsMetadata(name)))
-      throw new TypeError(`"Metadata" expected names of your own, got ${name}`);
+  checkCallerMetadata(input.Metadata, (name) => formats.some((format) => format.ownsMetadata(name)));
 }

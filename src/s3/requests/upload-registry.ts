@@ -1,17 +1,22 @@
-// The multipart uploads of one client, and across restarts when the caller stores their states.
+// The multipart uploads of one client, and those of others when their states are stored or handed over.
 import { FramesealError } from "../../errors.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
 import type { Transport } from "../transport.ts";
-import { readingAccess, type S3Access } from "./complete-upload.ts";
-import { EncryptedUpload, importSide, type MultipartState, type PartEngine } from "./encrypted-upload.ts";
-import { MAX_PART_NUMBER } from "./part-ledger.ts";
+import type { S3Access } from "./complete-upload.ts";
+import { EncryptedUpload, type PartEngine } from "./encrypted-upload.ts";
+import {
+  checkState,
+  checkStateStore,
+  type MultipartState,
+  type MultipartStateStore,
+} from "./multipart-state.ts";
+import { exportedElsewhere } from "./state-keeper.ts";
 
-/** Keeps states of uploads across restarts. `save` must be durable when it resolves: parts are sent only then. */
-export interface MultipartStateStore {
-  load(uploadId: string): Promise<MultipartState | undefined>;
-  save(uploadId: string, state: MultipartState): Promise<void>;
-  remove(uploadId: string): Promise<void>;
-}
+/**
+ * Exported states that this process knows, by what authenticates them, and who took them over. A second import would
+ * seal other bytes under the same nonces. Stores see to that among those who share one; this does for all clients here.
+ */
+const handovers = new Map<string, object | undefined>();
 
 /** The uploads of one client. */
 export class UploadRegistry {
@@ -21,7 +26,9 @@ export class UploadRegistry {
   readonly #store: MultipartStateStore | undefined;
   readonly #engine: PartEngine;
 
+  /** @throws TypeError for a store that cannot keep states safely */
   constructor(formats: readonly ObjectFormat[], store: MultipartStateStore | undefined, engine: PartEngine) {
+    if (store !== undefined) checkStateStore(store);
     this.#formats = formats;
     this.#store = store;
     this.#engine = engine;
@@ -35,16 +42,56 @@ export class UploadRegistry {
     uploadId: string,
     access: S3Access,
     side: Readonly<Record<string, unknown>>,
-  ): Promise<EncryptedUpload> {
-    const upload = new EncryptedUpload(format, sealer, {
-      location,
-      uploadId,
-      access,
-      side,
-      engine: this.#engine,
-    });
+  ): Promise<void> {
+    const store = this.#store;
+    const engine = this.#engine;
+    const upload = new EncryptedUpload({ format, sealer, location, uploadId, access, side, engine, store });
     try {
-      await this.save(upload);
+      if (store !== undefined) await upload.begin();
+    } catch (error) {
+      upload.dispose();
+      await store?.remove(uploadId).catch(() => {}); // it may have been stored all the same
+      throw error;
+    }
+    this.#uploads.set(uploadId, upload);
+  }
+
+  /** @throws FramesealError POLICY when the upload was not started here and its state is not known */
+  async find(uploadId: string, location: ObjectLocation, transport: Transport): Promise<EncryptedUpload> {
+    const upload =
+      this.#known(uploadId) ?? (await this.#once(uploadId, () => this.#load(uploadId, location, transport)));
+    if (upload === undefined)
+      throw new FramesealError(
+        "POLICY",
+        "upload was not started by this client, and its state was not imported: its parts cannot be encrypted",
+      );
+    checkLocation(upload.location, location);
+    return upload;
+  }
+
+  /** The upload, unless it has ended here. */
+  #known(uploadId: string): EncryptedUpload | undefined {
+    const upload = this.#uploads.get(uploadId);
+    if (upload?.ended === undefined) return upload;
+    this.#forget(uploadId);
+    return undefined;
+  }
+
+  async #load(
+    uploadId: string,
+    location: ObjectLocation,
+    transport: Transport,
+  ): Promise<EncryptedUpload | undefined> {
+    const state = await this.#store?.load(uploadId);
+    if (state === undefined) return undefined;
+    checkState(state);
+    checkLocation({ bucket: state.bucket, key: state.key }, location);
+    if (state.uploadId !== uploadId)
+      throw new FramesealError("POLICY", "stored state is that of another upload");
+    const upload = await this.#resume(state, transport);
+    try {
+      if (state.exported) throw exportedElsewhere();
+      await upload.checkListed(transport);
     } catch (error) {
       upload.dispose();
       throw error;
@@ -53,32 +100,7 @@ export class UploadRegistry {
     return upload;
   }
 
-  async save(upload: EncryptedUpload): Promise<void> {
-    const store = this.#store;
-    if (store === undefined) return;
-    await upload.saveInOrder(() => store.save(upload.uploadId, upload.exportState()));
-  }
-
-  /** @throws FramesealError POLICY when the upload was not started here and its state is not known */
-  async find(uploadId: string, location: ObjectLocation, transport: Transport): Promise<EncryptedUpload> {
-    const upload =
-      this.#uploads.get(uploadId) ?? (await this.#once(uploadId, () => this.#load(uploadId, transport)));
-    if (upload === undefined)
-      throw new FramesealError(
-        "POLICY",
-        "upload was not started by this client, and its state was not imported: its parts cannot be encrypted",
-      );
-    if (upload.location.bucket !== location.bucket || upload.location.key !== location.key)
-      throw new FramesealError("POLICY", "upload belongs to another object");
-    return upload;
-  }
-
-  async #load(uploadId: string, transport: Transport): Promise<EncryptedUpload | undefined> {
-    const state = await this.#store?.load(uploadId);
-    return state === undefined ? undefined : this.#resume(state, transport);
-  }
-
-  // Two ledgers of one upload would each admit other bytes for one part: there is one, whoever asks and however often.
+  // One upload has one ledger in a client, whoever asks and however often.
   #once(
     uploadId: string,
     load: () => Promise<EncryptedUpload | undefined>,
@@ -89,80 +111,116 @@ export class UploadRegistry {
     return loading;
   }
 
-  /**
-   * Takes over an upload. Its parts in S3 must all be in the state: an old state would repeat nonces.
-   * @throws FramesealError POLICY when they are not, and when the upload goes on here already
-   */
-  async import(state: MultipartState, transport: Transport): Promise<void> {
-    const { uploadId } = state;
-    if (this.#uploads.has(uploadId) || this.#loading.has(uploadId))
-      throw new FramesealError("POLICY", "upload goes on here already: its state would be older than it");
-    await this.#once(uploadId, () => this.#resume(state, transport));
-  }
-
+  /** Makes an upload from a state and verifies that it is authentic. */
   async #resume(state: MultipartState, transport: Transport): Promise<EncryptedUpload> {
-    const { uploadId } = state;
+    const { uploadId, access, side = {} } = state;
     const format = this.#formats.find(({ name }) => name === state.format);
-    if (state.version !== 1 || format === undefined)
-      throw new TypeError('"state" expected what exportMultipartUpload returned');
+    if (format === undefined) throw new TypeError('"state" expected what exportMultipartUpload returned');
     const location = { bucket: state.bucket, key: state.key };
     const sealer = await format.resumeObject(state.object, { location, signal: transport.signal });
-    try {
-      const upload = new EncryptedUpload(format, sealer, {
-        location,
-        uploadId,
-        access: state.access,
-        side: importSide(state.side),
-        engine: this.#engine,
-        closed: state.closed,
-      });
-      upload.ledger.importState(state.ledger);
-      await checkListed(upload, transport);
-      this.#uploads.set(uploadId, upload);
-      return upload;
-    } catch (error) {
-      sealer.dispose();
-      throw error;
-    }
+    const [engine, store] = [this.#engine, this.#store];
+    return new EncryptedUpload({ format, sealer, location, uploadId, access, side, engine, store, state });
   }
 
-  /** Hands an upload over: its state, after which it is no longer known here. */
-  async export(uploadId: string): Promise<MultipartState | undefined> {
-    const upload = this.#uploads.get(uploadId);
-    upload?.freeze();
-    const state = upload?.exportState();
-    upload?.dispose();
-    this.#uploads.delete(uploadId);
+  /**
+   * Takes over an upload. Its parts in S3 must all be in the state: an old state would repeat nonces.
+   * @throws FramesealError POLICY when they are not, when the state is not an exported one or was imported before, and
+   * when the upload goes on here already
+   */
+  async import(state: MultipartState, transport: Transport): Promise<void> {
+    checkState(state);
+    const { uploadId } = state;
+    if (this.#known(uploadId) !== undefined || this.#loading.has(uploadId))
+      throw new FramesealError("POLICY", "upload goes on here already: its state would be older than it");
+    if (!state.exported)
+      throw new FramesealError(
+        "POLICY",
+        "only states that were exported can be imported: others go on elsewhere",
+      );
+    const taken = handovers.get(state.mac);
+    const taker = this.#store ?? this;
+    if (taken !== undefined && taken !== taker)
+      throw new FramesealError("POLICY", "state of the upload was imported before");
+    if (this.#store === undefined && (taken !== undefined || !handovers.has(state.mac)))
+      throw new FramesealError(
+        "POLICY",
+        'importing a state of another process needs "multipartStates": nothing else could tell that it was imported before',
+      );
+    await this.#once(uploadId, () => this.#import(state, transport, taker));
+  }
+
+  async #import(state: MultipartState, transport: Transport, taker: object): Promise<EncryptedUpload> {
+    const { uploadId, mac } = state;
+    const upload = await this.#resume(state, transport);
+    try {
+      await upload.checkListed(transport);
+      const stored = await this.#store?.load(uploadId);
+      if (stored !== undefined && (stored.mac !== mac || stored.revision !== state.revision))
+        throw new FramesealError(
+          "POLICY",
+          "upload goes on in this store already: its newest state is used without being imported",
+        );
+      const other = handovers.get(mac);
+      if (other !== undefined && other !== taker)
+        throw new FramesealError("POLICY", "state of the upload was imported before");
+      handovers.set(mac, taker);
+      await upload.adopt(stored !== undefined);
+    } catch (error) {
+      upload.dispose();
+      throw error;
+    }
+    this.#uploads.set(uploadId, upload);
+    return upload;
+  }
+
+  /** Hands an upload over: its state, after which nobody goes on with it before it is imported. */
+  async export(uploadId: string, transport: Transport): Promise<MultipartState | undefined> {
+    const state = (await this.#exported(uploadId)) ?? (await this.#export(uploadId, transport));
+    this.#forget(uploadId);
+    if (state !== undefined && !handovers.has(state.mac)) handovers.set(state.mac, undefined);
     return state;
+  }
+
+  // When the answer to an earlier export was lost, its state is still there, and still only good for one import.
+  async #exported(uploadId: string): Promise<MultipartState | undefined> {
+    const state = await this.#store?.load(uploadId);
+    return state?.exported === true ? state : undefined;
+  }
+
+  async #export(uploadId: string, transport: Transport): Promise<MultipartState | undefined> {
+    let upload = this.#known(uploadId);
+    if (upload === undefined) {
+      const stored = await this.#store?.load(uploadId);
+      if (stored === undefined) return undefined;
+      upload = await this.find(uploadId, { bucket: stored.bucket, key: stored.key }, transport);
+    }
+    return upload.export();
+  }
+
+  #forget(uploadId: string): void {
+    this.#uploads.get(uploadId)?.dispose();
+    this.#uploads.delete(uploadId);
   }
 
   /** Forgets an upload that has ended. */
   async remove(uploadId: string): Promise<void> {
-    this.#uploads.get(uploadId)?.dispose();
-    this.#uploads.delete(uploadId);
+    this.#forget(uploadId);
     await this.#store?.remove(uploadId);
+  }
+
+  /** Forgets an upload that S3 does not know, if it is one of this object. */
+  async removeLost(uploadId: string, location: ObjectLocation): Promise<void> {
+    const state = this.#uploads.get(uploadId)?.location ?? (await this.#storedLocation(uploadId));
+    if (state?.bucket === location.bucket && state.key === location.key) await this.remove(uploadId);
+  }
+
+  async #storedLocation(uploadId: string): Promise<ObjectLocation | undefined> {
+    const state = await this.#store?.load(uploadId);
+    return state === undefined ? undefined : { bucket: state.bucket, key: state.key };
   }
 }
 
-async function checkListed(upload: EncryptedUpload, transport: Transport): Promise<void> {
-  let marker: string | undefined;
-  do {
-    const listed = await transport.listParts({
-      ...readingAccess(upload.access),
-      Bucket: upload.location.bucket,
-      Key: upload.location.key,
-      UploadId: upload.uploadId,
-      PartNumberMarker: marker,
-    });
-    for (const part of listed.Parts ?? []) {
-      const { PartNumber = MAX_PART_NUMBER + 1 } = part;
-      if (upload.ledger.get(PartNumber) === undefined)
-        throw new FramesealError(
-          "POLICY",
-          `part ${PartNumber} was sent after this state of the upload was saved: going on would repeat nonces`,
-        );
-      upload.recordSent(PartNumber, part);
-    }
-    marker = listed.IsTruncated === true ? listed.NextPartNumberMarker : undefined;
-  } while (marker !== undefined);
+function checkLocation(upload: ObjectLocation, asked: ObjectLocation): void {
+  if (upload.bucket !== asked.bucket || upload.key !== asked.key)
+    throw new FramesealError("POLICY", "upload belongs to another object");
 }

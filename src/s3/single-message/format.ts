@@ -17,6 +17,7 @@ import type {
   OpenedObject,
   OpenedRange,
   SealRequest,
+  SizeRule,
   StoredObject,
 } from "../object-format.ts";
 import { envelopeNames, INSTRUCTION_FILE_SUFFIX } from "../object-metadata.ts";
@@ -170,10 +171,14 @@ export class SingleMessageFormat implements ObjectFormat {
       throw new TypeError('"state" expected what exportState returned');
     this.checkWritable();
     const envelope = parseEnvelope(saved.envelope);
+    // What may be read may not always be written.
+    if (envelope.version !== this.#version || envelope.content === "cbc")
+      throw new FramesealError("POLICY", `an upload of another format cannot go on as ${this.name}`);
+    checkWrapAllowed(envelope, false);
     const dataKey = await this.#unwrap(envelope, signal);
     try {
       const sealer = this.#createSealer(envelope, dataKey, saved.sideObjectKey ?? undefined);
-      sealer.importPartials(saved);
+      sealer.mergeState(saved);
       return sealer;
     } finally {
       wipe(dataKey);
@@ -256,13 +261,12 @@ export class SingleMessageFormat implements ObjectFormat {
     return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
   }
 
-  async suggestedLength(object: StoredObject): Promise<number> {
+  async sizeRule(object: StoredObject): Promise<SizeRule> {
     const envelope = await this.readEnvelope(object);
-    const known = gcmLength(object, envelope);
-    if (known !== undefined) return known;
+    if (envelope.content !== "cbc")
+      return { name: "gcm", lengthOf: (_, stored) => gcmPlaintextLength(stored) };
     const hint = Number(object.metadata[envelopeNames.plaintextLength] ?? Number.NaN);
-    const most = Math.max(0, object.storedLength - 1);
-    return Number.isSafeInteger(hint) && hint <= most && hint >= object.storedLength - 16 ? hint : most;
+    return { name: undefined, lengthOf: (_, stored) => cbcLength(stored, hint) };
   }
 
   ownsMetadata(name: string): boolean {
@@ -368,9 +372,18 @@ export class SingleMessageFormat implements ObjectFormat {
 
 /** The plaintext length of a GCM body; undefined for CBC. */
 function gcmLength({ storedLength }: StoredObject, envelope: Envelope): number | undefined {
-  if (envelope.content === "cbc") return undefined;
+  return envelope.content === "cbc" ? undefined : gcmPlaintextLength(storedLength);
+}
+
+function gcmPlaintextLength(storedLength: number): number {
   if (storedLength < TAG_LENGTH)
     throw new FramesealError("TRUNCATED", "object is shorter than its authentication tag");
   checkGcmLength(storedLength - TAG_LENGTH);
   return storedLength - TAG_LENGTH;
+}
+
+// What the object says, where its padding of 1 to 16 bytes allows it; else the most that it can hold.
+function cbcLength(storedLength: number, hint: number): number {
+  const most = Math.max(0, storedLength - 1);
+  return Number.isSafeInteger(hint) && hint >= 0 && hint <= most && hint >= storedLength - 16 ? hint : most;
 }

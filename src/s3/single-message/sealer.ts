@@ -130,12 +130,9 @@ export class SingleMessageSealer implements ObjectSealer {
     };
   }
 
-  /**
-   * Takes the contributions out of a state.
-   * @throws TypeError for a state that is not of this object
-   */
-  importPartials(state: SingleMessageState): void {
-    const sealed = Buffer.from(String(state.partials), "base64");
+  /** @throws TypeError for a state that is not of this object */
+  mergeState(state: unknown): void {
+    const sealed = Buffer.from(String((state as SingleMessageState | null)?.partials), "base64");
     let text: Buffer | undefined;
     try {
       const decipher = createDecipheriv("aes-256-gcm", this.#stateKey, sealed.subarray(0, IV_LENGTH), {

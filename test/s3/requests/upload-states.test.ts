@@ -44,10 +44,17 @@ const multipartStates = {
     const text = kept.get(uploadId);
     return text === undefined ? undefined : JSON.parse(text);
   },
-  async save(uploadId: string, state: MultipartState): Promise<void> {
+  async compareAndSwap(
+    uploadId: string,
+    state: MultipartState,
+    expected: number | undefined,
+  ): Promise<boolean> {
     const text = JSON.stringify(state); // as it is now, though it may be kept later
     await onSave();
+    const known = kept.get(uploadId);
+    if ((known === undefined ? undefined : JSON.parse(known).revision) !== expected) return false;
     kept.set(uploadId, text);
+    return true;
   },
   async remove(uploadId: string): Promise<void> {
     kept.delete(uploadId);
