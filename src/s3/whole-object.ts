@@ -17,6 +17,7 @@ import type {
 } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata, USER_METADATA_PREFIX } from "./object-metadata.ts";
 import { collectExactly } from "./object-source.ts";
+import { checkNotReserved } from "./requests/side-object.ts";
 
 /** Options of `encryptObject` and `decryptObject`. */
 export interface ObjectOptions extends FormatOptions {
@@ -35,7 +36,7 @@ export interface EncryptedObject<Body> {
   readonly metadata: Readonly<Record<string, string>>;
   /** Bytes of `body`, if they are known. */
   readonly contentLength: number | undefined;
-  /** Must be stored first, when there is one. */
+  /** To be stored next to the object, right after it, when there is one: without it nobody can open the object. */
   readonly instructionFile: SideObject | undefined;
 }
 
@@ -73,7 +74,8 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
 ): Promise<EncryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
   checkKeyring(options?.keyring);
   checkBody("plaintext", plaintext);
-  const { written } = createFormats(options);
+  const { written, all } = createFormats(options);
+  checkNotReserved(location.key, all);
   const encoding = toStoredEncoding(options.contentEncoding, written);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
   const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });

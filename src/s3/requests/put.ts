@@ -6,7 +6,7 @@ import { toStoredEncoding } from "../content-encoding.ts";
 import { bytesInMemory, cutParts } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
 import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
-import { checkFields, repeatFields } from "../request-fields.ts";
+import { checkFields } from "../request-fields.ts";
 import type { Next, Transport } from "../transport.ts";
 import {
   type Completion,
@@ -15,7 +15,7 @@ import {
   readingAccess,
   type S3Access,
 } from "./complete-upload.ts";
-import { FINGERPRINT_LENGTH, findStored, markOf, storeSurely } from "./lost-answer.ts";
+import { FINGERPRINT_LENGTH, storeWhole } from "./lost-answer.ts";
 import { MAX_PART_NUMBER } from "./part-ledger.ts";
 import { checkNotReserved, storeWithSideObject } from "./side-object.ts";
 
@@ -89,21 +89,6 @@ export async function putObject(
   } finally {
     sealer.dispose();
   }
-}
-
-// Sends a body that is one request, and looks whether it was stored when the answer is lost.
-function storeWhole(
-  send: () => ReturnType<Next>,
-  body: Uint8Array,
-  input: PutObjectInput,
-  location: ObjectLocation,
-  transport: Transport,
-): ReturnType<Next> {
-  const look = async () => {
-    const output = await findStored(location, markOf(body), repeatFields(input, "GetObject"), transport);
-    return output && { output, response: undefined };
-  };
-  return storeSurely(send, look, transport.signal);
 }
 
 // Part lengths: as configured, larger when the length is known and would need too many, growing when it is not known.
