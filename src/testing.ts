@@ -1,4 +1,5 @@
-// `frameseal/testing`: checks that an implementation of `Keyring` keeps its promises. Runs in any test runner, or none.
+// `frameseal/testing`: checks that an implementation of `Keyring`, or of `MultipartStateStore`, keeps its promises. Runs
+// in any test runner, or none.
 import { inspect } from "node:util";
 import type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
 import type { EncryptionContext } from "./format/encryption-context.ts";
@@ -7,6 +8,8 @@ import { type AlgorithmSuite, suiteById } from "./format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyring.ts";
 import { isBytes, isError } from "./shapes.ts";
 import { decrypt, encrypt } from "./stream/whole-message.ts";
+
+export { checkMultipartStateStore } from "./s3/requests/check-state-store.ts";
 
 /** The keyring to check. */
 export interface KeyringSubject {

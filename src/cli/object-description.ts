@@ -1,5 +1,6 @@
 // What frameseal inspect tells about an object of S3: how it is encrypted on this side and on the server's.
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
+import { hasCode, isFramesealError } from "../errors.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
@@ -76,30 +77,30 @@ async function recognise(
   { Bucket, Key }: ObjectAddress,
   head: HeadObjectCommandOutput,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope" | "header" | "problem">> {
-  const [{ createFormats }, { describe }, { Transport }, single, errors] = await Promise.all([
+  const [{ createFormats }, { describe }, { Transport }, single] = await Promise.all([
     import("../s3/formats.ts"),
     import("../s3/requests/get.ts"),
     import("../s3/transport.ts"),
     import("../s3/single-message/format.ts"),
-    import("../errors.ts"),
   ]);
   const formats = createFormats({ keyring: noKeys, ...readingEverything });
   const transport = new Transport(client, interruptSignal);
   const location = { bucket: Bucket, key: Key };
-  let clientSideFormat = "unknown";
   try {
-    const described = await describe(head, head.ContentLength, location, {}, formats, transport);
-    const { format, object } = described;
-    const isSingle = format instanceof single.SingleMessageFormat;
-    if (isSingle) return await readEnvelope(format, object);
-    const isNamed = object.metadata[framedNames.format] !== undefined;
-    clientSideFormat = isNamed ? "framed" : "none";
-    return { clientSideFormat: "framed", ...(await readHeader(object)) };
+    const { format, object } = await describe(head, head.ContentLength, location, {}, formats, transport);
+    if (format instanceof single.SingleMessageFormat) return await readEnvelope(format, object);
+    return await readHeader(object);
   } catch (error) {
-    if (!errors.isFramesealError(error) || error.code === "ABORTED") throw error;
-    if (clientSideFormat === "none") return { clientSideFormat };
-    return { clientSideFormat, problem: error.message };
+    if (!isContradiction(error)) throw error;
+    return { clientSideFormat: "unknown", problem: error.message };
   }
+}
+
+/** Errors that say something of the object itself. */
+function isContradiction(error: unknown): error is Error {
+  return (["INVALID_METADATA", "UNSUPPORTED", "LIMIT_EXCEEDED"] as const).some((code) =>
+    hasCode(error, code),
+  );
 }
 
 const refuse = (): never => {
@@ -133,11 +134,20 @@ async function readEnvelope(
   };
 }
 
-async function readHeader(object: StoredObject): Promise<Pick<ObjectDescription, "header">> {
+async function readHeader(
+  object: StoredObject,
+): Promise<Pick<ObjectDescription, "clientSideFormat" | "header" | "problem">> {
   const { inspectHeader } = await import("../stream/whole-message.ts");
-  const { storedLength: messageLength, source } = object;
+  const { storedLength: messageLength, metadata, source } = object;
   const bytes = await source.read(0, Math.min(messageLength, HEAD_LENGTH));
-  return { header: describeHeader({ ...(await inspectHeader(bytes)), messageLength }) };
+  try {
+    const header = describeHeader({ ...(await inspectHeader(bytes)), messageLength });
+    return { clientSideFormat: "framed", header };
+  } catch (error) {
+    if (!isFramesealError(error)) throw error;
+    if (metadata[framedNames.format] === undefined) return { clientSideFormat: "none" };
+    return { clientSideFormat: "framed", problem: error.message };
+  }
 }
 
 /** Prints an object as text. */

@@ -1,12 +1,12 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
 import { FramesealError } from "../errors.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
 import { decide, type HandledCommand } from "./commands.ts";
-import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from "./formats.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { type Checks, checkOptions, oneOf, wholeNumber, withFunctions } from "./options.ts";
 import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import { getObject, type Send } from "./requests/get.ts";
@@ -17,7 +17,7 @@ import type { MultipartState, MultipartStateStore } from "./requests/multipart-s
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
-import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
+import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import {
   addUnsignedPayload,
   deriveClient,
@@ -48,10 +48,21 @@ export interface EncryptS3ClientOptions extends FormatOptions {
 }
 
 const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
-const LIST_SIZES: readonly ListSizes[] = ["arithmetic", "head", "stored"];
 const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
 const MIDDLEWARE_NAME = "framesealEncryption";
+
+/** What the options must be. */
+const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
+  ...FORMAT_OPTIONS,
+  partSize: wholeNumber(MIN_PART_SIZE, 5 * 2 ** 30),
+  uploadConcurrency: wholeNumber(1, 1000),
+  serverSideEncryption: checkServerSide,
+  unsignedPayload: oneOf("never", "https-only"),
+  multipartStates: withFunctions("a MultipartStateStore", "load", "compareAndSwap", "remove"),
+  boundCopy: oneOf("refuse", "reencrypt"),
+  listSizes: oneOf("arithmetic", "head", "stored"),
+};
 
 /**
  * Returns a client that encrypts and decrypts; `client` stays as it is. PutObject, GetObject (with Range), HeadObject,
@@ -66,7 +77,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
   if (typeof client?.send !== "function" || typeof client.middlewareStack?.clone !== "function")
     throw new TypeError(`"client" expected an S3Client, got ${client === null ? "null" : typeof client}`);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
-  const plugin = new EncryptionPlugin(client, options);
+  const plugin = new EncryptionPlugin(client, checkOptions("options", options, CLIENT_OPTIONS));
   const add = (stack: MiddlewareStack, middleware: Middleware): void =>
     stack.add(middleware, { step: "initialize", name: MIDDLEWARE_NAME, priority: "high", override: true });
   const derived = deriveClient(client, (stack) => {
@@ -149,23 +160,10 @@ class EncryptionPlugin {
   readonly #uploadConcurrency: number;
 
   constructor(client: S3ClientLike, options: EncryptS3ClientOptions) {
-    checkKeyring(options?.keyring);
     this.#options = options;
     this.#formats = createFormats(options);
-    if (!LIST_SIZES.includes(options.listSizes ?? "arithmetic"))
-      throw new TypeError(`"listSizes" expected one of ${LIST_SIZES.join(", ")}, got ${options.listSizes}`);
-    this.#partSize = checkWhole(
-      "partSize",
-      options.partSize ?? DEFAULT_PART_SIZE,
-      MIN_PART_SIZE,
-      5 * 2 ** 30,
-    );
-    this.#uploadConcurrency = checkWhole(
-      "uploadConcurrency",
-      options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY,
-      1,
-      1000,
-    );
+    this.#partSize = options.partSize ?? DEFAULT_PART_SIZE;
+    this.#uploadConcurrency = options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY;
     this.uploads = new UploadRegistry(this.#formats.all, options.multipartStates, options.engine);
     this.transport = new Transport(deriveClient(client, (stack) => this.extendTransport(stack)));
   }
@@ -281,10 +279,4 @@ function checkRestore(input: Readonly<Record<string, unknown>>): void {
       "POLICY",
       "RestoreObject with SelectParameters is refused: S3 cannot query what it cannot read",
     );
-}
-
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw new RangeError(`"${name}" expected a whole number from ${min} to ${max}, got ${value}`);
-  return value;
 }

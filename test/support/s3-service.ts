@@ -7,6 +7,7 @@ import type { Checksum } from "./checksums.ts";
 import { BucketSettings } from "./s3-buckets.ts";
 import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
 import { type Answer, elementText, escapeXml, S3Error, xml } from "./s3-error.ts";
+import { answerListing } from "./s3-listing.ts";
 import {
   answerObject,
   checkConditions,
@@ -14,7 +15,6 @@ import {
   copiedHeaders,
   copySourceOf,
   eTagOf,
-  listObjects,
   type S3Call,
   type StoredS3Object,
   storedHeaders,
@@ -100,7 +100,7 @@ export class S3Service {
       );
       return xml(`<ListMultipartUploadsResult>${list.join("")}</ListMultipartUploadsResult>`);
     }
-    if (method === "GET") return listObjects(objects, query);
+    if (method === "GET") return answerListing(objects, query);
     throw new S3Error(501, "NotImplemented");
   }
 

@@ -37,7 +37,7 @@ export interface UploadParts {
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly access: S3Access;
-  /** What Create said about storage, for what stands next to the object. */
+  /** How what stands next to the object is stored. */
   readonly side: Readonly<Record<string, unknown>>;
   readonly engine: PartEngine;
   readonly store: MultipartStateStore | undefined;
@@ -57,6 +57,7 @@ export class EncryptedUpload {
   readonly uploadId: string;
   readonly ledger: PartLedger;
   readonly #access: S3Access;
+  /** What Create said about storage, for the object that stands next to this one. */
   readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
   readonly #sealer: ObjectSealer;
@@ -82,7 +83,7 @@ export class EncryptedUpload {
     this.location = location;
     this.uploadId = uploadId;
     this.#access = access;
-    this.#side = side;
+    this.#side = importSide(side);
     this.#isStored = store !== undefined;
     this.#stateKey = new StateKey(sealer.ledgerKey());
     this.ledger = new PartLedger(selectEngine(engine), sealer.ledgerKey(), sealer.alignment);
@@ -344,11 +345,11 @@ export class EncryptedUpload {
     const { location, uploadId } = this;
     const access = { ...this.#access, ...repeatFields(request, "UploadPart") };
     const fingerprint = this.#fingerprint;
-    const completion = { location, uploadId, access, parts, storedLength, fingerprint, request };
     return storeWithSideObject(
       this.#sealer.sideObject,
-      { location, input: { ...sideFromState(this.#side), ...access, ...request }, transport },
-      () => completeUpload(completion, transport),
+      { location, input: { ...this.#side, ...access, ...request }, transport },
+      () =>
+        completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
       (output) => output,
     );
   }
@@ -365,7 +366,7 @@ export class EncryptedUpload {
       format: this.#format.name,
       object: this.#sealer.exportState(),
       ledger: this.ledger.exportState(planned),
-      access: withoutKeys(this.#access),
+      access: withoutKeys({ ...this.#access }),
       side: withoutKeys(this.#side),
       exported: false,
     };
@@ -387,15 +388,18 @@ export class EncryptedUpload {
 }
 
 // What is kept or handed over must not hold the SSE-C key: who goes on gives it again.
-function withoutKeys<Fields extends object>(fields: Fields): Fields {
-  const kept = Object.entries(fields).filter(([name]) => !name.startsWith("SSECustomer"));
-  return Object.fromEntries(kept) as Fields;
+function withoutKeys(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { SSECustomerKey: _, SSECustomerAlgorithm: __, SSECustomerKeyMD5: ___, ...rest } = fields;
+  return rest;
 }
 
-// A state may have been JSON, in which a date is text.
-function sideFromState(side: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const { ObjectLockRetainUntilDate: date, ...rest } = side;
-  return date === undefined ? rest : { ...rest, ObjectLockRetainUntilDate: new Date(date as string | Date) };
+/** `side` of a state that was JSON, in which dates are text. */
+function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
+  const date = side.ObjectLockRetainUntilDate;
+  return {
+    ...side,
+    ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(date as string | Date) }),
+  };
 }
 
 function totalOf(parts: readonly StoredPart[]): number | undefined {

@@ -17,7 +17,7 @@ import { describe, type Send } from "./get.ts";
 export type ListSizes = "arithmetic" | "head" | "stored";
 
 /** Objects of a page that are asked about before arithmetic is trusted. A page with no more is asked about whole. */
-const SAMPLE_LENGTH = 16;
+const SAMPLE_LENGTH = 32;
 /** Questions on their way at a time. */
 const CONCURRENCY = 16;
 

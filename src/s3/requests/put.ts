@@ -61,28 +61,21 @@ export async function putObject(
       const sealed = await sealer.sealPart([bytes], { offset: 0, length: bytes.length, place });
       const store = async (): ReturnType<Next> => {
         if (place === "last") {
-          const body = sealed.bytes;
-          const own = { Body: body, ContentLength: body.length, Metadata: metadata };
-          return storeWhole(
-            () => sendWhole({ ...own, ...encoding.fields }),
-            body,
-            input,
-            location,
-            transport,
-          );
+          const own = { Body: sealed.bytes, ContentLength: sealed.bytes.length, Metadata: metadata };
+          const send = () => sendWhole({ ...own, ...encoding.fields });
+          return storeWhole(send, sealed.bytes, input, location, transport);
         }
         const upload = new PartsUpload(sealer, transport, location, options);
-        const output = await upload.run(
-          { ...input, ...encoding.fields },
-          metadata,
-          sealed.bytes,
-          bytes.length,
-          parts,
-        );
+        const described = { ...input, ...encoding.fields };
+        const output = await upload.run(described, metadata, sealed.bytes, bytes.length, parts);
         return { output: output as unknown as Record<string, unknown>, response: undefined };
       };
-      const side = { location, input, transport };
-      return await storeWithSideObject(sealer.sideObject, side, store, ({ output }) => output);
+      return await storeWithSideObject(
+        sealer.sideObject,
+        { location, input, transport },
+        store,
+        ({ output }) => output,
+      );
     } finally {
       await parts.return();
     }

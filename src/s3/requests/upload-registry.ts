@@ -113,12 +113,13 @@ export class UploadRegistry {
 
   /** Makes an upload from a state and verifies that it is authentic. */
   async #resume(state: MultipartState, transport: Transport): Promise<EncryptedUpload> {
-    const { uploadId, access, side = {} } = state;
+    const { uploadId, access } = state;
     const format = this.#formats.find(({ name }) => name === state.format);
     if (format === undefined) throw new TypeError('"state" expected what exportMultipartUpload returned');
     const location = { bucket: state.bucket, key: state.key };
     const sealer = await format.resumeObject(state.object, { location, signal: transport.signal });
     const [engine, store] = [this.#engine, this.#store];
+    const { side } = state;
     return new EncryptedUpload({ format, sealer, location, uploadId, access, side, engine, store, state });
   }
 

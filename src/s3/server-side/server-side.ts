@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { isBytes } from "../../shapes.ts";
 import { parseCopySource } from "../copy-source.ts";
 import type { ObjectLocation } from "../object-format.ts";
+import { type Checks, checkOptions, encryptionContext, needed, oneOf, text, wrong } from "../options.ts";
 import type { MiddlewareStack, S3ClientLike } from "../transport.ts";
 import { deriveClient } from "../transport.ts";
 
@@ -45,11 +46,20 @@ export interface SseKmsOptions {
   readonly layers?: "single" | "double" | undefined;
 }
 
-/** Asks for SSE-KMS. */
+/** What the options must be. */
+const SSE_KMS_OPTIONS: Checks<SseKmsOptions> = {
+  keyId: text,
+  encryptionContext,
+  bucketKey: oneOf("enabled", "disabled"),
+  layers: oneOf("single", "double"),
+};
+
+/**
+ * Asks for SSE-KMS.
+ * @throws TypeError, RangeError
+ */
 export function sseKms(options: SseKmsOptions = {}): SseKms {
-  const { keyId, encryptionContext, bucketKey, layers } = options;
-  if (keyId !== undefined && (typeof keyId !== "string" || keyId === ""))
-    throw new TypeError(`"keyId" expected the ARN or id of a KMS key, got ${typeof keyId}`);
+  const { keyId, encryptionContext, bucketKey, layers } = checkOptions("options", options, SSE_KMS_OPTIONS);
   const mode = layers === "double" ? "DSSE-KMS" : "SSE-KMS";
   return Object.freeze({ mode, keyId, encryptionContext, bucketKey });
 }
@@ -64,6 +74,34 @@ export function sseC(key: Uint8Array | ((location: ObjectLocation) => Uint8Array
   checkKey(key);
   const copy = Uint8Array.from(key);
   return Object.freeze({ mode: "SSE-C", keyFor: () => copy });
+}
+
+/** What the fields of each mode must be. */
+const SSE_S3: Checks<SseS3> = { mode: oneOf("SSE-S3") };
+const SSE_KMS: Checks<SseKms> = {
+  mode: oneOf("SSE-KMS", "DSSE-KMS"),
+  keyId: text,
+  encryptionContext,
+  bucketKey: oneOf("enabled", "disabled"),
+};
+const SSE_C: Checks<SseC> = {
+  mode: oneOf("SSE-C"),
+  keyFor: needed((name, value) => {
+    if (typeof value !== "function") throw wrong(name, "a function", value);
+    return value;
+  }),
+};
+
+/**
+ * Checks what should be made by `sseS3`, `sseKms` or `sseC`.
+ * @throws TypeError, RangeError
+ */
+export function checkServerSide(name: string, value: unknown): ServerSideEncryption {
+  const mode = (Object(value) as { readonly mode?: unknown }).mode;
+  if (mode === "SSE-S3") return checkOptions(name, value as SseS3, SSE_S3);
+  if (mode === "SSE-KMS" || mode === "DSSE-KMS") return checkOptions(name, value as SseKms, SSE_KMS);
+  if (mode === "SSE-C") return checkOptions(name, value as SseC, SSE_C);
+  throw wrong(name, "what sseS3(), sseKms() or sseC() returned", value);
 }
 
 function checkKey(key: unknown): asserts key is Uint8Array {
@@ -153,5 +191,6 @@ export function serverSideEncryptS3Client<Client extends S3ClientLike>(
   client: Client,
   serverSide: ServerSideEncryption,
 ): Client {
-  return deriveClient(client, (stack) => addServerSide(stack, serverSide));
+  const checked = checkServerSide("serverSide", serverSide);
+  return deriveClient(client, (stack) => addServerSide(stack, checked));
 }
