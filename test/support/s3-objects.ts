@@ -11,7 +11,7 @@ import {
   refuseAskingToRead,
   toldHeaders,
 } from "./s3-encryption.ts";
-import { type Answer, S3Error, xml } from "./s3-error.ts";
+import { type Answer, escapeXml, S3Error, xml } from "./s3-error.ts";
 
 const MAX_METADATA_LENGTH = 2048;
 
