@@ -119,6 +119,8 @@ export interface OpenedRange extends OpenedObject {
 export interface SizeRule {
   /** The same for all that were stored alike; undefined when the rule holds for one object only. */
   readonly name: string | undefined;
+  /** False when the plaintext may be shorter than the rule says. */
+  readonly isExact: boolean;
   /** @throws FramesealError TRUNCATED, LIMIT_EXCEEDED when nothing that was stored so has this length */
   lengthOf(location: ObjectLocation, storedLength: number): number;
 }

@@ -161,11 +161,9 @@ function copyOutput(
   output: Readonly<Record<string, unknown>>,
   sourceVersionId: string | undefined,
 ): Record<string, unknown> {
-  const { ETag, Size: _, ...rest } = output;
-  // Checksums would be those of the stored bytes.
-  const told = Object.entries(rest).filter(([name]) => !name.startsWith("Checksum"));
+  const { ETag, ...rest } = output;
   return {
-    ...Object.fromEntries(told),
+    ...rest,
     ...(sourceVersionId === undefined ? {} : { CopySourceVersionId: sourceVersionId }),
     CopyObjectResult: { ETag, LastModified: new Date() },
   };
