@@ -44,13 +44,36 @@ export async function listObjects(
 ): ReturnType<Next> {
   const result = await send({});
   if (listSizes === "stored") return result;
-  const output: Record<string, unknown> = { ...result.output };
   const page = new ListedPage(input, formats, transport);
+  const output: Record<string, unknown> = withoutSideObjects(result.output, page);
   for (const name of ["Contents", "Versions"]) {
     const listed = output[name];
     if (Array.isArray(listed)) output[name] = await page.translate(listed, listSizes);
   }
   return { ...result, output };
+}
+
+// Leaves out what is deleted with the object it belongs to: tools that compare a listing with a folder would delete it
+// alone, and the object could not be read any more. Each version of it is shown, since each is deleted by itself.
+function withoutSideObjects(
+  output: Readonly<Record<string, unknown>>,
+  page: ListedPage,
+): Record<string, unknown> {
+  const { Contents, KeyCount, IsTruncated, NextMarker } = output;
+  if (!Array.isArray(Contents)) return { ...output };
+  const shown = (Contents as Listed[]).filter((one) => !page.isSideObject(one));
+  const hidden = Contents.length - shown.length;
+  if (hidden === 0) return { ...output };
+  const isFirstVersion = KeyCount === undefined;
+  return {
+    ...output,
+    Contents: shown,
+    ...(typeof KeyCount === "number" ? { KeyCount: KeyCount - hidden } : {}),
+    // ListObjects goes on after the last key that it shows, unless it names another.
+    ...(isFirstVersion && IsTruncated === true
+      ? { NextMarker: NextMarker ?? (Contents as Listed[]).at(-1)?.Key }
+      : {}),
+  };
 }
 
 /** What is known of one entry. */
@@ -71,6 +94,14 @@ class ListedPage {
     this.#transport = transport;
   }
 
+  /** True for an instruction file, judged by its key: no object of this client can have such a one. */
+  isSideObject({ Key }: Listed): boolean {
+    const key = this.#keyOf(Key);
+    return this.#formats.written
+      .sideObjectKeys("")
+      .some((suffix) => key !== undefined && key.length > suffix.length && key.endsWith(suffix));
+  }
+
   async translate(
     listed: readonly Listed[],
     listSizes: Exclude<ListSizes, "stored">,
@@ -88,12 +119,16 @@ class ListedPage {
   }
 
   #entryOf({ Key, ETag, Size, VersionId }: Listed): Entry | undefined {
-    const { Bucket, EncodingType } = this.#input;
-    const key = EncodingType === "url" && Key !== undefined ? decodeKey(Key) : Key;
+    const { Bucket } = this.#input;
+    const key = this.#keyOf(Key);
     // No message is empty, so neither is any encrypted object.
     if (key === undefined || key === "" || Size === undefined || Size === 0) return undefined;
     const identity = { location: { bucket: String(Bucket), key }, eTag: ETag, storedLength: Size };
     return { identity, versionId: VersionId, size: this.#formats.told.knownLength(identity) };
+  }
+
+  #keyOf(listed: string | undefined): string | undefined {
+    return this.#input.EncodingType === "url" && listed !== undefined ? decodeKey(listed) : listed;
   }
 
   // Asks about each entry, and returns the rules of those that could be asked.
