@@ -2,7 +2,8 @@
 // object than key, ETag and stored length, so some objects of each page are asked by HeadObject; where they were all
 // stored alike, the sizes of the others follow by arithmetic.
 import type * as S3 from "@aws-sdk/client-s3";
-import { hasCode, throwIfAborted } from "../../errors.ts";
+import { hasCode, isFramesealError, throwIfAborted } from "../../errors.ts";
+import { errorCode } from "../../shapes.ts";
 import type { Formats } from "../formats.ts";
 import type { SizeRule } from "../object-format.ts";
 import { repeatFields } from "../request-fields.ts";
@@ -137,7 +138,10 @@ class ListedPage {
     const left = [...entries];
     const work = async (): Promise<void> => {
       for (let entry = left.shift(); entry !== undefined; entry = left.shift()) {
-        const rule = await this.#ask(entry);
+        const rule = await this.#ask(entry).catch((error: unknown) => {
+          left.length = 0;
+          throw error;
+        });
         if (rule === undefined || !apply(rule, entry)) continue;
         rules.push(rule);
         const { identity, size } = entry;
@@ -148,7 +152,7 @@ class ListedPage {
     return rules;
   }
 
-  // What the object says about itself. An object that cannot be asked must not fail the listing.
+  // What the object says about itself. One that is odd must not fail the listing.
   async #ask({ identity: { location }, versionId }: Entry): Promise<SizeRule | undefined> {
     throwIfAborted(this.#transport.signal);
     const reading: GetObjectInput = {
@@ -172,7 +176,9 @@ class ListedPage {
       return await format.sizeRule(object);
     } catch (error) {
       throwIfAborted(this.#transport.signal);
-      return hasCode(error, "NOT_ENCRYPTED") ? AS_STORED : undefined;
+      if (hasCode(error, "NOT_ENCRYPTED")) return AS_STORED;
+      if (isAboutObject(error)) return undefined;
+      throw error; // a size that is told because a connection broke would be taken for a change
     }
   }
 
@@ -193,6 +199,15 @@ function apply(rule: SizeRule, entry: Entry): boolean {
   } catch {
     return false;
   }
+}
+
+// True if the object is odd, or may not be asked about; false if the connection or the service is at fault.
+function isAboutObject(error: unknown): boolean {
+  const code: string | undefined = errorCode(error);
+  if (isFramesealError(error)) return code !== "NETWORK";
+  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode ?? 0;
+  return status >= 400 && status < 500 && ![408, 429].includes(status);
 }
 
 // With EncodingType=url S3 encodes keys as forms do. @returns undefined for what is not encoded so

@@ -17,7 +17,7 @@ import { KmsKeyring } from "../../../src/kms.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../../src/s3.ts";
 import { FakeKms } from "../../support/fake-kms.ts";
 import { outcomeOf } from "../../support/s3-outcome.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { type S3Fault, S3Server } from "../../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
@@ -72,6 +72,15 @@ async function questionsOf(work: () => Promise<unknown>): Promise<string[]> {
     .map(({ method, key }) => `${method} ${key}`);
 }
 
+/** One question fails, and is asked again by the SDK. */
+function once(fault: S3Fault): S3Server["fault"] {
+  let failed = false;
+  return ({ key, method }) => {
+    if (failed || key === "" || method !== "HEAD") return undefined;
+    failed = true;
+    return fault;
+  };
+}
 /** Stores objects of many lengths under names of many kinds. */
 async function fill(client: S3Client, count: number, folder = ""): Promise<Record<string, number>> {
   const sizes: Record<string, number> = {};
@@ -328,6 +337,23 @@ describe("what cannot be found out does not fail a listing", () => {
       "x-amz-key-v2": 3,
       "x-amz-c": 3,
     });
+  });
+
+  test.each([
+    ["a connection that breaks", { kind: "reset" }],
+    ["a service that is down", { kind: "error", status: 503, code: "SlowDown" }],
+  ] as const)("%s is an error, since stored sizes would be taken for changes", async (_, fault) => {
+    await fill(clientFor(), 40);
+    server.fault = ({ key, method }) => (key !== "" && method === "HEAD" ? fault : undefined);
+    const hasty = encryptS3Client(server.client({ maxAttempts: 1 }), { keyring });
+    let outcome = "";
+    const questions = await questionsOf(async () => {
+      outcome = await outcomeOf(hasty.send(new ListObjectsV2Command({ Bucket })));
+    });
+    expect(outcome).not.toBe("accepted");
+    expect(questions.length).toBeLessThanOrEqual(32);
+    server.fault = once(fault);
+    expect(Object.values(await list(clientFor()))).toEqual(Object.values(await list(clientFor())));
   });
 
   test("an abort ends it", async () => {
