@@ -9,7 +9,8 @@ import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite
 import type { Keyring } from "../keyring/keyring.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
-import { encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
+import { encrypts } from "./derived-client.ts";
+import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
