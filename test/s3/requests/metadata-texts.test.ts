@@ -190,6 +190,22 @@ test("JSON that others wrote is read as it is, or as S3 has encoded it", async (
   set(throughServer(asUtf8));
   expect(server.object(Bucket, "others").headers[name]).toMatch(/^=\?UTF-8/);
   expect((await read(encryptionContext)).equals(body)).toBe(true);
+  // Servers that return the bytes that they were sent; and callers that have the text itself.
+  set(Buffer.from(asUtf8, "utf8").toString("latin1"));
+  expect((await read(encryptionContext)).equals(body)).toBe(true);
+  const { headers, body: sealed } = stored;
+  const metadata = Object.fromEntries(
+    Object.entries(headers).filter(([header]) => header.startsWith("x-amz-meta-")),
+  );
+  for (const value of [asUtf8, JSON.stringify({ ...JSON.parse(asUtf8), tenant: "日本" })]) {
+    const opening = decryptObject(
+      { bucket: Bucket, key: "others" },
+      { body: new Uint8Array(sealed), metadata: { ...metadata, [name]: value } },
+      { ...options, encryptionContext },
+    );
+    if (value === asUtf8) expect(Buffer.from((await opening).body).equals(body)).toBe(true);
+    else expect(await outcomeOf(opening)).toBe("CONTEXT_MISMATCH");
+  }
   // Another client has written the word as it is.
   const word = { tenant: text };
   await encryptS3Client(plain, { ...options, encryptionContext: word }).send(
