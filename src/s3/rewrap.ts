@@ -29,7 +29,7 @@ import {
 } from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
+import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/parts-upload.ts";

@@ -12,7 +12,7 @@ import { describingFields, meaningOf, repeatFields, sourceFields } from "../requ
 import { bodyInRanges } from "../stored-bytes.ts";
 import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 import { describe, type Send, visibleMetadata } from "./get.ts";
-import { nameHeadError } from "./head-error.ts";
+import { nameHeadError } from "../head-error.ts";
 import { readTags } from "./object-tags.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./put.ts";
 import type { UploadOptions } from "./upload-settings.ts";
