@@ -471,6 +471,32 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       else expect(most).toBeGreaterThan(1);
     }
   },
+  memory: async () => {
+    // Parts of 5 MiB: one is filled, and two more fit into 16 MiB.
+    for (const memory of [16 * MiB, 64 * MiB]) {
+      let [now, most] = [0, 0];
+      server.delay = async ({ query }) => {
+        if (!query.has("partNumber")) return;
+        most = Math.max(most, ++now);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        now -= 1;
+      };
+      await sent({ partSize: 5 * MiB, uploadConcurrency: 4, memory }, unknownLength());
+      server.delay = async () => {};
+      if (memory === 16 * MiB) expect(most).toBeLessThanOrEqual(2);
+      else expect(most).toBeGreaterThan(2);
+    }
+  },
+  expectedSize: async () => {
+    const sizes = { partSize: 5 * MiB, expectedSize: 9000 * 8 * MiB };
+    expect(partsOf(await sent(sizes, unknownLength()))).toHaveLength(3);
+  },
+  spoolFolder: async () => {
+    const sizes = { partSize: 20 * MiB, memory: 16 * MiB };
+    expect(await outcomeOf(sent({ ...sizes, spoolFolder: "/none/of/these" }, unknownLength()))).toBe(
+      "LIMIT_EXCEEDED",
+    );
+  },
   serverSideEncryption: async () => {
     const [call] = await sent({ serverSideEncryption: sseS3() });
     expect(call?.headers["x-amz-server-side-encryption"]).toBe("AES256");
@@ -796,6 +822,7 @@ const acceptedJunk: Readonly<Record<string, readonly string[]>> = {
   instructionFileSuffix: texts,
   newInstructionFileSuffix: texts,
   versionId: texts,
+  spoolFolder: texts,
   keyId: texts,
   kmsKeyId: texts,
   partition: texts,
