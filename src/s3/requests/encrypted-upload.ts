@@ -58,7 +58,7 @@ export class EncryptedUpload {
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly ledger: PartLedger;
-  readonly #access: S3Access;
+  #access: S3Access;
   readonly #format: ObjectFormat;
   readonly #sealer: ObjectSealer;
   readonly #stateKey: StateKey;
@@ -139,6 +139,12 @@ export class EncryptedUpload {
   #checkOpen(): void {
     if (this.ended !== undefined) throw this.ended;
     if (this.#isDisposed) throw new FramesealError("POLICY", "upload has ended");
+  }
+
+  /** Takes the SSE-C key from a request of the caller's: states do not hold it. */
+  rememberKey(input: Readonly<Record<string, unknown>>): void {
+    const { RequestPayer: _, ExpectedBucketOwner: __, ...key } = repeatFields(input, "ListParts");
+    this.#access = { ...this.#access, ...key };
   }
 
   /**
