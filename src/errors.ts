@@ -33,6 +33,8 @@ export type ErrorCode =
   | "RANGE_NOT_SATISFIABLE"
   /** The engine or kernel that was asked for is absent or failed its self-test. */
   | "ENGINE_UNAVAILABLE"
+  /** The connection broke or stalled, or the server went on failing, and going on did not help: nothing is said about the data. */
+  | "NETWORK"
   /** The caller aborted the operation. */
   | "ABORTED";
 
@@ -48,8 +50,8 @@ export class FramesealError extends Error {
 }
 
 /** The error for every tag, commitment and signature mismatch: one text, no details. */
-export function notAuthentic(): FramesealError {
-  return new FramesealError("AUTHENTICATION_FAILED", "message is not authentic");
+export function notAuthentic(options?: ErrorOptions): FramesealError {
+  return new FramesealError("AUTHENTICATION_FAILED", "message is not authentic", options);
 }
 
 /** Wraps the reason of an aborted `signal`. */

@@ -9,6 +9,7 @@ export {
 export type { FormatName } from "./s3/formats.ts";
 export type { KeyBinding } from "./s3/framed/key-binding.ts";
 export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
+export type { ListSizes } from "./s3/requests/list.ts";
 export type { MultipartState, MultipartStateStore } from "./s3/requests/multipart-state.ts";
 export { fileMultipartStates } from "./s3/requests/state-file.ts";
 export { type SqliteDatabase, sqliteMultipartStates } from "./s3/requests/state-sqlite.ts";
@@ -37,11 +38,17 @@ export {
   sseS3,
 } from "./s3/server-side/server-side.ts";
 export {
+  asCopySource,
   deriveSseCKey,
   type SseCCopySourceKey,
   type SseCKey,
   type SseCKeyBytes,
   type SseCKeyOptions,
+  type SseCTrialOptions,
+  sseCVersionFromTags,
+  sseCVersionTagging,
+  type VersionedMasterKey,
+  withSseCKey,
 } from "./s3/server-side/sse-c-key.ts";
 export type { AuthenticationMode } from "./s3/single-message/body.ts";
 export {

@@ -1,8 +1,12 @@
 // What frameseal inspect tells about an object of S3: how it is encrypted on this side and on the server's.
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
-import type { ObjectMetadata } from "../s3/object-format.ts";
-import { INSTRUCTION_FILE_SUFFIX, normalizeMetadata, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
+import { hasCode, isFramesealError } from "../errors.ts";
+import { DEFAULT_MAX_HEADER_LENGTH } from "../format/limits.ts";
+import type { Keyring } from "../keyring/keyring.ts";
+import type { StoredObject } from "../s3/object-format.ts";
+import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
 import { serverSideEncryptS3Client } from "../s3/server-side/server-side.ts";
+import type { SingleMessageFormat } from "../s3/single-message/format.ts";
 import { describeHeader, type HeaderDescription, printDescription } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { oneLine, print } from "./output.ts";
@@ -21,12 +25,14 @@ export interface ObjectDescription extends ObjectAddress {
   readonly serverSideEncryption: string;
   readonly serverSideKeyId: string | undefined;
   readonly metadata: Readonly<Record<string, string>>;
-  /** `framed`, `s3ec-v1` to `s3ec-v3`, or `none`. */
+  /** `framed`, `s3ec-v1` to `s3ec-v3`, `none`, or `unknown` where the metadata contradicts itself. */
   readonly clientSideFormat: string;
   /** Of objects of the S3 Encryption Clients. */
-  readonly envelope: EnvelopeDescription | undefined;
+  readonly envelope?: EnvelopeDescription | undefined;
   /** Of framed objects. */
-  readonly header: HeaderDescription | undefined;
+  readonly header?: HeaderDescription | undefined;
+  /** Why the object is not what its metadata says, or says nothing that is understood. */
+  readonly problem?: string | undefined;
 }
 
 /** An envelope as JSON prints it. */
@@ -39,7 +45,7 @@ export interface EnvelopeDescription {
   readonly description: Readonly<Record<string, string>>;
 }
 
-/** A header longer than this is not worth fetching for a look. */
+/** Fetched first: all of nearly every header. */
 const HEAD_LENGTH = 64 * 1024;
 
 /** Asks S3 about an object and reads the beginning of its body. No key is needed but that of SSE-C. */
@@ -51,8 +57,6 @@ export async function inspectObject(text: string, options: ObjectOptions): Promi
   const { HeadObjectCommand } = await import("@aws-sdk/client-s3");
   try {
     const head = await client.send(new HeadObjectCommand(address), { abortSignal: interruptSignal });
-    const found = await readEnvelope(client, address, head);
-    const header = found === undefined ? await readHeader(client, address, head) : undefined;
     return {
       ...address,
       storedLength: head.ContentLength ?? 0,
@@ -61,50 +65,68 @@ export async function inspectObject(text: string, options: ObjectOptions): Promi
         head.ServerSideEncryption ?? (head.SSECustomerAlgorithm === undefined ? "none told" : "SSE-C"),
       serverSideKeyId: head.SSEKMSKeyId,
       metadata: head.Metadata ?? {},
-      clientSideFormat: found?.format ?? (header === undefined ? "none" : "framed"),
-      envelope: found?.envelope,
-      header,
+      ...(await recognise(client, address, head)),
     };
   } finally {
     client.destroy();
   }
 }
 
-async function readEnvelope(
+/** What the library's own recogniser says of an object. */
+async function recognise(
   client: S3Client,
-  address: ObjectAddress,
+  { Bucket, Key }: ObjectAddress,
   head: HeadObjectCommandOutput,
-): Promise<{ format: string; envelope: EnvelopeDescription } | undefined> {
-  const [
-    { contentAlgorithmNames, envelopePlace, parseEnvelope },
-    { createObjectSource },
-    { Transport },
-    file,
-  ] = await Promise.all([
-    import("../s3/single-message/envelope.ts"),
-    import("../s3/object-source.ts"),
+): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope" | "header" | "problem">> {
+  const [{ createFormats }, { describe }, { Transport }, single] = await Promise.all([
+    import("../s3/formats.ts"),
+    import("../s3/requests/get.ts"),
     import("../s3/transport.ts"),
-    import("../s3/single-message/instruction-file.ts"),
+    import("../s3/single-message/format.ts"),
   ]);
-  const metadata = normalizeMetadata(head.Metadata);
-  const inMetadata = envelopePlace(metadata) === "metadata";
-  let entries: ObjectMetadata | undefined;
-  if (!inMetadata) {
-    const pin = { eTag: head.ETag, versionId: head.VersionId };
-    const location = { bucket: address.Bucket, key: address.Key };
-    const source = createObjectSource(new Transport(client, interruptSignal), location, pin, {});
-    const key = `${address.Key}${INSTRUCTION_FILE_SUFFIX}`;
-    const found = await source.fetchSideObject(key, file.MAX_INSTRUCTION_FILE_LENGTH);
-    if (found === undefined) return undefined;
-    entries = file.decodeInstructionFile(found.body);
+  const formats = createFormats({ keyring: noKeys, ...readingEverything });
+  const transport = new Transport(client, interruptSignal);
+  const location = { bucket: Bucket, key: Key };
+  try {
+    const { format, object } = await describe(head, head.ContentLength, location, {}, formats, transport);
+    if (format instanceof single.SingleMessageFormat) return await readEnvelope(format, object);
+    return await readHeader(object);
+  } catch (error) {
+    if (!isContradiction(error)) throw error;
+    return { clientSideFormat: "unknown", problem: error.message };
   }
-  const { version, content, wrap, encryptedDataKey, description } = parseEnvelope(metadata, entries);
+}
+
+/** Errors that say something of the object itself. */
+function isContradiction(error: unknown): error is Error {
+  return (["INVALID_METADATA", "UNSUPPORTED", "LIMIT_EXCEEDED"] as const).some((code) =>
+    hasCode(error, code),
+  );
+}
+
+const refuse = (): never => {
+  throw new Error("internal error: nothing is opened to be described");
+};
+const noKeys: Keyring = { generateDataKey: refuse, wrapDataKey: refuse, unwrapDataKey: refuse };
+/** Nothing that is only described can do harm. */
+const readingEverything = {
+  commitmentPolicy: "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
+  enableLegacyWrappingAlgorithms: true,
+  enableLegacyUnauthenticatedModes: true,
+} as const;
+
+async function readEnvelope(
+  format: SingleMessageFormat,
+  object: StoredObject,
+): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope">> {
+  const { contentAlgorithmNames, envelopePlace } = await import("../s3/single-message/envelope.ts");
+  const { version, content, wrap, encryptedDataKey, description } = await format.readEnvelope(object);
   const contentAlgorithm =
     version === 3 ? "AES-256-GCM with HKDF-SHA512 and key commitment (115)" : contentAlgorithmNames[content];
   return {
-    format: `s3ec-v${version}`,
+    clientSideFormat: `s3ec-v${version}`,
     envelope: {
-      place: inMetadata ? "metadata" : "instruction file",
+      place: envelopePlace(object.metadata) === "metadata" ? "metadata" : "instruction file",
       contentAlgorithm,
       wrapAlgorithm: wrap,
       encryptedDataKeyLength: encryptedDataKey.length,
@@ -114,27 +136,22 @@ async function readEnvelope(
 }
 
 async function readHeader(
-  client: S3Client,
-  address: ObjectAddress,
-  head: HeadObjectCommandOutput,
-): Promise<HeaderDescription | undefined> {
-  const messageLength = head.ContentLength ?? 0;
-  if (messageLength === 0) return undefined;
-  const [{ GetObjectCommand }, { inspectHeader }, { isFramesealError }] = await Promise.all([
-    import("@aws-sdk/client-s3"),
-    import("../stream/whole-message.ts"),
-    import("../errors.ts"),
-  ]);
-  const output = await client.send(
-    new GetObjectCommand({ ...address, Range: `bytes=0-${HEAD_LENGTH - 1}`, IfMatch: head.ETag }),
-    { abortSignal: interruptSignal },
-  );
-  const bytes = (await output.Body?.transformToByteArray()) ?? new Uint8Array();
-  try {
-    return describeHeader({ ...(await inspectHeader(bytes)), messageLength });
-  } catch (error) {
-    if (isFramesealError(error)) return undefined; // not a message of ours
-    throw error;
+  object: StoredObject,
+): Promise<Pick<ObjectDescription, "clientSideFormat" | "header" | "problem">> {
+  const { inspectHeader } = await import("../stream/whole-message.ts");
+  const { storedLength: messageLength, metadata, source } = object;
+  for (let length = HEAD_LENGTH; ; length = DEFAULT_MAX_HEADER_LENGTH) {
+    const bytes = await source.read(0, Math.min(messageLength, length));
+    try {
+      const header = describeHeader({ ...inspectHeader(bytes), messageLength });
+      return { clientSideFormat: "framed", header };
+    } catch (error) {
+      if (!isFramesealError(error)) throw error;
+      const isCut = hasCode(error, "TRUNCATED") && bytes.length < messageLength;
+      if (isCut && length < DEFAULT_MAX_HEADER_LENGTH) continue;
+      if (metadata[framedNames.format] === undefined) return { clientSideFormat: "none" };
+      return { clientSideFormat: "framed", problem: error.message };
+    }
   }
 }
 
@@ -143,7 +160,7 @@ export function printObject(object: ObjectDescription): void {
   print(`object          s3://${oneLine(object.Bucket)}/${oneLine(object.Key)}`);
   print(`stored length   ${object.storedLength}`);
   const keyId = object.serverSideKeyId === undefined ? "" : `, key ${oneLine(object.serverSideKeyId)}`;
-  print(`server side     ${object.serverSideEncryption}${keyId}`);
+  print(`server side     ${oneLine(object.serverSideEncryption)}${keyId}`);
   for (const [name, value] of Object.entries(object.metadata))
     print(`${USER_METADATA_PREFIX}${oneLine(name)} ${oneLine(value)}`);
   const { envelope } = object;
@@ -153,6 +170,7 @@ export function printObject(object: ObjectDescription): void {
     print(`wrapped key     ${envelope.wrapAlgorithm}, ${envelope.encryptedDataKeyLength} bytes`);
     for (const [name, value] of Object.entries(envelope.description))
       print(`description     ${oneLine(name)}=${oneLine(value)}`);
-  } else if (object.header === undefined) print("client side     not encrypted by frameseal");
-  else printDescription(object.header);
+  } else if (object.header !== undefined) printDescription(object.header);
+  else if (object.problem === undefined) print("client side     not encrypted by frameseal");
+  else print(`client side     ${object.clientSideFormat}: ${oneLine(object.problem)}`);
 }

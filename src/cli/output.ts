@@ -43,15 +43,23 @@ export function isTerminal(descriptor: 0 | 1 | 2): boolean {
 
 /** Writes a value as one line of JSON to stdout. */
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value));
+  print(JSON.stringify(value).replace(UNSEEN, escapeUnits));
 }
 
-/** Text from outside, made safe for a terminal: control characters are written out. */
+/** What a terminal obeys or hides instead of showing it: control and format characters, halves of pairs, line ends. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
+
+/** Text from outside, made safe for a terminal: what would not be seen is written out. */
 export function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach a terminal
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (char) =>
-    char === "\n" ? " " : `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return text.replace(UNSEEN, (char) => (char === "\n" ? " " : escapeUnits(char)));
+}
+
+// As JSON has it, unit by unit.
+function escapeUnits(char: string): string {
+  let escaped = "";
+  for (let at = 0; at < char.length; at++)
+    escaped += `\\u${char.charCodeAt(at).toString(16).padStart(4, "0")}`;
+  return escaped;
 }
 
 /** True for text that may be key material: long hexadecimal or Base64 without a dot or a folder, JWK, PEM. */

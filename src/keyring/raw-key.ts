@@ -36,6 +36,8 @@ export function checkKeyName({ keyNamespace, keyName }: { keyNamespace: string; 
         `"${name}" expected a string that is not empty, got ${value === "" ? '""' : typeof value}`,
       );
     const length = Buffer.byteLength(value, "utf8");
+    if (Buffer.from(value, "utf8").toString("utf8") !== value)
+      throw new TypeError(`"${name}" expected well-formed Unicode`);
     if (length > 65_000) throw new RangeError(`"${name}" expected at most 65000 bytes, got ${length}`);
   }
   if (keyNamespace.startsWith("aws-kms"))

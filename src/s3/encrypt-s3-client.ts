@@ -1,28 +1,38 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
-import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
-import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
+import { operationOf } from "./command-schema.ts";
+import { decide, type HandledCommand } from "./commands.ts";
+import {
+  deriveClient,
+  ENCRYPTION_MIDDLEWARE,
+  encrypts,
+  isClient,
+  markClient,
+  markOf,
+  sendIntercepted,
+  stackWithout,
+} from "./derived-client.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from "./formats.ts";
+import { addKeyTransportCheck } from "./key-transport.ts";
+import { LastCheck } from "./last-check.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { type Checks, checkOptions, oneOf, wholeNumber, withFunctions } from "./options.ts";
+import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
-import { getObject, headObject } from "./requests/get.ts";
+import { getObject, type Send } from "./requests/get.ts";
+import { headObject } from "./requests/head.ts";
+import { type ListSizes, listObjects } from "./requests/list.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
-import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
+import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
+import { deleteWithSideObjects } from "./requests/side-object.ts";
+import { withoutStoredFields } from "./requests/stored-fields.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
-import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
-import {
-  addUnsignedPayload,
-  deriveClient,
-  type Middleware,
-  type MiddlewareArguments,
-  type MiddlewareStack,
-  type Next,
-  type S3ClientLike,
-  Transport,
-} from "./transport.ts";
+import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
+import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
+import { addUnsignedPayload, Transport } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
 export interface EncryptS3ClientOptions extends FormatOptions {
@@ -38,12 +48,25 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly multipartStates?: MultipartStateStore | undefined;
   /** CopyObject of an object that is bound to its key: refused, or encrypted again through this machine. */
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
+  /** Sizes in listings; by default `arithmetic`. */
+  readonly listSizes?: ListSizes | undefined;
 }
 
 const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
 const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
-const MIDDLEWARE_NAME = "framesealEncryption";
+
+/** What the options must be. */
+const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
+  ...FORMAT_OPTIONS,
+  partSize: wholeNumber(MIN_PART_SIZE, 5 * 2 ** 30),
+  uploadConcurrency: wholeNumber(1, 1000),
+  serverSideEncryption: checkServerSide,
+  unsignedPayload: oneOf("never", "https-only"),
+  multipartStates: withFunctions("a MultipartStateStore", "load", "compareAndSwap", "remove"),
+  boundCopy: oneOf("refuse", "reencrypt"),
+  listSizes: oneOf("arithmetic", "head", "stored"),
+};
 
 /**
  * Returns a client that encrypts and decrypts; `client` stays as it is. PutObject, GetObject (with Range), HeadObject,
@@ -55,34 +78,17 @@ export function encryptS3Client<Client extends S3ClientLike>(
   client: Client,
   options: EncryptS3ClientOptions,
 ): Client {
-  if (typeof client?.send !== "function" || typeof client.middlewareStack?.clone !== "function")
+  if (!isClient(client))
     throw new TypeError(`"client" expected an S3Client, got ${client === null ? "null" : typeof client}`);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
-  const plugin = new EncryptionPlugin(client, options);
-  const add = (stack: MiddlewareStack, middleware: Middleware): void =>
-    stack.add(middleware, { step: "initialize", name: MIDDLEWARE_NAME, priority: "high", override: true });
-  const derived = deriveClient(client, (stack) => {
-    plugin.extendTransport(stack);
-    add(stack, plugin.unsent());
-  });
-  const send = client.send as (this: unknown, ...args: unknown[]) => unknown;
-  Object.defineProperty(derived, "send", {
-    value(command: unknown, ...rest: unknown[]) {
-      const sender = deriveClient(derived, (stack) => add(stack, plugin.sent(rest[0])));
-      return send.call(sender, command, ...rest);
-    },
-    writable: true,
-    configurable: true,
-  });
-  plugins.set(derived, plugin);
+  const plugin = new EncryptionPlugin(client, checkOptions("options", options, CLIENT_OPTIONS));
+  const derived = deriveClient(
+    client,
+    (stack) => plugin.extend(stack),
+    (sender, command, rest) => plugin.send(sender, command, rest),
+  );
+  markClient(derived, plugin);
   return derived;
-}
-
-const plugins = new WeakMap<object, EncryptionPlugin>();
-
-/** True for a client that `encryptS3Client` has made. */
-export function encrypts(client: S3ClientLike): boolean {
-  return plugins.has(client);
 }
 
 /**
@@ -93,7 +99,7 @@ export function encrypts(client: S3ClientLike): boolean {
  */
 export async function exportMultipartUpload(client: S3ClientLike, uploadId: string): Promise<MultipartState> {
   const plugin = pluginOf(client);
-  const state = await plugin.uploads.export(uploadId, plugin.transport);
+  const state = await plugin.uploads.export(uploadId, plugin.transportOf(client));
   if (state === undefined) throw new FramesealError("POLICY", "upload is not known to this client");
   return state;
 }
@@ -108,12 +114,13 @@ export async function exportMultipartUpload(client: S3ClientLike, uploadId: stri
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);
-  await plugin.uploads.import(state, plugin.transport);
+  await plugin.uploads.import(state, plugin.transportOf(client));
 }
 
 function pluginOf(client: S3ClientLike): EncryptionPlugin {
-  const plugin = plugins.get(client);
-  if (plugin === undefined) throw new TypeError('"client" expected a client made by encryptS3Client');
+  const plugin = isClient(client) ? markOf(client) : undefined;
+  if (!(plugin instanceof EncryptionPlugin))
+    throw new TypeError('"client" expected a client made by encryptS3Client');
   return plugin;
 }
 
@@ -124,162 +131,189 @@ function signalOf(options: unknown): AbortSignal | undefined {
   throw new TypeError(`"abortSignal" expected an AbortSignal, got ${typeof signal}`);
 }
 
-/** Requests whose answers or effects would be wrong, with the reason. */
-const refused: Readonly<Record<string, string>> = {
-  UploadPartCopyCommand: "a part copied from another object has its key, not that of this upload",
-  SelectObjectContentCommand: "S3 cannot query what it cannot read",
-  RenameObjectCommand: "the object may be bound to its key: copy and delete it instead",
-};
-
-/** Requests that must not be signed for later use, because their body would not pass through here. */
-const notForLater = new Set([
-  "PutObjectCommand",
-  "CreateMultipartUploadCommand",
-  "UploadPartCommand",
-  "CompleteMultipartUploadCommand",
-  "CopyObjectCommand",
-]);
+/** A request that a handler answers. */
+interface HandledRequest {
+  readonly input: MiddlewareArguments["input"];
+  readonly transport: Transport;
+  readonly send: Send;
+}
+type Handler = (request: HandledRequest) => ReturnType<Next>;
 
 class EncryptionPlugin {
-  readonly transport: Transport;
   readonly uploads: UploadRegistry;
+  readonly #client: S3ClientLike;
   readonly #options: EncryptS3ClientOptions;
   readonly #formats: Formats;
   readonly #partSize: number;
   readonly #uploadConcurrency: number;
 
   constructor(client: S3ClientLike, options: EncryptS3ClientOptions) {
-    checkKeyring(options?.keyring);
+    this.#client = client;
     this.#options = options;
     this.#formats = createFormats(options);
-    this.#partSize = checkWhole(
-      "partSize",
-      options.partSize ?? DEFAULT_PART_SIZE,
-      MIN_PART_SIZE,
-      5 * 2 ** 30,
-    );
-    this.#uploadConcurrency = checkWhole(
-      "uploadConcurrency",
-      options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY,
-      1,
-      1000,
-    );
+    this.#partSize = options.partSize ?? DEFAULT_PART_SIZE;
+    this.#uploadConcurrency = options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY;
     this.uploads = new UploadRegistry(this.#formats.all, options.multipartStates, options.engine);
-    this.transport = new Transport(deriveClient(client, (stack) => this.extendTransport(stack)));
   }
 
-  /** Adds what every request of the transport needs. */
-  extendTransport(stack: MiddlewareStack): void {
+  // Marks stacks as those of this client. For requests that are resolved without being sent, as presigning does.
+  readonly #unsent: Middleware = (next, context) => async (args) => {
+    const command = decide(operationOf(context), "presigned");
+    if (command === "RestoreObject") checkRestore(args.input);
+    const result = await next(args);
+    if (command !== "passed" && !("presigned" in result.output))
+      throw new FramesealError("UNSUPPORTED", "requests must go through the send method of the client");
+    return result;
+  };
+  // Marks stacks of the requests that are sent on behalf of another.
+  readonly #further: Middleware = (next) => next;
+
+  /** Adds what the client's own stack has. */
+  extend(stack: MiddlewareStack): void {
+    this.#extendAll(stack);
+    addFirst(stack, ENCRYPTION_MIDDLEWARE, this.#unsent);
+  }
+
+  // Adds what every request needs.
+  #extendAll(stack: MiddlewareStack): void {
     const { serverSideEncryption, unsignedPayload } = this.#options;
     if (serverSideEncryption !== undefined) addServerSide(stack, serverSideEncryption);
     if (unsignedPayload === "https-only") addUnsignedPayload(stack);
+    addKeyTransportCheck(stack);
   }
 
-  /** For requests that are sent. */
-  sent(options: unknown): Middleware {
-    return (next, context) => (args) => this.#handle(next, context.commandName ?? "", args, options);
+  /** Sends a command for a client that is this plugin's, or derived from it. */
+  send(sender: S3ClientLike, command: unknown, rest: readonly unknown[]): unknown {
+    const check = new LastCheck((name) => this.#formats.all.some((format) => format.ownsMetadata(name)));
+    return sendIntercepted(this.#client, sender, command, rest, {
+      stack: (given) => {
+        const stack = stackWithout(this.#unsent, given, sender, (copy) => this.#extendAll(copy));
+        const transport = (): Transport =>
+          this.#transport(sender, () => {
+            const further = stack.clone();
+            further.remove(sent);
+            return further;
+          }).withSignal(signalOf(rest[0]));
+        const sent = this.#sent(transport, check);
+        addFirst(stack, ENCRYPTION_MIDDLEWARE, sent);
+        return stack;
+      },
+      last: (step, context, stack) => check.guard(step, context, stack),
+    });
   }
 
-  /** For requests that are resolved without being sent, as presigning does. */
-  unsent(): Middleware {
+  #sent(transportOf: () => Transport, check: LastCheck): Middleware {
     return (next, context) => async (args) => {
-      const name = context.commandName ?? "";
-      if (notForLater.has(name))
-        throw new FramesealError(
-          "POLICY",
-          `a presigned ${nameOf(name)} would store what its holder sends, unencrypted`,
-        );
-      this.#refuse(name);
-      const result = await next(args);
-      if (name === "GetObjectCommand" && !("presigned" in result.output))
-        throw new FramesealError("UNSUPPORTED", "requests must go through the send method of the client");
-      return result;
-    };
-  }
-
-  #refuse(name: string): void {
-    const reason = Object.hasOwn(refused, name) ? refused[name] : undefined;
-    if (reason !== undefined) throw new FramesealError("POLICY", `${nameOf(name)} is refused: ${reason}`);
-  }
-
-  async #handle(next: Next, name: string, args: MiddlewareArguments, options: unknown): ReturnType<Next> {
-    this.#refuse(name);
-    const transport = this.transport.withSignal(signalOf(options));
-    await transport.prepare();
-    const { input } = args;
-    const send = (fields: Record<string, unknown>): ReturnType<Next> =>
-      next({ ...args, input: { ...input, ...fields } });
-    switch (name) {
-      case "PutObjectCommand":
-        checkCallerFields(input, this.#formats.all);
-        return putObject(
-          input as PutObjectInput,
-          locationOf(input),
-          this.#formats.written,
-          transport,
-          { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency },
-          send,
-        );
-      case "GetObjectCommand":
-        return getObject(input, locationOf(input), this.#formats, transport, send);
-      case "HeadObjectCommand":
-        return headObject(input, locationOf(input), this.#formats, transport, send);
-      case "CreateMultipartUploadCommand":
-      case "UploadPartCommand":
-      case "CompleteMultipartUploadCommand":
-      case "AbortMultipartUploadCommand":
-      case "ListPartsCommand":
-        return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(
-          name,
-          input,
-          locationOf(input),
-          send,
-        );
-      case "CopyObjectCommand":
-        return new CopyHandler(this.#formats, transport, {
-          partSize: this.#partSize,
-          uploadConcurrency: this.#uploadConcurrency,
-          boundCopy: this.#options.boundCopy ?? "refuse",
-        }).copy(input, locationOf(input), send);
-      case "DeleteObjectCommand":
-      case "DeleteObjectsCommand":
-        return this.#delete(input, transport, await next(args));
-      default:
+      const command = decide(operationOf(context), "sent");
+      if (command === "passed") {
+        check.pass();
         return next(args);
-    }
+      }
+      const transport = transportOf();
+      await transport.prepare();
+      const { input } = args;
+      const send: Send = (fields) => {
+        const changed = { ...input, ...fields };
+        check.expect(command, changed);
+        return next({ ...args, input: changed });
+      };
+      const result = await this.#handlers[command]({ input, transport, send });
+      return { ...result, output: withoutStoredFields(command, result.output) };
+    };
   }
 
-  // Deletes what stands next to the objects that were deleted.
-  async #delete(
-    input: MiddlewareArguments["input"],
-    transport: Transport,
-    result: Awaited<ReturnType<Next>>,
-  ): ReturnType<Next> {
-    const access = {
-      Bucket: String(input.Bucket),
-      ...(input.RequestPayer === undefined ? {} : { RequestPayer: "requester" as const }),
-      ...(input.ExpectedBucketOwner === undefined
-        ? {}
-        : { ExpectedBucketOwner: String(input.ExpectedBucketOwner) }),
-    };
-    const many = (input.Delete as { Objects?: { Key?: string; VersionId?: string }[] } | undefined)?.Objects;
-    const objects = many ?? [input as { Key?: string; VersionId?: string }];
-    const errors = (result.output.Errors as S3._Error[] | undefined) ?? [];
-    const failed = new Set(errors.map(({ Key }) => Key));
-    const sideKeys = objects.flatMap(({ Key, VersionId }) =>
-      Key === undefined || VersionId !== undefined || failed.has(Key)
-        ? []
-        : this.#formats.written.sideObjectKeys(Key),
+  /** Sends further requests with all middleware of `client` but the encryption. */
+  transportOf(client: S3ClientLike): Transport {
+    const given = client.middlewareStack as MiddlewareStack;
+    return this.#transport(client, () =>
+      stackWithout(this.#unsent, given, client, (copy) => this.#extendAll(copy)),
     );
-    if (many === undefined) {
-      for (const Key of sideKeys) await transport.deleteObject({ ...access, Key });
-      return result;
-    }
-    if (sideKeys.length === 0) return result;
-    const Delete = { Objects: sideKeys.map((Key) => ({ Key })), Quiet: true };
-    const { Errors = [] } = await transport.deleteObjects({ ...access, Delete });
-    if (Errors.length === 0) return result;
-    return { ...result, output: { ...result.output, Errors: [...errors, ...Errors] } };
+  }
+
+  #transport(sender: S3ClientLike, stackOf: () => MiddlewareStack): Transport {
+    let stack: MiddlewareStack | undefined;
+    const further: S3ClientLike = Object.create(sender, {
+      middlewareStack: {
+        get: () => {
+          if (stack === undefined) {
+            stack = stackOf();
+            addFirst(stack, "framesealTransport", this.#further);
+          }
+          return stack;
+        },
+      },
+      handlers: { value: undefined, writable: true, configurable: true },
+      send: {
+        value: (command: unknown, ...rest: unknown[]) =>
+          sendIntercepted(this.#client, further, command, rest, {
+            stack: (given) => stackWithout(this.#further, given, further, (copy) => this.#extendAll(copy)),
+            last: (step) => step,
+          }),
+      },
+    });
+    markClient(further, null);
+    return new Transport(further);
+  }
+
+  // One for each command that the table gives to a handler.
+  readonly #handlers: Readonly<Record<HandledCommand, Handler>> = {
+    PutObject: ({ input, transport, send }) => {
+      checkCallerFields(input, this.#formats.all);
+      return putObject(
+        input as PutObjectInput,
+        locationOf(input),
+        this.#formats.written,
+        transport,
+        this.#uploadOptions,
+        send,
+      );
+    },
+    GetObject: ({ input, transport, send }) =>
+      getObject(input, locationOf(input), this.#formats, transport, send),
+    HeadObject: ({ input, transport, send }) =>
+      headObject(input, locationOf(input), this.#formats, transport, send),
+    CreateMultipartUpload: (request) => this.#multipart("CreateMultipartUploadCommand", request),
+    UploadPart: (request) => this.#multipart("UploadPartCommand", request),
+    CompleteMultipartUpload: (request) => this.#multipart("CompleteMultipartUploadCommand", request),
+    AbortMultipartUpload: (request) => this.#multipart("AbortMultipartUploadCommand", request),
+    ListParts: (request) => this.#multipart("ListPartsCommand", request),
+    CopyObject: ({ input, transport, send }) =>
+      new CopyHandler(this.#formats, transport, {
+        ...this.#uploadOptions,
+        boundCopy: this.#options.boundCopy ?? "refuse",
+      }).copy(input, locationOf(input), send),
+    DeleteObject: (request) => this.#delete(request),
+    DeleteObjects: (request) => this.#delete(request),
+    GetObjectAttributes: ({ input, transport, send }) =>
+      getObjectAttributes(input, locationOf(input), this.#formats, transport, send),
+    ListObjects: (request) => this.#list(request),
+    ListObjectsV2: (request) => this.#list(request),
+    ListObjectVersions: (request) => this.#list(request),
+    RestoreObject: ({ input, send }) => {
+      checkRestore(input);
+      return send({});
+    },
+  };
+
+  get #uploadOptions(): UploadOptions {
+    return { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency };
+  }
+
+  #multipart(name: string, { input, transport, send }: HandledRequest): ReturnType<Next> {
+    return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(
+      name,
+      input,
+      locationOf(input),
+      send,
+    );
+  }
+
+  #list({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return listObjects(input, this.#formats, transport, send, this.#options.listSizes ?? "arithmetic");
+  }
+
+  #delete({ input, transport, send }: HandledRequest): ReturnType<Next> {
+    return deleteWithSideObjects(input, this.#formats.written, transport, () => send({}));
   }
 }
 
@@ -292,12 +326,16 @@ function locationOf(input: Readonly<Record<string, unknown>>): ObjectLocation {
   return { bucket: Bucket, key: Key };
 }
 
-function nameOf(commandName: string): string {
-  return commandName.replace(/Command$/, "");
+function addFirst(stack: MiddlewareStack, name: string, middleware: Middleware): void {
+  stack.add(middleware, { step: "initialize", name, priority: "high", override: true });
 }
 
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw new RangeError(`"${name}" expected a whole number from ${min} to ${max}, got ${value}`);
-  return value;
+/** A restore that selects writes an answer computed from the stored bytes. @throws FramesealError POLICY */
+function checkRestore(input: Readonly<Record<string, unknown>>): void {
+  const { Type, SelectParameters, OutputLocation } = (input.RestoreRequest ?? {}) as Record<string, unknown>;
+  if (Type !== undefined || SelectParameters !== undefined || OutputLocation !== undefined)
+    throw new FramesealError(
+      "POLICY",
+      "RestoreObject with SelectParameters is refused: S3 cannot query what it cannot read",
+    );
 }

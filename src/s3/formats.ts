@@ -1,9 +1,23 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
 import { FramesealError } from "../errors.ts";
+import { FRAME_LENGTH_MULTIPLE, MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
+import { COMMITMENT_POLICIES } from "../format/suite.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
+import {
+  type Checks,
+  encryptionContext,
+  engine,
+  flag,
+  keyring,
+  listOfStrings,
+  oneOf,
+  text,
+  wholeNumber,
+} from "./options.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
+import { ToldSizes } from "./told-sizes.ts";
 
 /** Formats that can be written: AWS Encryption SDK messages, and objects of the Amazon S3 Encryption Clients. */
 export type FormatName = "framed" | "s3ec-v3" | "s3ec-v2";
@@ -16,10 +30,36 @@ export interface FormatOptions
   readonly format?: FormatName | undefined;
 }
 
+/** What the options of all formats must be. */
+export const FORMAT_OPTIONS: Checks<FormatOptions> = {
+  keyring,
+  encryptionContext,
+  requiredEncryptionContextKeys: listOfStrings,
+  suite: wholeNumber(0, 0xffff),
+  frameLength: wholeNumber(FRAME_LENGTH_MULTIPLE, MAX_FRAME_LENGTH),
+  commitmentPolicy: oneOf(...COMMITMENT_POLICIES),
+  engine,
+  maxEncryptedDataKeys: wholeNumber(1, MAX_ENCRYPTED_DATA_KEYS),
+  maxFrameLength: wholeNumber(1, 2 ** 32 - 1),
+  maxHeaderLength: wholeNumber(1),
+  maxNonFramedLength: wholeNumber(0),
+  signedMessages: oneOf("verify", "refuse"),
+  bind: oneOf("key", "prefix", "none"),
+  authentication: oneOf("verified", "buffered", "two-pass", "delayed"),
+  bufferSize: wholeNumber(0),
+  enableLegacyWrappingAlgorithms: flag,
+  enableLegacyUnauthenticatedModes: flag,
+  instructionFiles: oneOf("read", "write", "ignore"),
+  instructionFileSuffix: text,
+  format: oneOf("framed", "s3ec-v3", "s3ec-v2"),
+};
+
 /** The formats as configured. */
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
+  /** Lengths that were told of objects, to fail where they lead astray. */
+  readonly told: ToldSizes;
   /**
    * The format of a stored object; framed when nothing tells.
    * @throws FramesealError INVALID_METADATA
@@ -46,6 +86,7 @@ export function createFormats(options: FormatOptions): Formats {
   return {
     written,
     all,
+    told: new ToldSizes(),
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
       if (Object.keys(object.metadata).some((entry) => version3.ownsMetadata(entry)))

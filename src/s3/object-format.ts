@@ -1,6 +1,7 @@
 // What a format of encrypted S3 objects is: how plaintext becomes stored bytes and metadata, part by part, and how
 // stored bytes become plaintext again. The client plugin knows requests and parts; a format knows bytes and keys.
 import type { Readable } from "node:stream";
+import type { MessageHeader } from "../format/header.ts";
 import type { RequestedRange } from "./requested-range.ts";
 
 /** Which object is meant. */
@@ -52,7 +53,7 @@ export interface SideObject {
 export interface ObjectSealer {
   /** Added to the metadata of the object. Not secret. */
   readonly metadata: ObjectMetadata;
-  /** Stored next to the object, before it. */
+  /** Stored next to the object, after it. */
   readonly sideObject?: SideObject | undefined;
   /** Parts start at multiples of this many bytes of plaintext. */
   readonly alignment: number;
@@ -104,12 +105,24 @@ export interface OpenedObject {
   readonly plaintextLength: number;
   /** Fails instead of ending when anything is not authentic. */
   readonly body: Readable;
+  /** What the object says about itself, verified, when its format has a header. */
+  readonly header?: MessageHeader | undefined;
 }
 
 /** Plaintext of a range: `start` to `end` (exclusive). */
 export interface OpenedRange extends OpenedObject {
   readonly start: number;
   readonly end: number;
+}
+
+/** How plaintext lengths follow from stored lengths, for one object and those that were stored alike. */
+export interface SizeRule {
+  /** The same for all that were stored alike; undefined when the rule holds for one object only. */
+  readonly name: string | undefined;
+  /** False when the plaintext may be shorter than the rule says. */
+  readonly isExact: boolean;
+  /** @throws FramesealError TRUNCATED, LIMIT_EXCEEDED when nothing that was stored so has this length */
+  lengthOf(location: ObjectLocation, storedLength: number): number;
 }
 
 /** A format of encrypted objects. One instance serves many objects at a time. */
@@ -134,8 +147,11 @@ export interface ObjectFormat {
    * @throws FramesealError RANGE_NOT_SATISFIABLE, POLICY when ranges cannot be verified and that was not asked for
    */
   openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange>;
-  /** The plaintext length that metadata and stored length suggest, without any key; for HeadObject and listings. */
-  suggestedLength(object: StoredObject): Promise<number>;
+  /**
+   * How long the plaintext is, judged without any key by what the object says about itself; for HeadObject and listings.
+   * Not verified.
+   */
+  sizeRule(object: StoredObject): Promise<SizeRule>;
   /** True if a metadata name belongs to this format: the caller must not set it, and does not see it. */
   ownsMetadata(name: string): boolean;
   /**
@@ -145,4 +161,6 @@ export interface ObjectFormat {
   checkCopy(from: ObjectLocation, to: ObjectLocation, object: StoredObject): Promise<void>;
   /** Keys of objects that belong to the object `key`, and are deleted with it. */
   sideObjectKeys(key: string): readonly string[];
+  /** True if what stands under such a key really is one, and no object of somebody else. */
+  isSideObject(object: { readonly metadata: ObjectMetadata; readonly body: Uint8Array }): boolean;
 }

@@ -1,5 +1,6 @@
 // Every header and metadata name of S3 objects that this package reads or writes.
 import { FramesealError } from "../errors.ts";
+import { decodeEncodedWords } from "./encoded-words.ts";
 import type { ObjectMetadata } from "./object-format.ts";
 
 /** What S3 puts before the names of user metadata in headers. */
@@ -19,6 +20,8 @@ export const framedNames = {
   suite: "frameseal-suite",
   /** Which wrapping keys open it: `namespace/name`, percent-encoded, separated by commas. */
   keys: "frameseal-keys",
+  /** `Content-Encoding` of the plaintext, where the caller gave one. */
+  contentEncoding: "frameseal-content-encoding",
 } as const;
 
 /** Metadata names with this prefix belong to framed objects. */
@@ -74,6 +77,47 @@ export function normalizeMetadata(metadata: Readonly<Record<string, string>> | u
   const normalized: Record<string, string> = Object.create(null);
   for (const [name, value] of Object.entries(metadata ?? {})) normalized[name.toLowerCase()] = value;
   return normalized;
+}
+
+/** Names and codings that headers take. (RFC 9110, 5.6.2) */
+export const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/**
+ * Checks that the caller's metadata comes back as it is given; but for names, which S3 returns in lower case.
+ * @param isOwned whether a name in lower case belongs to a format
+ * @throws TypeError
+ */
+export function checkCallerMetadata(metadata: unknown, isOwned: (name: string) => boolean): void {
+  if (metadata === undefined || metadata === null) return;
+  if (typeof metadata !== "object" || Array.isArray(metadata))
+    throw new TypeError(`"Metadata" expected an object of strings, got ${typeof metadata}`);
+  const names = new Set<string>();
+  for (const [name, value] of Object.entries(metadata)) {
+    const shown = JSON.stringify(name);
+    const lowerCase = name.toLowerCase();
+    if (!TOKEN.test(name) || lowerCase === "__proto__")
+      throw new TypeError(`"Metadata" expected names that a header can have, got ${shown}`);
+    if (names.has(lowerCase))
+      throw new TypeError(
+        `"Metadata" expected names that differ by more than their case, got ${shown} twice`,
+      );
+    names.add(lowerCase);
+    if (isOwned(lowerCase)) throw new TypeError(`"Metadata" expected names of your own, got ${shown}`);
+    if (typeof value !== "string")
+      throw new TypeError(`"Metadata" expected a string as ${shown}, got ${typeof value}`);
+    const fault = changesOnItsWay(value);
+    if (fault !== undefined)
+      throw new TypeError(`"Metadata" expected text that headers carry unchanged as ${shown}, got ${fault}`);
+  }
+}
+
+// What S3, proxies or the SDK would give back in another form.
+function changesOnItsWay(value: string): string | undefined {
+  if (!/^[ -~]*$/.test(value)) return "characters outside printable ASCII: encode them, as JSON for example";
+  if (/^ | $/.test(value)) return "spaces around it";
+  // A server that decodes such words gives plain text back. What S3 itself makes of other scripts may be stored again.
+  const decoded = decodeEncodedWords(value);
+  return decoded !== value && /^[\x20-\x7e]*$/.test(decoded) ? "an encoded word (RFC 2047)" : undefined;
 }
 
 /**

@@ -49,13 +49,7 @@ export function createObjectSource(
     async fetchSideObject(key, maxLength) {
       let output: GetObjectOutput;
       try {
-        // Not with the SSE-C key of the object: what is stored next to it was stored without.
-        output = await transport.getObject({
-          Bucket: location.bucket,
-          Key: key,
-          RequestPayer: request.RequestPayer,
-          ExpectedBucketOwner: request.ExpectedBucketOwner,
-        });
+        output = await getSideObject(transport, { ...common, Key: key });
       } catch (error) {
         if (isNotFound(error)) return undefined;
         throw error;
@@ -71,6 +65,17 @@ export function createObjectSource(
       };
     },
   };
+}
+
+// With the SSE-C key of the object, as it is written; S3 refuses that for one which was stored without.
+async function getSideObject(transport: Transport, request: GetObjectInput): Promise<GetObjectOutput> {
+  try {
+    return await transport.getObject(request);
+  } catch (error) {
+    const { SSECustomerAlgorithm, SSECustomerKey, SSECustomerKeyMD5, ...rest } = request;
+    if (SSECustomerKey === undefined || statusOf(error) !== 400) throw error;
+    return transport.getObject(rest);
+  }
 }
 
 /** Fields of a request that every further request for the same object must repeat. */

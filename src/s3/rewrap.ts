@@ -4,20 +4,41 @@ import type * as S3 from "@aws-sdk/client-s3";
 import { wipe } from "../bytes.ts";
 import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
+import type { MessageHeader } from "../format/header.ts";
+import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
-import { checkKeyring } from "../message/seal-message.ts";
-import { type EncryptS3ClientOptions, encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
-import { createFormats, type FormatOptions } from "./formats.ts";
-import type { ObjectLocation, StoredObject } from "./object-format.ts";
+import { fromStoredEncoding } from "./content-encoding.ts";
+import { formatCopySource } from "./copy-source.ts";
+import { encrypts } from "./derived-client.ts";
+import { encryptS3Client } from "./encrypt-s3-client.ts";
+import { pinnableETag, sameETag } from "./etag.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
+import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
-import { bodyOf } from "./object-source.ts";
-import { DESCRIBING_FIELDS } from "./requests/copy.ts";
+import { isNotFound } from "./object-source.ts";
+import {
+  type Checks,
+  checkOptions,
+  encryptionContext,
+  flag,
+  keyring,
+  LOCATION,
+  pickOptions,
+  signal,
+  text,
+} from "./options.ts";
+import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
+import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
+import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
+import { readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/put.ts";
+import { checkNotReserved } from "./requests/side-object.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
 import { unwrapDataKey, wrapDataKey } from "./single-message/wrapped-key.ts";
+import { bodyInRanges } from "./stored-bytes.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
@@ -26,9 +47,12 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly from: Keyring;
   /** Wraps from now on. */
   readonly to: Keyring;
-  /** For `to` when it is KMS; by default that of `encryptionContext`. */
+  /**
+   * From now on. By default a framed object keeps the pairs in its header, and an object of the other formats has those of
+   * `encryptionContext` when `to` is KMS.
+   */
   readonly newEncryptionContext?: EncryptionContext | undefined;
-  /** Which version of the object; by default the current one. The result is a new version. */
+  /** Which version of the object; by default the current one. The result is a new version, and the current one. */
   readonly versionId?: string | undefined;
   /** Refuses to go on when `from` would still open the result; by default false. */
   readonly enforceRotation?: boolean | undefined;
@@ -40,6 +64,19 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
+const { keyring: _, format: __, ...READING_OPTIONS } = FORMAT_OPTIONS;
+/** What the options must be. */
+const REWRAP_OPTIONS: Checks<RewrapOptions> = {
+  ...READING_OPTIONS,
+  from: keyring,
+  to: keyring,
+  newEncryptionContext: encryptionContext,
+  versionId: text,
+  enforceRotation: flag,
+  newInstructionFileSuffix: text,
+  signal,
+};
+
 /** What was done. */
 export interface RewrapResult {
   /** `re-encrypted` moved the whole object through this machine. */
@@ -48,7 +85,15 @@ export interface RewrapResult {
   readonly versionId: string | undefined;
   /** Key of the instruction file that was written. */
   readonly instructionFileKey: string | undefined;
+  /**
+   * What the object may have had and has no more, because it could not be read: `tags`, where the server has none or does
+   * not let us, and `expires`, the header, when it is no date.
+   */
+  readonly notKept: readonly NotKept[];
 }
+
+/** See `RewrapResult`. */
+export type NotKept = "tags" | "expires";
 
 /** S3 copies no more than this in one request. */
 const MAX_COPY_LENGTH = 5 * 2 ** 30;
@@ -56,9 +101,11 @@ const COPY_PART_LENGTH = 512 * 2 ** 20;
 
 /**
  * Puts an object under another master key. `client` is the plain one, or one of `serverSideEncryptS3Client`. Metadata,
- * tags, storage class and server-side encryption stay; the access control list is that of a new object.
- * @throws FramesealError POLICY, AUTHENTICATION_FAILED, INVALID_METADATA, NOT_ENCRYPTED, and those of the keyrings;
- * errors of S3, such as PreconditionFailed when the object was replaced meanwhile
+ * tags, storage class, server-side encryption, legal hold and a retention that still runs stay; the access control list
+ * is that of a new object. Nothing changes unless the old key is proven to be that of the body: objects of version 3 and
+ * framed ones prove it themselves, of version 2 the whole body is read for that.
+ * @throws FramesealError POLICY, AUTHENTICATION_FAILED, INVALID_METADATA, NOT_ENCRYPTED, UNSUPPORTED for an archived object,
+ * and those of the keyrings; errors of S3, such as PreconditionFailed when the object was replaced meanwhile
  */
 export function rewrapObject(
   client: S3ClientLike,
@@ -68,30 +115,69 @@ export function rewrapObject(
   return rewrapWithin(client, location, options, { copy: MAX_COPY_LENGTH, part: COPY_PART_LENGTH });
 }
 
+/** What S3 copies in one request. */
+interface CopyLimits {
+  readonly copy: number;
+  readonly part: number;
+}
+
+/** One object under way. */
+interface Job {
+  readonly client: S3ClientLike;
+  readonly transport: Transport;
+  readonly options: RewrapOptions;
+  readonly formats: readonly ObjectFormat[];
+  readonly object: StoredObject;
+  /** The object as it was seen first; everything is pinned to it. */
+  readonly head: S3.HeadObjectCommandOutput;
+  readonly limits: CopyLimits;
+}
+
 /** The same with other limits of S3. */
 export async function rewrapWithin(
   client: S3ClientLike,
-  location: ObjectLocation,
-  options: RewrapOptions,
-  limits: { readonly copy: number; readonly part: number },
+  givenLocation: ObjectLocation,
+  givenOptions: RewrapOptions,
+  limits: CopyLimits,
 ): Promise<RewrapResult> {
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
-  checkKeyring(options?.from);
-  checkKeyring(options?.to);
-  const { from, to, signal, versionId } = options;
+  const location = checkOptions("location", givenLocation, LOCATION);
+  const options = checkOptions("options", givenOptions, REWRAP_OPTIONS);
+  const { from, signal, versionId, newInstructionFileSuffix } = options;
+  if (newInstructionFileSuffix?.startsWith("/"))
+    throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
+  const formats = createFormats(formatOptions(options, from));
+  checkNotReserved(location.key, formats.all);
   const transport = new Transport(client, signal);
   const reading = { Bucket: location.bucket, Key: location.key, VersionId: versionId };
-  const head = await transport.headObject(reading);
-  const formats = createFormats({ ...options, keyring: from });
+  const head = await transport.headObject(reading).catch((error: unknown) => {
+    throw nameHeadError(error, "the object to rewrap");
+  });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
-  if (!(format instanceof SingleMessageFormat)) return reencrypt(client, object, head, options);
+  const job: Job = { client, transport, options, formats: formats.all, object, head, limits };
+  if (format instanceof SingleMessageFormat) return rewrap(job, format);
+  return reencrypt(job, format);
+}
+
+// A single-message object: only its envelope changes.
+async function rewrap(job: Job, format: SingleMessageFormat): Promise<RewrapResult> {
+  const { object, head, options } = job;
+  const { from, to, signal } = options;
+  const inFile = envelopePlace(object.metadata) !== "metadata";
+  if (!inFile && options.newInstructionFileSuffix !== undefined)
+    throw new FramesealError(
+      "POLICY",
+      "the object has its envelope in its metadata, not in an instruction file",
+    );
+  const oldFile = inFile ? await seeFile(job, fileKeyOf(job, options.instructionFileSuffix)) : undefined;
   const envelope = await format.readEnvelope(object);
   if (envelope.content === "cbc")
     throw new FramesealError(
       "POLICY",
       "nothing authenticates this object (AES/CBC): encrypt it again instead",
     );
-  const dataKey = await format.unwrapChecked(envelope, signal);
+  if (!inFile || envelope.version !== 3) checkRestored(head);
+  const dataKey = await format.unwrapProven(object, envelope);
   let renewed: Envelope;
   try {
     const encryptionContext = options.newEncryptionContext ?? options.encryptionContext ?? {};
@@ -100,29 +186,8 @@ export async function rewrapWithin(
   } finally {
     wipe(dataKey);
   }
-  if (options.enforceRotation === true) await checkRotated(renewed, options);
-  if (envelopePlace(object.metadata) === "metadata") {
-    if (options.newInstructionFileSuffix !== undefined)
-      throw new FramesealError(
-        "POLICY",
-        "the object has its envelope in its metadata, not in an instruction file",
-      );
-    return replaceMetadata(transport, format, object, head, renewed, versionId, limits);
-  }
-  const suffix = options.newInstructionFileSuffix ?? options.instructionFileSuffix ?? INSTRUCTION_FILE_SUFFIX;
-  const file = encodeInstructionFile(`${location.key}${suffix}`, encodeEnvelope(renewed).movable);
-  const output = await transport.putObject({
-    Bucket: location.bucket,
-    Key: file.key,
-    Body: file.body,
-    Metadata: { ...file.metadata },
-  });
-  return {
-    change: "instruction-file",
-    eTag: output.ETag,
-    versionId: output.VersionId,
-    instructionFileKey: file.key,
-  };
+  if (options.enforceRotation === true) await checkRotated(renewed, { ...options, from });
+  return oldFile === undefined ? replaceMetadata(job, format, renewed) : replaceFile(job, renewed, oldFile);
 }
 
 const NOT_OPENED = ["AUTHENTICATION_FAILED", "NO_DATA_KEY", "CONTEXT_MISMATCH", "POLICY"] as const;
@@ -146,28 +211,94 @@ async function checkRotated(
   throw new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
 }
 
+/** An instruction file as it is, or `none` where there is none. */
+type SeenFile = { readonly key: string; readonly head: S3.HeadObjectCommandOutput | "none" };
+
+function fileKeyOf({ object }: Job, suffix = INSTRUCTION_FILE_SUFFIX): string {
+  return `${object.location.key}${suffix}`;
+}
+
+async function seeFile({ transport, object }: Job, key: string): Promise<SeenFile> {
+  try {
+    return { key, head: await transport.headObject({ Bucket: object.location.bucket, Key: key }) };
+  } catch (error) {
+    if (isNotFound(error)) return { key, head: "none" };
+    throw nameHeadError(error, "the instruction file of the object");
+  }
+}
+
+// Writes the envelope over the file that was read, or next to it, with what the old file had.
+async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Promise<RewrapResult> {
+  const { transport, object, options } = job;
+  const key = fileKeyOf(job, options.newInstructionFileSuffix ?? options.instructionFileSuffix);
+  const seen = key === oldFile.key ? oldFile : await seeFile(job, key);
+  const file = encodeInstructionFile(key, encodeEnvelope(envelope).movable);
+  const like: Partial<S3.HeadObjectCommandOutput> = oldFile.head === "none" ? {} : oldFile.head;
+  const { fields, notKept } = fieldsOf(like);
+  const condition = seen.head === "none" ? { IfNoneMatch: "*" } : matchOf(seen.head.ETag);
+  const output = await write(
+    job,
+    condition,
+    (pinned) =>
+      transport.putObject({
+        ...fields,
+        ...pinned,
+        Bucket: object.location.bucket,
+        Key: key,
+        Body: file.body,
+        Metadata: { ...like.Metadata, ...file.metadata },
+      }),
+    { ...object.location, key },
+    markOfAll(file.body),
+  );
+  return {
+    change: "instruction-file",
+    eTag: output.ETag,
+    versionId: output.VersionId,
+    instructionFileKey: key,
+    notKept,
+  };
+}
+
 // Copies the object onto itself with another envelope.
 async function replaceMetadata(
-  transport: Transport,
+  job: Job,
   format: SingleMessageFormat,
-  object: StoredObject,
-  head: S3.HeadObjectCommandOutput,
   envelope: Envelope,
-  versionId: string | undefined,
-  limits: { readonly copy: number; readonly part: number },
 ): Promise<RewrapResult> {
+  const { transport, object, head, options, limits } = job;
   const { bucket: Bucket, key: Key } = object.location;
+  const { versionId } = options;
   const { bound, movable } = encodeEnvelope(envelope);
   const Metadata = joinMetadata(visibleMetadata(object.metadata, [format]), { ...bound, ...movable });
-  const version = versionId === undefined ? "" : `?versionId=${encodeURIComponent(versionId)}`;
-  const CopySource = `${Bucket}/${Key.split("/").map(encodeURIComponent).join("/")}${version}`;
-  const source = { CopySource, CopySourceIfMatch: head.ETag };
-  const target = { Bucket, Key, ...keptFields(head), Metadata };
+  const mark: Mark = { kind: "metadata", entries: { ...bound, ...movable } };
+  const eTag = pinnableETag(head.ETag);
+  const source = {
+    CopySource: formatCopySource({ ...object.location, versionId }),
+    ...(eTag === undefined ? {} : { CopySourceIfMatch: eTag }),
+  };
+  const { fields, notKept } = fieldsOf(head);
+  const target = { Bucket, Key, ...fields, Metadata };
+  const condition = await targetCondition(job);
   if (object.storedLength <= limits.copy) {
-    const output = await transport.copyObject({ ...target, ...source, MetadataDirective: "REPLACE" });
-    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId);
+    const copy = (more: object) => (pinned: object) =>
+      transport.copyObject({ ...target, ...source, ...pinned, ...more, MetadataDirective: "REPLACE" });
+    const answer = (found: Stored) => ({ ...found, CopyObjectResult: { ETag: found.ETag } });
+    const where = object.location;
+    const tags = { kind: "kept" as "kept" | "unknown" };
+    const output = await write(job, condition, copy({}), where, mark, answer).catch(
+      async (error: unknown) => {
+        // S3 does not copy tags for those who may not read them.
+        if (statusOf(error) !== 403 || (await tagsOf(job)).kind !== "unknown") throw error;
+        tags.kind = "unknown";
+        return write(job, condition, copy({ TaggingDirective: "REPLACE" }), where, mark, answer);
+      },
+    );
+    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
+    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, lost);
   }
-  const Tagging = await taggingOf(transport, { Bucket, Key, VersionId: versionId }, head);
+  const tags = await tagsOf(job);
+  const Tagging = tags.kind === "tags" ? { Tagging: tags.text } : {};
   const { UploadId } = await transport.createMultipartUpload({ ...target, ...Tagging });
   if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
   try {
@@ -180,91 +311,203 @@ async function replaceMetadata(
       const { CopyPartResult } = await transport.uploadPartCopy(part);
       parts.push({ ...CopyPartResult, PartNumber });
     }
-    const output = await transport.completeMultipartUpload({
-      Bucket,
-      Key,
-      UploadId,
-      // Somebody may have replaced the object after the last part was copied.
-      ...(versionId === undefined ? { IfMatch: head.ETag } : {}),
-      MultipartUpload: { Parts: parts },
-    });
-    return changed("metadata", output.ETag, output.VersionId);
+    const MultipartUpload = { Parts: parts };
+    const complete = (pinned: object) =>
+      transport.completeMultipartUpload({ Bucket, Key, UploadId, MultipartUpload, ...pinned });
+    // Somebody may have replaced the object after the last part was copied.
+    const output = await write(job, condition, complete, object.location, mark);
+    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
+    return changed("metadata", output.ETag, output.VersionId, lost);
   } catch (error) {
     await abortUpload(transport, { Bucket, Key, UploadId });
     throw error;
   }
 }
 
-async function reencrypt(
-  client: S3ClientLike,
-  object: StoredObject,
-  head: S3.HeadObjectCommandOutput,
-  options: RewrapOptions,
-): Promise<RewrapResult> {
-  const { from, to, newEncryptionContext, signal, versionId } = options;
+// A framed object: opened and sealed again as a stream. Nothing of it is stored before its last frame was verified.
+async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> {
+  const { client, transport, object, head, options, formats } = job;
   const { bucket: Bucket, key: Key } = object.location;
-  const common: EncryptS3ClientOptions = { ...options, keyring: from };
-  const reader = new Transport(encryptS3Client(client, common), signal);
-  const writer = new Transport(
-    encryptS3Client(client, {
-      ...common,
-      keyring: to,
-      encryptionContext: newEncryptionContext ?? options.encryptionContext,
-    }),
-    signal,
-  );
-  const transport = new Transport(client, signal);
-  const tagging = await taggingOf(transport, { Bucket, Key, VersionId: versionId }, head);
-  const got = await reader.getObject({ Bucket, Key, VersionId: versionId, IfMatch: head.ETag });
-  const output = await writer.putObject({
-    Bucket,
-    Key,
-    ...keptFields(head),
-    ...tagging,
-    Metadata: got.Metadata,
-    Body: bodyOf(got),
-    ContentLength: got.ContentLength,
-    ...(versionId === undefined ? { IfMatch: head.ETag } : {}),
-  });
-  return changed("re-encrypted", output.ETag, output.VersionId);
+  checkRestored(head);
+  const { fields, notKept } = fieldsOf(head);
+  const condition = await targetCondition(job);
+  const tags = await tagsOf(job);
+  const opened = await format.openWhole(object, bodyInRanges(object));
+  try {
+    const settings = { ...formatOptions(options, options.to), ...keptSettings(options, opened.header) };
+    const writer = new Transport(encryptS3Client(client, settings), transport.signal);
+    const put = (pinned: object) =>
+      writer.putObject({
+        ...fields,
+        ...(tags.kind === "tags" ? { Tagging: tags.text } : {}),
+        ...pinned,
+        Bucket,
+        Key,
+        // What the head tells is that of the stored bytes.
+        ContentEncoding: fromStoredEncoding(head.ContentEncoding, object.metadata),
+        Metadata: visibleMetadata(object.metadata, formats),
+        Body: opened.body,
+        ContentLength: opened.plaintextLength,
+      });
+    if (head.ETag !== undefined && pinnableETag(head.ETag) === undefined) await checkUnchanged(job);
+    const output = await put(condition);
+    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
+    return changed("re-encrypted", output.ETag, output.VersionId, lost);
+  } finally {
+    opened.body.destroy();
+  }
 }
 
-function changed(change: "metadata" | "re-encrypted", eTag?: string, versionId?: string): RewrapResult {
-  return { change, eTag, versionId, instructionFileKey: undefined };
+function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions {
+  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format">>(options, READING_OPTIONS);
+  return { ...picked, keyring };
+}
+
+/**
+ * What the new message takes over from the header of the old one, unless the caller wants it otherwise: the pairs of the
+ * context (those that bind the object to its key are made anew), pairs that are demanded but not stored, frame length and,
+ * where it may be written, suite.
+ */
+function keptSettings(
+  options: RewrapOptions,
+  header: MessageHeader | undefined,
+): Pick<FormatOptions, "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"> {
+  if (header === undefined) throw new Error("internal error: framed object without header");
+  const {
+    newEncryptionContext,
+    encryptionContext = {},
+    commitmentPolicy = DEFAULT_COMMITMENT_POLICY,
+  } = options;
+  const stored = Object.entries(header.encryptionContext).filter(
+    ([name]) => !/^(frameseal|aws-crypto)-/.test(name),
+  );
+  const demanded = Object.keys(encryptionContext).filter(
+    (name) => !Object.hasOwn(header.encryptionContext, name),
+  );
+  return {
+    ...(newEncryptionContext === undefined
+      ? {
+          encryptionContext: Object.fromEntries([...stored, ...Object.entries(encryptionContext)]),
+          requiredEncryptionContextKeys: [
+            ...new Set([...(options.requiredEncryptionContextKeys ?? []), ...demanded]),
+          ],
+        }
+      : { encryptionContext: newEncryptionContext }),
+    frameLength: options.frameLength ?? (header.contentType === "framed" ? header.frameLength : undefined),
+    suite: options.suite ?? (mayBeWritten(header.suite, commitmentPolicy) ? header.suite.id : undefined),
+  };
+}
+
+function mayBeWritten(...[suite, policy]: Parameters<typeof checkSuiteForWriting>): boolean {
+  if (suite.signature !== "none") return false;
+  try {
+    checkSuiteForWriting(suite, policy);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function changed(
+  change: "metadata" | "re-encrypted",
+  eTag: string | undefined,
+  versionId: string | undefined,
+  notKept: readonly NotKept[],
+): RewrapResult {
+  return { change, eTag, versionId, instructionFileKey: undefined, notKept };
+}
+
+type Condition = { readonly IfMatch?: string; readonly IfNoneMatch?: string };
+type Stored = { readonly ETag?: string | undefined; readonly VersionId?: string | undefined };
+
+function matchOf(eTag: string | undefined): Condition {
+  const pin = pinnableETag(eTag);
+  return pin === undefined ? {} : { IfMatch: pin };
+}
+
+/** What must still stand under the key when the result is stored. */
+async function targetCondition({ transport, object, head, options }: Job): Promise<Condition> {
+  if (options.versionId === undefined) return matchOf(head.ETag);
+  const { bucket: Bucket, key: Key } = object.location;
+  try {
+    return matchOf((await transport.headObject({ Bucket, Key })).ETag);
+  } catch (error) {
+    if (isNotFound(error)) return { IfNoneMatch: "*" };
+    throw nameHeadError(error, "the current version of the object");
+  }
+}
+
+/** @throws PreconditionFailed when the object is another one by now, for what no condition of a request can say */
+async function checkUnchanged({ transport, object, head, options }: Job): Promise<void> {
+  const { bucket: Bucket, key: Key } = object.location;
+  const { versionId: VersionId } = options;
+  const now = await transport.headObject({ Bucket, Key, VersionId }).catch((error: unknown) => {
+    throw nameHeadError(error, "the object that is rewrapped");
+  });
+  const unchanged =
+    (head.ETag === undefined || sameETag(now.ETag, head.ETag)) &&
+    now.LastModified?.getTime() === head.LastModified?.getTime();
+  if (!unchanged) throw preconditionFailed("the object was replaced meanwhile");
+}
+
+// Sends the request that makes the change, once the object has been seen unchanged, and looks when its answer is lost. A
+// server that knows no conditions is asked without.
+async function write<Output extends Stored>(
+  job: Job,
+  condition: Condition,
+  send: (pinned: Condition) => Promise<Output>,
+  where: ObjectLocation,
+  mark: Mark,
+  answer: (found: Stored) => Stored = (found) => found,
+): Promise<Output> {
+  const { transport } = job;
+  await checkUnchanged(job);
+  const look = async () => {
+    const found = await findStored(where, mark, {}, transport);
+    return found && (answer(found) as Output);
+  };
+  const once = (pinned: Condition) => storeSurely(() => send(pinned), look, transport.signal);
+  return once(condition).catch(async (error: unknown) => {
+    if (statusOf(error) !== 501 || Object.keys(condition).length === 0) throw error;
+    await checkUnchanged(job);
+    return once({});
+  });
 }
 
 /** What a HEAD tells and a new object would not have by itself. */
-const KEPT_FIELDS = [
-  ...DESCRIBING_FIELDS,
-  "StorageClass",
-  "ServerSideEncryption",
-  "SSEKMSKeyId",
-  "BucketKeyEnabled",
-  "ObjectLockMode",
-  "ObjectLockRetainUntilDate",
-  "ObjectLockLegalHoldStatus",
-] as const;
-
-function keptFields(
-  head: S3.HeadObjectCommandOutput,
-): Partial<S3.CopyObjectCommandInput & S3.PutObjectCommandInput> {
-  const kept: Record<string, unknown> = {};
-  for (const name of KEPT_FIELDS) if (head[name] !== undefined) kept[name] = head[name];
-  return kept;
+function fieldsOf(head: Partial<S3.HeadObjectCommandOutput>): {
+  readonly fields: Partial<S3.CopyObjectCommandInput & S3.PutObjectCommandInput>;
+  readonly notKept: readonly NotKept[];
+} {
+  const fields = keptFields({ ...head });
+  const { ObjectLockMode: mode, ObjectLockRetainUntilDate: until } = head;
+  // S3 refuses a retention that has ended, and half of one, which is all that some may see.
+  if (mode === undefined || until === undefined || until.getTime() <= Date.now()) {
+    delete fields.ObjectLockMode;
+    delete fields.ObjectLockRetainUntilDate;
+  }
+  // Servers without locks refuse to be told that there is none.
+  if (head.ObjectLockLegalHoldStatus !== "ON") delete fields.ObjectLockLegalHoldStatus;
+  if (head.ObjectLockEventHold !== "ON") delete fields.ObjectLockEventHold;
+  if (head.Expires !== undefined || head.ExpiresString === undefined) return { fields, notKept: [] };
+  const date = new Date(head.ExpiresString);
+  if (Number.isNaN(date.getTime())) return { fields, notKept: ["expires"] };
+  return { fields: { ...fields, Expires: date }, notKept: [] };
 }
 
-// CopyObject keeps tags by itself; nothing else does.
-async function taggingOf(
-  transport: Transport,
-  object: S3.GetObjectTaggingCommandInput,
-  head: S3.HeadObjectCommandOutput,
-): Promise<{ Tagging?: string }> {
-  if (head.TagCount === 0) return {};
-  const { TagSet = [] } = await transport.getObjectTagging(object);
-  if (TagSet.length === 0) return {};
-  return {
-    Tagging: new URLSearchParams(
-      TagSet.map(({ Key = "", Value = "" }): [string, string] => [Key, Value]),
-    ).toString(),
-  };
+/** @throws FramesealError UNSUPPORTED for an object whose bytes cannot be read before they are restored */
+function checkRestored({ StorageClass, ArchiveStatus, Restore }: S3.HeadObjectCommandOutput): void {
+  const archived =
+    ArchiveStatus ?? (/^(GLACIER|DEEP_ARCHIVE)$/.test(StorageClass ?? "") ? StorageClass : undefined);
+  if (archived !== undefined && !/ongoing-request="false"/.test(Restore ?? ""))
+    throw new FramesealError("UNSUPPORTED", `object is archived (${archived}): restore it first`);
+}
+
+function tagsOf({ transport, object, head, options }: Job) {
+  const { bucket: Bucket, key: Key } = object.location;
+  return readTags(transport, { Bucket, Key, VersionId: options.versionId }, head);
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
 }

@@ -106,3 +106,18 @@ export class ExactReader {
     this.#wake = undefined;
   }
 }
+
+/** Stored bytes that one request of `bodyInRanges` fetches. */
+const RANGE_LENGTH = 8 * 1024 * 1024;
+
+/**
+ * The stored bytes of an object as a stream that holds no connection while it waits: each piece is fetched whole when it
+ * is wanted. For bodies that are written elsewhere while they are read, which may need the same connections.
+ */
+export function bodyInRanges({ source, storedLength }: StoredObject): Readable {
+  const ranges = async function* (): AsyncGenerator<Uint8Array> {
+    for (let start = 0; start < storedLength; start += RANGE_LENGTH)
+      yield await source.read(start, Math.min(storedLength, start + RANGE_LENGTH));
+  };
+  return Readable.from(ranges(), { objectMode: false });
+}

@@ -3,9 +3,9 @@
 import { Readable } from "node:stream";
 import { asBuffer, totalLength } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { isBytes, isReadable } from "../shapes.ts";
-import { createFormats, type FormatOptions } from "./formats.ts";
+import { fromStoredEncoding, toStoredEncoding } from "./content-encoding.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import { cutParts } from "./object-body.ts";
 import type {
   ObjectLocation,
@@ -16,11 +16,31 @@ import type {
 } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata, USER_METADATA_PREFIX } from "./object-metadata.ts";
 import { collectExactly } from "./object-source.ts";
+import {
+  bytes as bytesOption,
+  type Checks,
+  checkOptions,
+  LOCATION,
+  needed,
+  pairs,
+  signal,
+  text,
+  wholeNumber,
+  wrong,
+} from "./options.ts";
 
 /** Options of `encryptObject` and `decryptObject`. */
 export interface ObjectOptions extends FormatOptions {
   readonly signal?: AbortSignal | undefined;
+  /**
+   * When encrypting: `Content-Encoding` of the plaintext. It is kept in the metadata of framed objects; as a header of
+   * the request it would make fetch and browsers decompress ciphertext.
+   */
+  readonly contentEncoding?: string | undefined;
 }
+
+/** What the options must be. */
+const OBJECT_OPTIONS: Checks<ObjectOptions> = { ...FORMAT_OPTIONS, signal, contentEncoding: text };
 
 /** An encrypted object, ready to be stored. */
 export interface EncryptedObject<Body> {
@@ -44,10 +64,20 @@ export interface FetchedObject<Body> {
   readonly instructionFile?: Uint8Array | undefined;
 }
 
+/** What an object that was fetched must be. */
+const FETCHED_OBJECT: Checks<FetchedObject<unknown>> = {
+  body: needed(checkBody),
+  metadata: needed(pairs),
+  contentLength: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  instructionFile: bytesOption,
+};
+
 /** Plaintext of an object. A stream fails instead of ending when anything is not authentic. */
 export interface DecryptedObject<Body> {
   readonly body: Body;
   readonly contentLength: number;
+  /** `Content-Encoding` of the plaintext, as the metadata tells it: not verified. */
+  readonly contentEncoding?: string | undefined;
 }
 
 /** Plaintext is sealed in parts of this many bytes. */
@@ -59,16 +89,19 @@ const PART_LENGTH = 8 * 1024 * 1024;
  * @throws TypeError, RangeError, FramesealError POLICY, LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, ABORTED
  */
 export async function encryptObject<Body extends Uint8Array | Readable>(
-  location: ObjectLocation,
+  givenLocation: ObjectLocation,
   plaintext: Body,
-  options: ObjectOptions,
+  givenOptions: ObjectOptions,
 ): Promise<EncryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
-  checkKeyring(options?.keyring);
+  const location = checkOptions("location", givenLocation, LOCATION);
   checkBody("plaintext", plaintext);
+  const options = checkOptions("options", givenOptions, OBJECT_OPTIONS);
   const { written } = createFormats(options);
+  const encoding = toStoredEncoding(options.contentEncoding, written);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
   const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });
-  const described = { metadata: joinMetadata({}, sealer.metadata), instructionFile: sealer.sideObject };
+  const metadata = joinMetadata({}, { ...sealer.metadata, ...encoding.metadata });
+  const described = { metadata, instructionFile: sealer.sideObject };
   const stream = Readable.from(sealParts(sealer, plaintext), { objectMode: false });
   stream.once("close", () => sealer.dispose());
   if (!isBytes(plaintext)) return { ...described, body: stream as never, contentLength: undefined };
@@ -97,20 +130,21 @@ async function* sealParts(
  * @throws FramesealError INVALID_METADATA, NOT_ENCRYPTED, AUTHENTICATION_FAILED and the others that reading gives
  */
 export async function decryptObject<Body extends Uint8Array | Readable>(
-  location: ObjectLocation,
+  givenLocation: ObjectLocation,
   object: FetchedObject<Body>,
-  options: ObjectOptions,
+  givenOptions: ObjectOptions,
 ): Promise<DecryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
-  checkKeyring(options?.keyring);
-  const { body, instructionFile } = object;
-  checkBody("body", body);
+  const location = checkOptions("location", givenLocation, LOCATION);
+  const fetched = checkOptions("object", object, FETCHED_OBJECT);
+  const options = checkOptions("options", givenOptions, OBJECT_OPTIONS);
+  const { body, instructionFile } = fetched;
   const bytes = isBytes(body) ? body : undefined;
-  const storedLength = bytes?.length ?? object.contentLength;
-  if (storedLength === undefined || !Number.isSafeInteger(storedLength) || storedLength < 0)
+  const storedLength = bytes?.length ?? fetched.contentLength;
+  if (storedLength === undefined)
     throw new TypeError('"contentLength" expected the length of the stream in bytes');
   const stored: StoredObject = {
     location,
-    metadata: withoutPrefix(object.metadata),
+    metadata: withoutPrefix(fetched.metadata),
     storedLength,
     source: sourceOf(bytes, instructionFile),
     signal: options.signal,
@@ -118,9 +152,11 @@ export async function decryptObject<Body extends Uint8Array | Readable>(
   const format = await createFormats(options).recognise(stored);
   const stream = bytes === undefined ? (body as Readable) : streamOf([bytes]);
   const opened = await format.openWhole(stored, stream);
-  if (bytes === undefined) return { body: opened.body as never, contentLength: opened.plaintextLength };
+  const contentEncoding = fromStoredEncoding(undefined, stored.metadata);
+  if (bytes === undefined)
+    return { body: opened.body as never, contentLength: opened.plaintextLength, contentEncoding };
   const plaintext = await collectExactly(opened.body, opened.plaintextLength);
-  return { body: plaintext as never, contentLength: plaintext.length };
+  return { body: plaintext as never, contentLength: plaintext.length, contentEncoding };
 }
 
 function sourceOf(bytes: Uint8Array | undefined, instructionFile: Uint8Array | undefined): ObjectSource {
@@ -151,9 +187,7 @@ function withoutPrefix(metadata: Readonly<Record<string, string>>): Record<strin
   return names;
 }
 
-function checkBody(name: string, body: unknown): void {
-  if (!isBytes(body) && !isReadable(body))
-    throw new TypeError(
-      `"${name}" expected a Uint8Array or a Readable, got ${body === null ? "null" : typeof body}`,
-    );
+function checkBody(name: string, body: unknown): unknown {
+  if (!isBytes(body) && !isReadable(body)) throw wrong(name, "a Uint8Array or a Readable", body);
+  return body;
 }

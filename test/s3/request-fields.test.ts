@@ -151,7 +151,8 @@ describe("requests that become several", () => {
     const { client, seen } = recordingClient();
     const fields = fieldsOf("PutObject").filter((field) => {
       const meaning = meaningOf(field) ?? "own";
-      return notRepeated[meaning] === undefined;
+      // It describes the plaintext, but HTTP applies it to what is sent: it goes into the metadata.
+      return notRepeated[meaning] === undefined && field !== "ContentEncoding";
     });
     const input = Object.fromEntries(fields.map((field) => [field, sample(field)]));
     await encryptS3Client(client, { keyring, partSize: 5 * 2 ** 20 }).send(

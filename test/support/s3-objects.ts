@@ -1,4 +1,4 @@
-// Objects of the strict S3 server: what is stored, how it is answered, listed, copied.
+// Objects of the strict S3 server: what is stored, how it is answered, described, copied.
 import { createHash, randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Checksum } from "./checksums.ts";
@@ -10,7 +10,7 @@ import {
   refuseAskingToRead,
   toldHeaders,
 } from "./s3-encryption.ts";
-import { type Answer, escapeXml, S3Error, xml } from "./s3-error.ts";
+import { type Answer, S3Error, xml } from "./s3-error.ts";
 
 const MAX_METADATA_LENGTH = 2048;
 
@@ -52,6 +52,8 @@ export function answerObject(call: S3Call, object: StoredS3Object | undefined, k
   const match = headers["if-match"];
   if (match !== undefined && match !== object.eTag) throw new S3Error(412, "PreconditionFailed");
   const { body, eTag, modified, checksum, atRest } = object;
+  if (query.has("attributes"))
+    return answerAttributes(object, String(headers["x-amz-object-attributes"] ?? ""));
   const answered: Record<string, string> = {
     ...object.headers,
     ...toldHeaders(atRest),
@@ -80,6 +82,26 @@ export function answerObject(call: S3Call, object: StoredS3Object | undefined, k
   };
 }
 
+// Answers GetObjectAttributes.
+function answerAttributes({ body, eTag, modified, checksum }: StoredS3Object, names: string): Answer {
+  const asked = new Set(names.split(",").map((name) => name.trim()));
+  if (names === "") throw new S3Error(400, "InvalidArgument", "x-amz-object-attributes");
+  const element = (name: string, content: string): string =>
+    asked.has(name) ? `<${name}>${content}</${name}>` : "";
+  const sum =
+    checksum === undefined
+      ? ""
+      : `<Checksum${checksum.algorithm.toUpperCase()}>${checksum.value}</Checksum${checksum.algorithm.toUpperCase()}>`;
+  const text =
+    element("ETag", eTag.replaceAll('"', "")) +
+    element("Checksum", sum) +
+    element("ObjectParts", "<PartsCount>1</PartsCount>") +
+    element("StorageClass", "STANDARD") +
+    element("ObjectSize", String(body.length));
+  const answer = xml(`<GetObjectAttributesResponse>${text}</GetObjectAttributesResponse>`);
+  return { ...answer, headers: { ...answer.headers, "last-modified": modified.toUTCString() } };
+}
+
 /** Bucket and key of `x-amz-copy-source`. */
 export function copySourceOf(text: string): { bucket: string; key: string } {
   const [bucket = "", ...rest] = decodeURIComponent(text.replace(/^\//, "").split("?")[0] ?? "").split("/");
@@ -92,26 +114,6 @@ export function checkCopySource(call: S3Call, source: StoredS3Object, keys: KmsK
   if (match !== undefined && match !== source.eTag) throw new S3Error(412, "PreconditionFailed");
   checkCustomerKey(source.atRest, call.headers, call.secure, "x-amz-copy-source-");
   checkKmsKey(source.atRest, keys);
-}
-
-/** Answers ListObjectsV2. */
-export function listObjects(objects: ReadonlyMap<string, StoredS3Object>, query: URLSearchParams): Answer {
-  const prefix = query.get("prefix") ?? "";
-  const after = query.get("continuation-token") ?? query.get("start-after") ?? "";
-  const limit = Math.min(1000, Number(query.get("max-keys") ?? 1000));
-  const found = [...objects].filter(([key]) => key.startsWith(prefix) && key > after);
-  const page = found.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, limit);
-  const list = page.map(
-    ([key, { body, eTag, modified }]) =>
-      `<Contents><Key>${escapeXml(key)}</Key><LastModified>${modified.toISOString()}</LastModified>` +
-      `<ETag>${escapeXml(eTag)}</ETag><Size>${body.length}</Size></Contents>`,
-  );
-  const more = found.length > page.length;
-  const last = escapeXml(page.at(-1)?.[0] ?? "");
-  const next = more ? `<NextContinuationToken>${last}</NextContinuationToken>` : "";
-  return xml(
-    `<ListBucketResult><KeyCount>${page.length}</KeyCount><IsTruncated>${more}</IsTruncated>${next}${list.join("")}</ListBucketResult>`,
-  );
 }
 
 const DESCRIBING =

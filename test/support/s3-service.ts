@@ -7,6 +7,7 @@ import type { Checksum } from "./checksums.ts";
 import { BucketSettings } from "./s3-buckets.ts";
 import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
 import { type Answer, escapeXml, S3Error, unescapeXml, xml } from "./s3-error.ts";
+import { answerListing } from "./s3-listing.ts";
 import {
   answerObject,
   checkConditions,
@@ -14,7 +15,6 @@ import {
   copySourceOf,
   describing,
   eTagOf,
-  listObjects,
   type S3Call,
   type StoredS3Object,
 } from "./s3-objects.ts";
@@ -91,7 +91,7 @@ export class S3Service {
       );
       return xml(`<ListMultipartUploadsResult>${list.join("")}</ListMultipartUploadsResult>`);
     }
-    if (method === "GET") return listObjects(objects, query);
+    if (method === "GET") return answerListing(objects, query);
     throw new S3Error(501, "NotImplemented");
   }
 

@@ -9,8 +9,8 @@ import type { EncryptedDataKey } from "../../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../../format/header.ts";
-import { DEFAULT_MAX_HEADER_LENGTH, MAX_FRAME_LENGTH } from "../../format/limits.ts";
 import { formatSuiteId, suiteById } from "../../format/suite.ts";
+import { rawAesKeyName } from "../../keyring/raw-aes-info.ts";
 import type { DecryptOptions } from "../../message/open-message.ts";
 import { resumeFrames } from "../../message/resume-frames.ts";
 import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../../message/seal-message.ts";
@@ -26,14 +26,16 @@ import type {
   PartPosition,
   SealedPart,
   SealRequest,
+  SizeRule,
   StoredObject,
 } from "../object-format.ts";
 import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
-import { bodyFailure } from "../object-source.ts";
+import { bodyFailure, isForbidden } from "../object-source.ts";
 import type { RequestedRange } from "../requested-range.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { openFrameRange } from "./frame-range.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
+import { hintedShape, MessageShapes } from "./message-shapes.ts";
 
 /** How framed objects are written and read. Only `keyring` is needed. */
 export interface FramedObjectOptions
@@ -51,12 +53,14 @@ export class FramedFormat implements ObjectFormat {
   readonly #options: FramedObjectOptions;
   readonly #bind: KeyBinding;
   readonly #context: EncryptionContext;
+  readonly #shapes: MessageShapes;
 
   constructor(options: FramedObjectOptions) {
     this.#options = options;
     this.#bind = options.bind ?? "key";
     this.#context = Object.freeze({ ...options.encryptionContext });
     checkBinding(this.#bind, this.#context);
+    this.#shapes = new MessageShapes(this.#bind);
     if (options.suite !== undefined && suiteById(options.suite).signature !== "none")
       throw new FramesealError(
         "POLICY",
@@ -72,6 +76,8 @@ export class FramedFormat implements ObjectFormat {
       ...(plaintextLength === undefined ? {} : { plaintextLength }),
       ...(signal === undefined ? {} : { signal }),
     });
+    const { frameLength, suite } = frames.header;
+    this.#shapes.learn({ headerLength: frames.headerBytes.length, frameLength, suite }, request.location);
     return new FramedSealer(frames);
   }
 
@@ -116,7 +122,7 @@ export class FramedFormat implements ObjectFormat {
       body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
       pipeline(body, decrypt, () => {});
       await opened;
-      return { plaintextLength, body: decrypt };
+      return { plaintextLength, body: decrypt, header: parsed };
     } catch (error) {
       body.destroy();
       throw error;
@@ -138,14 +144,23 @@ export class FramedFormat implements ObjectFormat {
     return openFrameRange(object, range, head, parsed, this.#decryptOptions(object.location));
   }
 
-  async suggestedLength(object: StoredObject): Promise<number> {
-    const { metadata, storedLength } = object;
-    const headerLength = hintNumber(metadata, framedNames.headerLength);
-    const frameLength = hintNumber(metadata, framedNames.frameLength);
-    const suite = metadata[framedNames.suite];
-    if (headerLength !== undefined && frameLength !== undefined && suite !== undefined)
-      return plaintextLengthOf(storedLength, { headerLength, frameLength, suite: suiteById(Number(suite)) });
-    return wholeLength(object, await this.#fetchHeader(object));
+  async sizeRule(object: StoredObject): Promise<SizeRule> {
+    const hinted = hintedShape(object.metadata);
+    if (hinted !== undefined && this.#shapes.knows(hinted, object.location))
+      return this.#shapes.rule(hinted, object.location);
+    let parsed: ParsedHeader;
+    try {
+      parsed = await this.#fetchHeader(object);
+    } catch (error) {
+      // An archived object can be described but not read.
+      if (hinted !== undefined && isForbidden(error)) return this.#shapes.rule(hinted, object.location);
+      throw error;
+    }
+    if (parsed.contentType !== "framed")
+      return { name: undefined, isExact: true, lengthOf: () => wholeLength(object, parsed) };
+    const shape = { headerLength: parsed.length, frameLength: parsed.frameLength, suite: parsed.suite };
+    this.#shapes.learn(shape, object.location);
+    return this.#shapes.rule(shape, object.location);
   }
 
   ownsMetadata(name: string): boolean {
@@ -163,6 +178,9 @@ export class FramedFormat implements ObjectFormat {
 
   sideObjectKeys(): readonly string[] {
     return [];
+  }
+  isSideObject(): boolean {
+    return false;
   }
 
   #decryptOptions(location: ObjectLocation): DecryptOptions {
@@ -239,14 +257,6 @@ function wholeLength(object: StoredObject, parsed: ParsedHeader): number {
     frameLength: parsed.frameLength,
     suite: parsed.suite,
   });
-}
-
-function hintNumber(metadata: ObjectMetadata, name: string): number | undefined {
-  const value = metadata[name];
-  if (value === undefined || !/^[1-9]\d{0,9}$/.test(value)) return undefined;
-  const number = Number(value);
-  const max = name === framedNames.headerLength ? DEFAULT_MAX_HEADER_LENGTH : MAX_FRAME_LENGTH;
-  return number <= max ? number : undefined;
 }
 
 /** Seals the parts of one framed object. */
@@ -336,10 +346,7 @@ function hintsOf({ header, headerBytes }: PreparedFrames): Record<string, string
 
 /** `namespace/name` of the wrapping key of an entry, percent-encoded. */
 export function describeKey(key: EncryptedDataKey): string {
-  let info = asBuffer(key.providerInfo);
-  // A raw AES keyring writes: key name, tag length in bits, nonce length, nonce.
-  const at = info.length - 20;
-  if (at > 0 && info.readUInt32BE(at) === 128 && info.readUInt32BE(at + 4) === 12)
-    info = info.subarray(0, at);
-  return `${encodeURIComponent(key.providerId)}/${encodeURIComponent(info.toString("utf8"))}`;
+  const name = rawAesKeyName(key.providerInfo) ?? asBuffer(key.providerInfo).toString("utf8");
+  const provider = Buffer.from(key.providerId, "utf8").toString("utf8"); // as the header has it: well-formed
+  return `${encodeURIComponent(provider)}/${encodeURIComponent(name)}`;
 }

@@ -59,6 +59,12 @@ export function staysBound(stored: EncryptionContext, to: ObjectLocation): boole
   return (key === undefined || key === to.key) && (prefix === undefined || prefix === prefixOf(to.key));
 }
 
+/** Bytes of the header that depend on the name of the object. */
+export function boundLength(binding: KeyBinding, location: ObjectLocation): number {
+  const values = Object.values(bindingPair(binding, location));
+  return values.reduce((length, value) => length + Buffer.byteLength(value, "utf8"), 0);
+}
+
 function bindingPair(binding: KeyBinding, { key }: ObjectLocation): EncryptionContext {
   if (binding === "key") return { [KEY_NAME]: key };
   if (binding === "prefix") return { [PREFIX_NAME]: prefixOf(key) };

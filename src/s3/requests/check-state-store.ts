@@ -153,6 +153,7 @@ function stateOf(uploadId: string, revision: number): MultipartState {
     key: "k",
     format: "framed",
     access: {},
+    side: {},
     exported: false,
   } as const;
   return { ...fields, revision, uploadId, object, ledger, mac: `mac ${revision}` };

@@ -2,11 +2,8 @@
 // answer was lost.
 import type * as S3 from "@aws-sdk/client-s3";
 import type { ObjectLocation } from "../object-format.ts";
-import { bodyOf, collectExactly, isNotFound, parseContentRange } from "../object-source.ts";
 import type { Transport } from "../transport.ts";
-
-/** Bytes at the start of an object by which it is recognised after an answer was lost. */
-export const FINGERPRINT_LENGTH = 128;
+import { findStored, markOf, storeSurely } from "./lost-answer.ts";
 
 /** What every request of an upload repeats. */
 export interface S3Access {
@@ -48,50 +45,29 @@ export interface Completion {
 }
 
 /**
- * Completes an upload. When the answer to a first attempt was lost, a retry finds no upload any more: then the object
- * is there, which its first bytes show, or somebody aborted.
+ * Completes an upload. When the answer was lost, a retry finds no upload any more, or an object that its condition
+ * forbids: the object shows whether it is this one.
  */
 export async function completeUpload(
   completion: Completion,
   transport: Transport,
 ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-  const { location, uploadId, parts, request } = completion;
-  try {
-    return await transport.completeMultipartUpload({
-      ...request,
-      Bucket: location.bucket,
-      Key: location.key,
-      UploadId: uploadId,
-      MultipartUpload: { Parts: [...parts] },
-    });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-    const output = await findCompleted(completion, transport);
-    if (output === undefined) throw error;
-    return output;
-  }
-}
-
-async function findCompleted(
-  { location, access, storedLength, fingerprint }: Completion,
-  transport: Transport,
-): Promise<S3.CompleteMultipartUploadCommandOutput | undefined> {
-  if (fingerprint === undefined) return undefined;
-  const { bucket: Bucket, key: Key } = location;
-  try {
-    const output = await transport.getObject({
-      ...readingAccess(access),
-      Bucket,
-      Key,
-      Range: `bytes=0-${fingerprint.length - 1}`,
-    });
-    const bytes = await collectExactly(bodyOf(output), fingerprint.length);
-    if (parseContentRange(output.ContentRange)?.size !== storedLength) return undefined;
-    if (Buffer.compare(bytes, fingerprint) !== 0) return undefined;
-    const { ETag, VersionId, $metadata } = output;
-    return { Bucket, Key, ETag, VersionId, $metadata };
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  const { location, uploadId, access, parts, storedLength, fingerprint, request } = completion;
+  const target = { Bucket: location.bucket, Key: location.key };
+  return storeSurely(
+    () =>
+      transport.completeMultipartUpload({
+        ...request,
+        ...target,
+        UploadId: uploadId,
+        MultipartUpload: { Parts: [...parts] },
+      }),
+    async () => {
+      if (fingerprint === undefined) return undefined;
+      const mark = markOf(fingerprint, storedLength);
+      const found = await findStored(location, mark, readingAccess(access), transport);
+      return found && ({ ...target, ...found } as unknown as S3.CompleteMultipartUploadCommandOutput);
+    },
+    transport.signal,
+  );
 }

@@ -1,19 +1,37 @@
-// CopyObject: S3 copies the stored bytes, so the envelope must go with them and must still fit the new name.
+// CopyObject: S3 copies the stored bytes, so the envelope must go with them and must still fit the new name. Where it does
+// not, the object is encrypted again through this machine, and every field of the request keeps its meaning.
 import type * as S3 from "@aws-sdk/client-s3";
-import { hasCode } from "../../errors.ts";
+import { FramesealError, hasCode } from "../../errors.ts";
+import { fromStoredEncoding, toStoredEncoding } from "../content-encoding.ts";
+import { type CopySource, formatCopySource, parseCopySource } from "../copy-source.ts";
+import { pinnableETag } from "../etag.ts";
 import type { Formats } from "../formats.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
-import { bodyOf } from "../object-source.ts";
-import { parseCopySource } from "../server-side/server-side.ts";
-import type { GetObjectInput, Next, Transport } from "../transport.ts";
+import { framedNames, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkFields, describingFields, meaningOf, repeatFields, sourceFields } from "../request-fields.ts";
+import { bodyInRanges } from "../stored-bytes.ts";
+import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 import { describe, type Send, visibleMetadata } from "./get.ts";
+import { nameHeadError } from "./head-error.ts";
+import { readTags } from "./object-tags.ts";
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./put.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {
   /** What to do when the copy could not be opened under its new name. */
   readonly boundCopy: "refuse" | "reencrypt";
+}
+
+type Input = Readonly<Record<string, unknown>>;
+
+/** What is copied, as it was seen before. */
+interface Source {
+  readonly format: ObjectFormat;
+  readonly object: StoredObject;
+  readonly head: HeadObjectOutput;
+  readonly from: CopySource;
+  /** Owner, payer and SSE-C key for reading it. */
+  readonly reading: GetObjectInput;
 }
 
 /** Answers CopyObject. */
@@ -28,121 +46,134 @@ export class CopyHandler {
     this.#options = options;
   }
 
-  async copy(input: Readonly<Record<string, unknown>>, to: ObjectLocation, send: Send): ReturnType<Next> {
+  async copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
+    checkFields(input);
     checkCallerFields(input, this.#formats.all);
-    const { versionId, ...from } = parseCopySource(String(input.CopySource));
-    const reading = readingInput(input, versionId);
-    const head = await this.#transport.headObject({ ...reading, Bucket: from.bucket, Key: from.key });
-    const { format, object } = await describe(
-      head,
-      head.ContentLength,
-      from,
-      reading,
-      this.#formats,
-      this.#transport,
-    );
+    checkDirective(input, "MetadataDirective", "COPY", "REPLACE");
+    checkDirective(input, "TaggingDirective", "COPY", "REPLACE");
+    checkDirective(input, "AnnotationDirective", "COPY", "EXCLUDE");
+    const source = await this.#see(input);
+    const { format, object, from } = source;
     try {
       await format.checkCopy(from, to, object);
     } catch (error) {
       if (this.#options.boundCopy !== "reencrypt" || !hasCode(error, "POLICY")) throw error;
-      return this.#reencrypt(input, to, format, object, head, reading);
+      return this.#reencrypt(input, to, source);
     }
-    const pinned = input.CopySourceIfMatch === undefined ? { CopySourceIfMatch: head.ETag } : {};
-    if (input.MetadataDirective !== "REPLACE") return send(pinned);
+    const fields = { CopySource: formatCopySource(from), ...pinOf(input, source.head) };
+    if (input.MetadataDirective !== "REPLACE") return send(fields);
     const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-    return send({ ...pinned, Metadata: joinMetadata(caller, envelope(object.metadata, format)) });
+    const encoding = toStoredEncoding(input.ContentEncoding, format);
+    const { [framedNames.contentEncoding]: _, ...own } = envelope(object.metadata, format);
+    const Metadata = joinMetadata(caller, { ...own, ...encoding.metadata });
+    return send({ ...fields, Metadata, ...encoding.fields });
+  }
+
+  // The conditions on the source are those of this request; what follows is pinned to what it has seen.
+  async #see(input: Input): Promise<Source> {
+    const from = parseCopySource(input.CopySource);
+    const { IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince, ...access } = sourceFields(input);
+    const { bucket: Bucket, key: Key, versionId: VersionId } = from;
+    const version = VersionId === undefined ? {} : { VersionId };
+    const reading: GetObjectInput = { ...access, ...version };
+    const conditions = { IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince };
+    const head = await this.#transport
+      .headObject({ ...reading, ...conditions, Bucket, Key } as S3.HeadObjectCommandInput)
+      .catch((error: unknown) => {
+        throw nameHeadError(error, "the source of the copy");
+      });
+    const location = { bucket: Bucket, key: Key };
+    const { ContentLength } = head;
+    const seen = await describe(head, ContentLength, location, reading, this.#formats, this.#transport);
+    return { ...seen, head, from, reading };
   }
 
   // Opens the object and stores it again under the new name, with a new data key.
-  async #reencrypt(
-    input: Readonly<Record<string, unknown>>,
-    to: ObjectLocation,
-    format: ObjectFormat,
-    object: StoredObject,
-    head: S3.HeadObjectCommandOutput,
-    reading: GetObjectInput,
-  ): ReturnType<Next> {
-    const { bucket: Bucket, key: Key } = object.location;
-    const output = await this.#transport.getObject({ ...reading, Bucket, Key, IfMatch: head.ETag });
-    const opened = await format.openWhole(object, bodyOf(output));
+  async #reencrypt(input: Input, to: ObjectLocation, source: Source): ReturnType<Next> {
+    const { format, object, head } = source;
+    if (input.AnnotationDirective === "COPY")
+      throw new FramesealError(
+        "UNSUPPORTED",
+        "annotations are not copied with an object that is encrypted again: leave AnnotationDirective out",
+      );
     const replace = input.MetadataDirective === "REPLACE";
-    const described = replace ? input : head;
-    const request: Record<string, unknown> = { Bucket: to.bucket, Key: to.key, Body: opened.body };
-    for (const [name, value] of Object.entries(input)) if (PUT_FIELDS.has(name)) request[name] = value;
-    for (const name of DESCRIBING_FIELDS)
-      if ((described as Record<string, unknown>)[name] !== undefined)
-        request[name] = (described as Record<string, unknown>)[name];
-    request.ContentLength = opened.plaintextLength;
-    request.Metadata = replace ? input.Metadata : visibleMetadata(object.metadata, [format]);
+    const stored = Object.entries(repeatFields(input, "PutObject")).filter(
+      ([name]) => meaningOf(name) !== "description" && name !== "Tagging",
+    );
+    const ContentEncoding = fromStoredEncoding(head.ContentEncoding, object.metadata);
+    const described = describingFields(replace ? input : { ...head, ContentEncoding });
+    const request: Record<string, unknown> = {
+      ...Object.fromEntries(stored),
+      ...described,
+      // It sends readers elsewhere: S3 never takes it over from the source.
+      WebsiteRedirectLocation: input.WebsiteRedirectLocation,
+      ...(await this.#tagging(input, source)),
+      Bucket: to.bucket,
+      Key: to.key,
+      Metadata: replace ? input.Metadata : visibleMetadata(object.metadata, [format]),
+    };
+    const opened = await format.openWhole(object, bodyInRanges(object));
+    const body = { Body: opened.body, ContentLength: opened.plaintextLength };
     const put = async (fields: Record<string, unknown>) => {
-      const stored = await this.#transport.putObject({
-        ...request,
-        ...fields,
-      } as unknown as S3.PutObjectCommandInput);
+      const all = { ...request, ...fields } as unknown as S3.PutObjectCommandInput;
+      const stored = await this.#transport.putObject(all);
       return { output: stored as unknown as Record<string, unknown>, response: undefined };
     };
-    const result = await putObject(
-      request as PutObjectInput,
-      to,
-      this.#formats.written,
-      this.#transport,
-      this.#options,
-      put,
-    );
-    const { ETag, $metadata, ...rest } = result.output;
-    return {
-      response: undefined,
-      output: { $metadata, ...rest, CopyObjectResult: { ETag, LastModified: new Date() } },
-    };
+    try {
+      const result = await putObject(
+        { ...request, ...body } as PutObjectInput,
+        to,
+        this.#formats.written,
+        this.#transport,
+        this.#options,
+        put,
+      );
+      return { response: undefined, output: copyOutput(result.output, head.VersionId) };
+    } finally {
+      opened.body.destroy();
+    }
+  }
+
+  async #tagging(input: Input, { from, head, reading }: Source): Promise<{ Tagging?: unknown }> {
+    if (input.TaggingDirective === "REPLACE")
+      return input.Tagging === undefined ? {} : { Tagging: input.Tagging };
+    const { bucket: Bucket, key: Key } = from;
+    const access = repeatFields({ ...reading }, "GetObjectTagging");
+    const tags = await readTags(this.#transport, { ...access, Bucket, Key, VersionId: from.versionId }, head);
+    return tags.kind === "tags" ? { Tagging: tags.text } : {};
   }
 }
 
-/** What tells how to treat the plaintext, and goes with it to a new object. */
-export const DESCRIBING_FIELDS = [
-  "CacheControl",
-  "ContentDisposition",
-  "ContentEncoding",
-  "ContentLanguage",
-  "ContentType",
-  "Expires",
-  "WebsiteRedirectLocation",
-] as const;
-const PUT_FIELDS = new Set([
-  "ACL",
-  "BucketKeyEnabled",
-  "ChecksumAlgorithm",
-  "ExpectedBucketOwner",
-  "GrantFullControl",
-  "GrantRead",
-  "GrantReadACP",
-  "GrantWriteACP",
-  "ObjectLockLegalHoldStatus",
-  "ObjectLockMode",
-  "ObjectLockRetainUntilDate",
-  "RequestPayer",
-  "SSECustomerAlgorithm",
-  "SSECustomerKey",
-  "SSEKMSEncryptionContext",
-  "SSEKMSKeyId",
-  "ServerSideEncryption",
-  "StorageClass",
-  "Tagging",
-]);
+/**
+ * What makes S3 copy the bytes that were seen. The caller's own `CopySourceIfMatch` has been met by them already.
+ */
+function pinOf(input: Input, head: HeadObjectOutput): Record<string, unknown> {
+  const eTag = pinnableETag(head.ETag);
+  if (eTag !== undefined) return { CopySourceIfMatch: eTag };
+  // A weak tag must not be sent, so the time takes its place: to the second, which is all that S3 tells.
+  const { LastModified } = head;
+  return LastModified === undefined || input.CopySourceIfUnmodifiedSince !== undefined
+    ? {}
+    : { CopySourceIfUnmodifiedSince: LastModified };
+}
 
-// What a reader of the source must say, from what the copy says.
-function readingInput(
-  input: Readonly<Record<string, unknown>>,
-  versionId: string | undefined,
-): GetObjectInput {
-  const reading: Record<string, unknown> = {
-    VersionId: versionId,
-    RequestPayer: input.RequestPayer,
-    ExpectedBucketOwner: input.ExpectedSourceBucketOwner,
-    SSECustomerAlgorithm: input.CopySourceSSECustomerAlgorithm,
-    SSECustomerKey: input.CopySourceSSECustomerKey,
+/** The answer to PutObject as one to CopyObject. */
+function copyOutput(
+  output: Readonly<Record<string, unknown>>,
+  sourceVersionId: string | undefined,
+): Record<string, unknown> {
+  const { ETag, ...rest } = output;
+  return {
+    ...rest,
+    ...(sourceVersionId === undefined ? {} : { CopySourceVersionId: sourceVersionId }),
+    CopyObjectResult: { ETag, LastModified: new Date() },
   };
-  for (const [name, value] of Object.entries(reading)) if (value === undefined) delete reading[name];
-  return reading as GetObjectInput;
+}
+
+function checkDirective(input: Input, name: string, ...values: readonly string[]): void {
+  const value = input[name];
+  if (value !== undefined && !values.includes(String(value)))
+    throw new TypeError(`"${name}" expected ${values.join(" or ")}, got ${String(value).slice(0, 64)}`);
 }
 
 function envelope(metadata: ObjectMetadata, format: ObjectFormat): ObjectMetadata {

@@ -12,13 +12,8 @@ import type {
 } from "../object-format.ts";
 import { repeatFields } from "../request-fields.ts";
 import type { Transport } from "../transport.ts";
-import {
-  completedPart,
-  completeUpload,
-  FINGERPRINT_LENGTH,
-  type ListedPart,
-  type S3Access,
-} from "./complete-upload.ts";
+import { completedPart, completeUpload, type ListedPart, type S3Access } from "./complete-upload.ts";
+import { FINGERPRINT_LENGTH } from "./lost-answer.ts";
 import {
   type MultipartState,
   type MultipartStateStore,
@@ -26,6 +21,7 @@ import {
   StateKey,
 } from "./multipart-state.ts";
 import { MAX_PART_NUMBER, PartLedger, type PlannedPart } from "./part-ledger.ts";
+import { storeWithSideObject } from "./side-object.ts";
 import { type Change, StateKeeper } from "./state-keeper.ts";
 
 /** S3 refuses parts that are shorter, unless they are the last. */
@@ -41,6 +37,8 @@ export interface UploadParts {
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly access: S3Access;
+  /** How what stands next to the object is stored. */
+  readonly side: Readonly<Record<string, unknown>>;
   readonly engine: PartEngine;
   readonly store: MultipartStateStore | undefined;
   /** What the upload goes on from; it is verified. */
@@ -59,6 +57,8 @@ export class EncryptedUpload {
   readonly uploadId: string;
   readonly ledger: PartLedger;
   #access: S3Access;
+  /** What Create said about storage, for the object that stands next to this one. */
+  readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
   readonly #sealer: ObjectSealer;
   readonly #stateKey: StateKey;
@@ -77,12 +77,13 @@ export class EncryptedUpload {
 
   /** @throws FramesealError AUTHENTICATION_FAILED for a state that was not made with the data key of the sealer */
   constructor(parts: UploadParts) {
-    const { format, sealer, location, uploadId, access, engine, store, state } = parts;
+    const { format, sealer, location, uploadId, access, side, engine, store, state } = parts;
     this.#format = format;
     this.#sealer = sealer;
     this.location = location;
     this.uploadId = uploadId;
     this.#access = access;
+    this.#side = importSide(side);
     this.#isStored = store !== undefined;
     this.#stateKey = new StateKey(sealer.ledgerKey());
     this.ledger = new PartLedger(selectEngine(engine), sealer.ledgerKey(), sealer.alignment);
@@ -356,9 +357,12 @@ export class EncryptedUpload {
     const { location, uploadId } = this;
     const access = { ...this.#access, ...repeatFields(request, "UploadPart") };
     const fingerprint = this.#fingerprint;
-    return completeUpload(
-      { location, uploadId, access, parts, storedLength, fingerprint, request },
-      transport,
+    return storeWithSideObject(
+      this.#sealer.sideObject,
+      { location, input: { ...this.#side, ...repeatFields(access, "SideObject"), ...request }, transport },
+      () =>
+        completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
+      (output) => output,
     );
   }
 
@@ -375,6 +379,7 @@ export class EncryptedUpload {
       object: this.#sealer.exportState(),
       ledger: this.ledger.exportState(planned),
       access: withoutKeys({ ...this.#access }),
+      side: withoutKeys(this.#side),
       exported: false,
     };
   }
@@ -395,9 +400,15 @@ export class EncryptedUpload {
 }
 
 // What is kept or handed over must not hold the SSE-C key: who goes on gives it again.
-function withoutKeys(access: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { SSECustomerKey: _, SSECustomerAlgorithm: __, SSECustomerKeyMD5: ___, ...rest } = access;
+function withoutKeys(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { SSECustomerKey: _, SSECustomerAlgorithm: __, SSECustomerKeyMD5: ___, ...rest } = fields;
   return rest;
+}
+
+/** `side` of a state that was JSON, in which dates are text. */
+function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
+  const date = side.ObjectLockRetainUntilDate;
+  return { ...side, ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(String(date)) }) };
 }
 
 function totalOf(parts: readonly StoredPart[]): number | undefined {

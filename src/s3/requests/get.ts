@@ -1,6 +1,7 @@
-// GetObject and HeadObject: the format is recognised, ranges of plaintext become ranges of stored bytes, and lengths
-// in the answer are those of the plaintext.
+// GetObject: the format is recognised, ranges of plaintext become ranges of stored bytes, and lengths in the answer are
+// those of the plaintext.
 import { FramesealError } from "../../errors.ts";
+import { fromStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import { toSdkBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
@@ -14,7 +15,7 @@ import {
 } from "../object-source.ts";
 import { parseRange } from "../requested-range.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
-import type { GetObjectInput, GetObjectOutput, HeadObjectOutput, Next, Transport } from "../transport.ts";
+import type { GetObjectInput, GetObjectOutput, Next, Transport } from "../transport.ts";
 
 /** Sends the caller's request with some fields changed. */
 export type Send = (fields: Record<string, unknown>) => ReturnType<Next>;
@@ -44,10 +45,11 @@ export async function getObject(
       const opened = await format.openWhole(object, body);
       const fields = {
         ContentLength: opened.plaintextLength,
+        ContentEncoding: encodingOf(output, object, input),
         Body: toSdkBody(opened.body),
         Metadata: visibleMetadata(object.metadata, formats.all),
       };
-      return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+      return { ...result, output: { ...result.output, ...fields } };
     } catch (error) {
       body.destroy();
       throw error;
@@ -71,41 +73,28 @@ export async function getObject(
   const { format, object } = await describe(output, got.size, location, input, formats, transport);
   const opened = await format.openRange(object, range, head);
   const { start, end, plaintextLength } = opened;
+  try {
+    formats.told.verify({ location, eTag: output.ETag, storedLength: got.size }, plaintextLength);
+  } catch (error) {
+    opened.body.destroy();
+    throw error;
+  }
   const fields = {
     ContentLength: end - start,
     ContentRange: `bytes ${start}-${end - 1}/${plaintextLength}`,
+    ContentEncoding: encodingOf(output, object, input),
     Body: toSdkBody(opened.body),
     Metadata: visibleMetadata(object.metadata, formats.all),
   };
-  return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+  return { ...result, output: { ...result.output, ...fields } };
 }
 
-/** Answers HeadObject. The length follows from what the object says about itself: not verified. */
-export async function headObject(
+function encodingOf(
+  output: GetObjectOutput,
+  { metadata }: StoredObject,
   input: GetObjectInput,
-  location: ObjectLocation,
-  formats: Formats,
-  transport: Transport,
-  send: Send,
-): ReturnType<Next> {
-  refusePartNumber(input.PartNumber);
-  if (input.Range !== undefined)
-    throw new RangeError('"Range" expected undefined: HeadObject tells the whole length');
-  const result = await send({});
-  const output = result.output as unknown as HeadObjectOutput;
-  const { format, object } = await describe(
-    output,
-    output.ContentLength,
-    location,
-    input,
-    formats,
-    transport,
-  );
-  const fields = {
-    ContentLength: await format.suggestedLength(object),
-    Metadata: visibleMetadata(object.metadata, formats.all),
-  };
-  return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+): string | undefined {
+  return fromStoredEncoding(output.ContentEncoding, metadata, input.ResponseContentEncoding);
 }
 
 /** The object that an answer describes, and its format. */
@@ -141,14 +130,8 @@ export function visibleMetadata(
   return visible;
 }
 
-// Checksums of the stored bytes would be taken for those of the plaintext.
-function withoutChecksums(output: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const rest: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(output)) if (!name.startsWith("Checksum")) rest[name] = value;
-  return rest;
-}
-
-function refusePartNumber(partNumber: unknown): void {
+/** @throws FramesealError UNSUPPORTED for the number of a stored part */
+export function refusePartNumber(partNumber: unknown): void {
   if (partNumber !== undefined)
     throw new FramesealError(
       "UNSUPPORTED",

@@ -20,6 +20,8 @@ export interface MultipartState {
   readonly ledger: LedgerState;
   /** Fields that requests about the upload repeat. */
   readonly access: Readonly<Record<string, unknown>>;
+  /** How what stands next to the object is stored. */
+  readonly side: Readonly<Record<string, unknown>>;
   /** Handed over: nobody goes on with the upload until one client imports this state. */
   readonly exported: boolean;
   readonly mac: string;
@@ -66,9 +68,14 @@ export function checkState(state: unknown): asserts state is MultipartState {
     Number.isSafeInteger(fields.revision) &&
     texts.every((text) => typeof text === "string") &&
     typeof fields.exported === "boolean" &&
-    typeof fields.access === "object" &&
+    isRecord(fields.access) &&
+    isRecord(fields.side) &&
     Array.isArray(ledger?.parts);
   if (!valid) throw new TypeError('"state" expected what exportMultipartUpload returned');
+}
+
+function isRecord(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 /** The key under which states of one upload are authenticated. Wipes `ledgerKey`. */

@@ -2,6 +2,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import { collectBody } from "../object-body.ts";
 import type { ObjectLocation } from "../object-format.ts";
@@ -11,7 +12,7 @@ import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
-import { abortUpload, checkCallerFields, putSideObject } from "./put.ts";
+import { abortUpload, checkCallerFields } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
@@ -52,18 +53,20 @@ export class MultipartHandler {
 
   async #create(input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
     checkCallerFields(input, this.#formats.all);
+    const encoding = toStoredEncoding(input.ContentEncoding, this.#formats.written);
     // The SDK puts a checksum on every part by itself: S3 takes it only if it was announced.
     const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await this.#transport.defaultChecksum());
     const access = repeatFields({ ...input, ChecksumAlgorithm }, "UploadPart") as S3Access;
     const sealer = await this.#formats.written.startObject({ location, signal: this.#transport.signal });
     try {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-      await putSideObject(sealer, input, location, this.#transport);
-      const result = await send({ ChecksumAlgorithm, Metadata: joinMetadata(caller, sealer.metadata) });
+      const Metadata = joinMetadata(caller, { ...sealer.metadata, ...encoding.metadata });
+      const result = await send({ ChecksumAlgorithm, Metadata, ...encoding.fields });
       const { UploadId } = result.output;
       if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
       try {
-        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access);
+        const side = repeatFields(input, "SideObject");
+        await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access, side);
       } catch (error) {
         const target = { Bucket: location.bucket, Key: location.key, UploadId };
         await abortUpload(this.#transport, { ...repeatFields(input, "AbortMultipartUpload"), ...target });

@@ -2,20 +2,22 @@
 // retry of the SDK sends the same stored bytes again, and each part is sealed once.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, throwIfAborted } from "../../errors.ts";
+import { toStoredEncoding } from "../content-encoding.ts";
 import { bytesInMemory, cutParts } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
-import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
-import { checkFields } from "../request-fields.ts";
-import type { Transport } from "../transport.ts";
+import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
+import { checkFields, repeatFields } from "../request-fields.ts";
+import type { Next, Transport } from "../transport.ts";
 import {
   type Completion,
   completedPart,
   completeUpload,
-  FINGERPRINT_LENGTH,
   readingAccess,
   type S3Access,
 } from "./complete-upload.ts";
+import { FINGERPRINT_LENGTH, findStored, markOf, storeSurely } from "./lost-answer.ts";
 import { MAX_PART_NUMBER } from "./part-ledger.ts";
+import { checkNotReserved, storeWithSideObject } from "./side-object.ts";
 
 export type PutObjectInput = Partial<S3.PutObjectCommandInput> & { Body?: unknown };
 
@@ -34,18 +36,22 @@ const PARTS_PER_DOUBLING = 1000;
  * Encrypts and stores an object.
  * @param sendWhole sends the caller's request with the fields given
  */
-export async function putObject<Output>(
+export async function putObject(
   input: PutObjectInput,
   location: ObjectLocation,
   format: ObjectFormat,
   transport: Transport,
   options: UploadOptions,
-  sendWhole: (fields: Record<string, unknown>) => Promise<Output>,
-): Promise<Output | { output: Record<string, unknown>; response: unknown }> {
+  sendWhole: (fields: Record<string, unknown>) => ReturnType<Next>,
+): ReturnType<Next> {
+  const encoding = toStoredEncoding(input.ContentEncoding, format);
   const length = bytesInMemory(input.Body)?.length ?? input.ContentLength;
   const sealer = await format.startObject({ location, plaintextLength: length, signal: transport.signal });
   try {
-    const metadata = joinMetadata(normalizeMetadata(input.Metadata), sealer.metadata);
+    const metadata = joinMetadata(normalizeMetadata(input.Metadata), {
+      ...sealer.metadata,
+      ...encoding.metadata,
+    });
     const sizes = partLengths(options.partSize, sealer.alignment, length);
     const parts = cutParts(input.Body, sizes, input.ContentLength);
     try {
@@ -53,14 +59,23 @@ export async function putObject<Output>(
       if (first.done === true) throw new Error("internal error: a body has at least one part");
       const { bytes, place } = first.value;
       const sealed = await sealer.sealPart([bytes], { offset: 0, length: bytes.length, place });
-      await putSideObject(sealer, input, location, transport);
-      if (place === "last") {
-        const body = sealed.bytes;
-        return await sendWhole({ Body: body, ContentLength: body.length, Metadata: metadata });
-      }
-      const upload = new PartsUpload(sealer, transport, location, options);
-      const output = await upload.run(input, metadata, sealed.bytes, bytes.length, parts);
-      return { output: output as unknown as Record<string, unknown>, response: undefined };
+      const store = async (): ReturnType<Next> => {
+        if (place === "last") {
+          const own = { Body: sealed.bytes, ContentLength: sealed.bytes.length, Metadata: metadata };
+          const send = () => sendWhole({ ...own, ...encoding.fields });
+          return storeWhole(send, sealed.bytes, input, location, transport);
+        }
+        const upload = new PartsUpload(sealer, transport, location, options);
+        const described = { ...input, ...encoding.fields };
+        const output = await upload.run(described, metadata, sealed.bytes, bytes.length, parts);
+        return { output: output as unknown as Record<string, unknown>, response: undefined };
+      };
+      return await storeWithSideObject(
+        sealer.sideObject,
+        { location, input, transport },
+        store,
+        ({ output }) => output,
+      );
     } finally {
       await parts.return();
     }
@@ -69,23 +84,19 @@ export async function putObject<Output>(
   }
 }
 
-/** Stores what must stand next to the object, before it. */
-export async function putSideObject(
-  sealer: ObjectSealer,
+// Sends a body that is one request, and looks whether it was stored when the answer is lost.
+function storeWhole(
+  send: () => ReturnType<Next>,
+  body: Uint8Array,
   input: PutObjectInput,
   location: ObjectLocation,
   transport: Transport,
-): Promise<void> {
-  const { sideObject } = sealer;
-  if (sideObject === undefined) return;
-  await transport.putObject({
-    Bucket: location.bucket,
-    Key: sideObject.key,
-    Body: sideObject.body,
-    Metadata: { ...sideObject.metadata },
-    RequestPayer: input.RequestPayer,
-    ExpectedBucketOwner: input.ExpectedBucketOwner,
-  });
+): ReturnType<Next> {
+  const look = async () => {
+    const output = await findStored(location, markOf(body), repeatFields(input, "GetObject"), transport);
+    return output && { output, response: undefined };
+  };
+  return storeSurely(send, look, transport.signal);
 }
 
 // Part lengths: as configured, larger when the length is known and would need too many, growing when it is not known.
@@ -260,17 +271,15 @@ export function accessOfUpload(request: Record<string, unknown>): S3Access {
 }
 
 /**
- * Refuses fields that speak of the plaintext where S3 would take them for the stored bytes, and metadata names of the
- * formats.
- * @throws TypeError, FramesealError UNSUPPORTED
+ * Refuses fields that speak of the plaintext where S3 would take them for the stored bytes, and metadata names and keys of
+ * the formats.
+ * @throws TypeError, FramesealError UNSUPPORTED, POLICY
  */
 export function checkCallerFields(
   input: Readonly<Record<string, unknown>>,
   formats: readonly ObjectFormat[],
 ): void {
   checkFields(input);
-  const metadata = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
-  for (const name of Object.keys(metadata))
-    if (formats.some((format) => format.ownsMetadata(name)))
-      throw new TypeError(`"Metadata" expected names of your own, got ${name}`);
+  if (typeof input.Key === "string") checkNotReserved(input.Key, formats);
+  checkCallerMetadata(input.Metadata, (name) => formats.some((format) => format.ownsMetadata(name)));
 }

@@ -42,10 +42,11 @@ export class UploadRegistry {
     location: ObjectLocation,
     uploadId: string,
     access: S3Access,
+    side: Readonly<Record<string, unknown>>,
   ): Promise<void> {
     const store = this.#store;
     const engine = this.#engine;
-    const upload = new EncryptedUpload({ format, sealer, location, uploadId, access, engine, store });
+    const upload = new EncryptedUpload({ format, sealer, location, uploadId, access, side, engine, store });
     try {
       if (store !== undefined) await upload.begin();
     } catch (error) {
@@ -119,7 +120,8 @@ export class UploadRegistry {
     const location = { bucket: state.bucket, key: state.key };
     const sealer = await format.resumeObject(state.object, { location, signal: transport.signal });
     const [engine, store] = [this.#engine, this.#store];
-    return new EncryptedUpload({ format, sealer, location, uploadId, access, engine, store, state });
+    const { side } = state;
+    return new EncryptedUpload({ format, sealer, location, uploadId, access, side, engine, store, state });
   }
 
   /**

@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import { wipe } from "../../bytes.ts";
 import { TAG_LENGTH } from "../../engine/engine.ts";
 import { type EngineOption, selectEngine } from "../../engine/select-engine.ts";
-import { FramesealError, throwIfAborted } from "../../errors.ts";
+import { FramesealError, hasCode, notAuthentic, throwIfAborted } from "../../errors.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { type CommitmentPolicy, checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../../format/suite.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
@@ -17,12 +17,13 @@ import type {
   OpenedObject,
   OpenedRange,
   SealRequest,
+  SizeRule,
   StoredObject,
 } from "../object-format.ts";
 import { envelopeNames, INSTRUCTION_FILE_SUFFIX } from "../object-metadata.ts";
 import { isForbidden } from "../object-source.ts";
 import { type RequestedRange, resolveRequestedRange } from "../requested-range.ts";
-import { StoredBytes } from "../stored-bytes.ts";
+import { bodyInRanges, StoredBytes } from "../stored-bytes.ts";
 import { type AuthenticationMode, DEFAULT_BUFFER_SIZE, openGcmBody, resolveMode } from "./body.ts";
 import {
   commitmentOf,
@@ -36,6 +37,7 @@ import { allEnvelopeNames, type Envelope, encodeEnvelope, envelopePlace, parseEn
 import {
   decodeInstructionFile,
   encodeInstructionFile,
+  isInstructionFile,
   MAX_INSTRUCTION_FILE_LENGTH,
 } from "./instruction-file.ts";
 import { checkGcmLength, SingleMessageSealer, type SingleMessageState } from "./sealer.ts";
@@ -47,7 +49,13 @@ import {
   rangeStart,
   readCbcLength,
 } from "./unauthenticated-body.ts";
-import { checkWrapAllowed, checkWriter, generateWrappedKey, unwrapDataKey } from "./wrapped-key.ts";
+import {
+  checkWrapAllowed,
+  checkWriter,
+  generateWrappedKey,
+  unwrapCandidates,
+  unwrapDataKey,
+} from "./wrapped-key.ts";
 
 /** How objects of the S3 Encryption Clients are written and read. Only `keyring` is needed. */
 export interface SingleMessageOptions {
@@ -151,13 +159,13 @@ export class SingleMessageFormat implements ObjectFormat {
               commitment: commitmentOf(dataKey, unique),
             }
           : { ...wrapped, version: 2, content: "gcm", iv: unique };
-      return this.#createSealer(envelope, dataKey, location);
+      return this.#createSealer(envelope, dataKey, this.#sideKeyOf(location));
     } finally {
       wipe(dataKey);
     }
   }
 
-  async resumeObject(state: unknown, { location, signal }: SealRequest): Promise<ObjectSealer> {
+  async resumeObject(state: unknown, { signal }: SealRequest): Promise<ObjectSealer> {
     const saved = state as SingleMessageState | null;
     if (typeof saved?.envelope !== "object" || typeof saved.partials !== "string")
       throw new TypeError('"state" expected what exportState returned');
@@ -169,7 +177,7 @@ export class SingleMessageFormat implements ObjectFormat {
     checkWrapAllowed(envelope, false);
     const dataKey = await this.#unwrap(envelope, signal);
     try {
-      const sealer = this.#createSealer(envelope, dataKey, location);
+      const sealer = this.#createSealer(envelope, dataKey, saved.sideObjectKey ?? undefined);
       sealer.mergeState(saved);
       return sealer;
     } finally {
@@ -177,19 +185,21 @@ export class SingleMessageFormat implements ObjectFormat {
     }
   }
 
-  #createSealer(envelope: Envelope, dataKey: Uint8Array, location: ObjectLocation): SingleMessageSealer {
+  #sideKeyOf({ key }: ObjectLocation): string | undefined {
+    const { instructionFiles, instructionFileSuffix } = this.#settings;
+    return instructionFiles === "write" ? `${key}${instructionFileSuffix}` : undefined;
+  }
+
+  #createSealer(envelope: Envelope, dataKey: Uint8Array, sideKey: string | undefined): SingleMessageSealer {
     const { bound, movable } = encodeEnvelope(envelope);
-    const inFile = this.#settings.instructionFiles === "write";
-    const sideObject = inFile
-      ? encodeInstructionFile(`${location.key}${this.#settings.instructionFileSuffix}`, movable)
-      : undefined;
+    const sideObject = sideKey === undefined ? undefined : encodeInstructionFile(sideKey, movable);
     return new SingleMessageSealer({
       content: createGcmContent(
         selectEngine(this.#settings.engine),
         contentKeyOf(envelope, dataKey),
         gcmParametersOf(envelope),
       ),
-      metadata: Object.freeze({ ...bound, ...(inFile ? {} : movable) }),
+      metadata: Object.freeze({ ...bound, ...(sideObject === undefined ? movable : {}) }),
       sideObject,
       ledgerKey: sideKeyOf(dataKey, envelope, "part ledger"),
       stateKey: sideKeyOf(dataKey, envelope, "upload state"),
@@ -251,13 +261,19 @@ export class SingleMessageFormat implements ObjectFormat {
     return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
   }
 
-  async suggestedLength(object: StoredObject): Promise<number> {
+  async sizeRule(object: StoredObject): Promise<SizeRule> {
     const envelope = await this.readEnvelope(object);
-    const known = gcmLength(object, envelope);
-    if (known !== undefined) return known;
+    if (envelope.content !== "cbc")
+      return { name: "gcm", isExact: true, lengthOf: (_, stored) => gcmPlaintextLength(stored) };
+    // What the object says, where its padding of 1 to 16 bytes allows it; else the most that it can hold.
     const hint = Number(object.metadata[envelopeNames.plaintextLength] ?? Number.NaN);
-    const most = Math.max(0, object.storedLength - 1);
-    return Number.isSafeInteger(hint) && hint <= most && hint >= object.storedLength - 16 ? hint : most;
+    const padding = object.storedLength - hint;
+    const isExact = Number.isSafeInteger(hint) && hint >= 0 && padding >= 1 && padding <= 16;
+    return {
+      name: undefined,
+      isExact,
+      lengthOf: (_, stored) => Math.max(0, stored - (isExact ? padding : 1)),
+    };
   }
 
   ownsMetadata(name: string): boolean {
@@ -275,6 +291,10 @@ export class SingleMessageFormat implements ObjectFormat {
   sideObjectKeys(key: string): readonly string[] {
     const { instructionFiles, instructionFileSuffix } = this.#settings;
     return instructionFiles !== "ignore" ? [`${key}${instructionFileSuffix}`] : [];
+  }
+
+  isSideObject(object: { readonly metadata: ObjectMetadata; readonly body: Uint8Array }): boolean {
+    return isInstructionFile(object.metadata, object.body);
   }
 
   /** The envelope of an object, checked against policy and gates before any key is touched. */
@@ -311,16 +331,34 @@ export class SingleMessageFormat implements ObjectFormat {
     return file === undefined ? undefined : decodeInstructionFile(file.body);
   }
 
-  /** Unwraps the data key and checks what it is committed to. The caller wipes it. */
-  async unwrapChecked(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const dataKey = await this.#unwrap(envelope, signal);
-    try {
-      wipe(contentKeyOf(envelope, dataKey));
-      return dataKey;
-    } catch (error) {
-      wipe(dataKey);
-      throw error;
+  /**
+   * Unwraps the data key and proves that it is the one of the body: by the commitment of version 3, else by the tag of the
+   * body, which is read whole for that. A wrap alone proves nothing: some cannot fail, and all can be exchanged. The caller
+   * wipes the key.
+   */
+  async unwrapProven(object: StoredObject, envelope: Envelope): Promise<Uint8Array> {
+    const { keyring, encryptionContext } = this.#settings;
+    const options = { keyring, encryptionContext, signal: object.signal };
+    for await (const dataKey of unwrapCandidates(envelope, options)) {
+      try {
+        await this.#prove(object, envelope, dataKey);
+        return dataKey;
+      } catch (error) {
+        wipe(dataKey);
+        if (!hasCode(error, "AUTHENTICATION_FAILED")) throw error;
+      }
     }
+    throw notAuthentic();
+  }
+
+  async #prove(object: StoredObject, envelope: Envelope, dataKey: Uint8Array): Promise<void> {
+    const contentKey = contentKeyOf(envelope, dataKey);
+    if (envelope.content === "committing-gcm") return wipe(contentKey);
+    if (gcmLength(object, envelope) === undefined) throw new Error("internal error: CBC proves nothing");
+    const engine = selectEngine(this.#settings.engine);
+    const content = createGcmContent(engine, contentKey, gcmParametersOf(envelope));
+    const plaintext = openGcmBody(object, bodyInRanges(object), content, "delayed");
+    for await (const piece of plaintext as AsyncIterable<Buffer>) wipe(piece);
   }
 
   #unwrap(envelope: Envelope, signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -341,7 +379,10 @@ export class SingleMessageFormat implements ObjectFormat {
 
 /** The plaintext length of a GCM body; undefined for CBC. */
 function gcmLength({ storedLength }: StoredObject, envelope: Envelope): number | undefined {
-  if (envelope.content === "cbc") return undefined;
+  return envelope.content === "cbc" ? undefined : gcmPlaintextLength(storedLength);
+}
+
+function gcmPlaintextLength(storedLength: number): number {
   if (storedLength < TAG_LENGTH)
     throw new FramesealError("TRUNCATED", "object is shorter than its authentication tag");
   checkGcmLength(storedLength - TAG_LENGTH);

@@ -27,3 +27,17 @@ export function decodeInstructionFile(body: Uint8Array): ObjectMetadata {
     throw new FramesealError("INVALID_METADATA", "the instruction file of the object is not UTF-8");
   return parseStringMap(text, "instruction file");
 }
+
+/** True for an instruction file: one that has the marker, or whose content is nothing but entries of an envelope. */
+export function isInstructionFile(metadata: ObjectMetadata, body: Uint8Array): boolean {
+  if (Object.hasOwn(metadata, envelopeNames.instructionFile)) return true;
+  try {
+    const names = Object.keys(decodeInstructionFile(body));
+    return keyNames.some((name) => names.includes(name)) && names.every((name) => allNames.has(name));
+  } catch {
+    return false;
+  }
+}
+
+const allNames: ReadonlySet<string> = new Set(Object.values(envelopeNames));
+const keyNames = [envelopeNames.key1, envelopeNames.key2, envelopeNames.key3];

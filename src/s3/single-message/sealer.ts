@@ -28,6 +28,8 @@ export interface SingleMessageState {
   readonly envelope: ObjectMetadata;
   /** Contributions to the tag, sealed under a key derived from the data key: IV ‖ ciphertext ‖ tag, base64. */
   readonly partials: string;
+  /** Where the envelope is stored, unless it is in the metadata of the object. */
+  readonly sideObjectKey: string | null;
 }
 
 /** @throws FramesealError LIMIT_EXCEEDED for more than one GCM message can hold */
@@ -121,7 +123,11 @@ export class SingleMessageSealer implements ObjectSealer {
     const cipher = createCipheriv("aes-256-gcm", this.#stateKey, iv);
     const sealed = [iv, cipher.update(text), cipher.final(), cipher.getAuthTag()];
     wipe(text);
-    return { envelope: this.#envelope, partials: Buffer.concat(sealed).toString("base64") };
+    return {
+      envelope: this.#envelope,
+      partials: Buffer.concat(sealed).toString("base64"),
+      sideObjectKey: this.sideObject?.key ?? null,
+    };
   }
 
   /** @throws TypeError for a state that is not of this object */

@@ -164,9 +164,24 @@ export function checkWrapAllowed({ wrap }: WrappedKey, enableLegacyWrappingAlgor
  * @throws FramesealError AUTHENTICATION_FAILED, CONTEXT_MISMATCH, NO_DATA_KEY, KEY_SERVICE, ABORTED
  */
 export async function unwrapDataKey(envelope: Envelope, options: WrapOptions): Promise<Uint8Array> {
+  for await (const dataKey of unwrapCandidates(envelope, options)) return dataKey;
+  throw notAuthentic();
+}
+
+/**
+ * Unwraps the data key with each key that may have wrapped it, one after the other. Some wraps of old clients cannot fail:
+ * a wrong key gives another data key, and only the object tells which one is right. The caller wipes each.
+ * @throws FramesealError as `unwrapDataKey`
+ */
+export async function* unwrapCandidates(
+  envelope: Envelope,
+  options: WrapOptions,
+): AsyncGenerator<Uint8Array, void, void> {
   const leaves = leavesOf(options.keyring);
-  if (envelope.wrap === "kms" || envelope.wrap === "kms+context")
-    return unwrapWithKms(envelope, leaves, options);
+  if (envelope.wrap === "kms" || envelope.wrap === "kms+context") {
+    yield await unwrapWithKms(envelope, leaves, options);
+    return;
+  }
   if (Object.keys(options.encryptionContext).length > 0) throw noContext();
   const needed = envelope.wrap.startsWith("AES") ? "secretKey" : "privateKey";
   const all = leaves.map(wrappingKeysOf).filter((keys) => keys?.[needed] !== undefined) as WrappingKeys[];
@@ -175,9 +190,8 @@ export async function unwrapDataKey(envelope: Envelope, options: WrapOptions): P
   if (candidates.length === 0) throw noKeyFor(envelope.wrap);
   for (const keys of candidates) {
     const dataKey = unwrapWith(keys[needed] as KeyObject, envelope);
-    if (dataKey !== null) return dataKey;
+    if (dataKey !== null) yield dataKey;
   }
-  throw notAuthentic();
 }
 
 async function unwrapWithKms(

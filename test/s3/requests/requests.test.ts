@@ -286,7 +286,8 @@ test("DeleteObjects takes the instruction files along", async () => {
   const calls = server.calls.length;
   const Objects = keys.slice(1).map((Key) => ({ Key }));
   await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
-  expect(server.calls.length - calls).toBe(2);
+  // Each file is looked at before, since it could be an object of somebody else.
+  expect(server.calls.length - calls).toBe(2 + Objects.length);
   expect(left().sort()).toEqual(["many/0", "many/0.instruction"]);
 });
 

@@ -1,0 +1,34 @@
+// HeadObject as a step of another request: its answers have no body, so the SDK has only a status to name an error by.
+// What the caller asked for would have named it.
+
+const names: Readonly<Record<number, string>> = {
+  304: "PreconditionFailed",
+  403: "AccessDenied",
+  404: "NoSuchKey",
+  412: "PreconditionFailed",
+};
+
+/**
+ * Gives the error of a HeadObject the name, status and message that other requests have for it.
+ * @param subject what could not be seen
+ */
+export function nameHeadError(error: unknown, subject: string): unknown {
+  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode;
+  const name = status === undefined ? undefined : names[status];
+  if (name === undefined) return error;
+  return Object.assign(error as Error, {
+    name,
+    message: `${name}: ${subject}`,
+    $metadata: { ...$metadata, httpStatusCode: status === 304 ? 412 : status },
+  });
+}
+
+/** The error of a condition that we have compared ourselves. */
+export function preconditionFailed(subject: string): Error {
+  return Object.assign(new Error(`PreconditionFailed: ${subject}`), {
+    name: "PreconditionFailed",
+    $fault: "client",
+    $metadata: { httpStatusCode: 412 },
+  });
+}
