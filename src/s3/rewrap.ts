@@ -9,7 +9,8 @@ import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite
 import type { Keyring } from "../keyring/keyring.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
-import { encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
+import { encrypts } from "./derived-client.ts";
+import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
@@ -31,8 +32,9 @@ import { describe, visibleMetadata } from "./requests/get.ts";
 import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { readTags } from "./requests/object-tags.ts";
-import { abortUpload } from "./requests/put.ts";
+import { abortUpload } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
@@ -41,7 +43,7 @@ import { bodyInRanges } from "./stored-bytes.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
-export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format"> {
+export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">, ReadOptions {
   /** Opens the object as it is. */
   readonly from: Keyring;
   /** Wraps from now on. */
@@ -63,7 +65,8 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...READING_OPTIONS } = FORMAT_OPTIONS;
+const { keyring: _, format: __, ...FORMATS } = FORMAT_OPTIONS;
+const READING_OPTIONS = { ...FORMATS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...READING_OPTIONS,
@@ -357,8 +360,11 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   }
 }
 
-function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions {
-  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format">>(options, READING_OPTIONS);
+function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
+  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format"> & ReadOptions>(
+    options,
+    READING_OPTIONS,
+  );
   return { ...picked, keyring };
 }
 

@@ -14,7 +14,8 @@ import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../trans
 import { describe, type Send, visibleMetadata } from "./get.ts";
 import { nameHeadError } from "./head-error.ts";
 import { readTags } from "./object-tags.ts";
-import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./put.ts";
+import { checkCallerFields, type PutObjectInput, putObject } from "./put.ts";
+import type { UploadOptions } from "./upload-settings.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {
@@ -162,11 +163,9 @@ function copyOutput(
   output: Readonly<Record<string, unknown>>,
   sourceVersionId: string | undefined,
 ): Record<string, unknown> {
-  const { ETag, Size: _, ...rest } = output;
-  // Checksums would be those of the stored bytes.
-  const told = Object.entries(rest).filter(([name]) => !name.startsWith("Checksum"));
+  const { ETag, ...rest } = output;
   return {
-    ...Object.fromEntries(told),
+    ...rest,
     ...(sourceVersionId === undefined ? {} : { CopySourceVersionId: sourceVersionId }),
     CopyObjectResult: { ETag, LastModified: new Date() },
   };

@@ -294,13 +294,19 @@ export class EncryptedUpload {
       if (!parts.every((part) => this.#stored(part))) await this.checkListed(transport, request);
       const stored = parts.map((part) => this.#stored(part) ?? { part, length: undefined });
       const listed = stored.map(({ part }) => part);
-      if (totalOf(stored) === storedLength) return { parts: listed, plaintextLength, storedLength };
+      const total = totalOf(stored);
+      if (total === storedLength) return { parts: listed, plaintextLength, storedLength };
       // Somebody tried to complete before: the last part has its closing bytes, and another tag than the caller knows.
       const last = this.#sent.get(count);
       if (last !== undefined && totalOf([...stored.slice(0, -1), last]) === storedLength)
         return { parts: [...listed.slice(0, -1), last.part], plaintextLength, storedLength };
+      const absent = parts.find((part) => this.#stored(part) === undefined);
+      if (absent !== undefined)
+        throw new FramesealError(
+          "POLICY",
+          `part ${absent.PartNumber} is not in S3 with the ETag that was listed: send it again`,
+        );
       const closing = await this.#closingBytes(count, plaintextLength);
-      const total = totalOf(stored);
       if (total !== undefined && total + closing.length !== storedLength)
         throw new FramesealError(
           "POLICY",

@@ -25,7 +25,11 @@ const CONCURRENCY = 16;
 type Listed = Pick<S3.ObjectVersion, "Key" | "ETag" | "Size" | "VersionId">;
 
 /** The rule for what is not encrypted. */
-const AS_STORED: SizeRule = { name: "not encrypted", lengthOf: (_, storedLength) => storedLength };
+const AS_STORED: SizeRule = {
+  name: "not encrypted",
+  isExact: true,
+  lengthOf: (_, storedLength) => storedLength,
+};
 
 /**
  * Answers the three listings. Sizes are not verified, as those of HeadObject are not; where nothing can be found out
@@ -102,7 +106,7 @@ class ListedPage {
         if (rule === undefined || !apply(rule, entry)) continue;
         rules.push(rule);
         const { identity, size } = entry;
-        if (rule !== AS_STORED && size !== undefined) this.#formats.told.tell(identity, size);
+        if (rule !== AS_STORED && rule.isExact && size !== undefined) this.#formats.told.tell(identity, size);
       }
     };
     await Promise.all(Array.from({ length: Math.min(CONCURRENCY, left.length) }, work));

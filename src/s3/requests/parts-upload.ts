@@ -39,9 +39,9 @@ export interface PartSender {
   /**
    * Sends a part; numbers in any order. Resolves as soon as there is room for a further part, with all of them on their
    * way still borrowed. Rejects when this or an earlier part failed.
-   * @param onSent called when S3 has the part, so that its memory is free again
+   * @param onEnd called when the part is no longer needed, sent or given up
    */
-  send(number: number, body: Uint8Array | PartSource, onSent?: () => void): Promise<void>;
+  send(number: number, body: Uint8Array | PartSource, onEnd?: () => void): Promise<void>;
   /** The same for bytes of a stored object. @param source the `CopySource…` fields of UploadPartCopy */
   copy(number: number, source: UploadPartCopySource): Promise<void>;
   /** Resolves when no part is on its way. */
@@ -135,7 +135,7 @@ class PartsUpload {
     const { location, create } = this.#start;
     const sender: PartSender = {
       uploadId,
-      send: (number, body, onSent) => this.#add(this.#sendPart(uploadId, number, body, onSent)),
+      send: (number, body, onEnd) => this.#add(this.#sendPart(uploadId, number, body), onEnd),
       copy: (number, source) => this.#add(this.#copyPart(uploadId, number, source)),
       settled: () => this.settled(),
     };
@@ -157,22 +157,20 @@ class PartsUpload {
     return this.#stop.race(completing);
   }
 
-  async #add(part: Promise<void>): Promise<void> {
+  async #add(part: Promise<void>, onEnd?: () => void): Promise<void> {
     const sent = this.#stop
       .race(part)
       .catch((error) => this.#stop.stop(error))
-      .finally(() => this.#sending.delete(sent));
+      .finally(() => {
+        this.#sending.delete(sent);
+        onEnd?.();
+      });
     this.#sending.add(sent);
     while (this.#sending.size >= this.#start.concurrency) await Promise.race(this.#sending);
     if (this.#stop.stopped !== undefined) throw this.#stop.stopped.reason;
   }
 
-  async #sendPart(
-    uploadId: string,
-    number: number,
-    body: Uint8Array | PartSource,
-    onSent: (() => void) | undefined,
-  ): Promise<void> {
+  async #sendPart(uploadId: string, number: number, body: Uint8Array | PartSource): Promise<void> {
     this.#checkNumber(number);
     const request = {
       ...repeatFields(this.#start.create, "UploadPart"),
@@ -185,7 +183,6 @@ class PartsUpload {
       ? await this.#transport.uploadPart({ ...request, Body: body })
       : await body.send((fields) => this.#transport.uploadPart({ ...request, ...fields }), this.#stop);
     this.#parts[number - 1] = completedPart(number, output);
-    onSent?.();
   }
 
   async #copyPart(uploadId: string, number: number, source: UploadPartCopySource): Promise<void> {

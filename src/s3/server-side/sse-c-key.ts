@@ -170,23 +170,6 @@ export function sseCVersionFromTags(
 }
 
 /**
- * SSE-C sends the key itself: only over https, or to this machine.
- * @throws FramesealError POLICY for other addresses
- */
-export function checkSseCEndpoint(endpoint: string | URL): void {
-  const { protocol, hostname } = new URL(endpoint);
-  if (protocol === "https:" || (protocol === "http:" && isLoopback(hostname))) return;
-  throw new FramesealError(
-    "POLICY",
-    `SSE-C sends its key with every request: ${protocol}//${hostname} is refused, use https`,
-  );
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.[0-9]{1,3}){3}|\[::1\])$/.test(hostname);
-}
-
-/**
  * Explains what S3's 403 to an SSE-C request can mean; other errors are returned as they are. Since April 2026 it also
  * means that SSE-C is blocked: it is for new buckets, and for all buckets of accounts that did not use it.
  */

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import { CopyObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, test } from "vitest";
+import { checkSseCEndpoint } from "../../../src/s3/key-transport.ts";
 import {
   asCopySource,
-  checkSseCEndpoint,
   deriveSseCKey,
   explainSseCFailure,
   type SseCKeyOptions,
