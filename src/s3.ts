@@ -38,11 +38,17 @@ export {
   sseS3,
 } from "./s3/server-side/server-side.ts";
 export {
+  asCopySource,
   deriveSseCKey,
   type SseCCopySourceKey,
   type SseCKey,
   type SseCKeyBytes,
   type SseCKeyOptions,
+  type SseCTrialOptions,
+  sseCVersionFromTags,
+  sseCVersionTagging,
+  type VersionedMasterKey,
+  withSseCKey,
 } from "./s3/server-side/sse-c-key.ts";
 export type { AuthenticationMode } from "./s3/single-message/body.ts";
 export {

@@ -136,7 +136,7 @@ export function parseCount(text: string): number {
 }
 
 /** `0x0478` or `0478`. */
-export function parseSuite(text: string): number {
+function parseSuite(text: string): number {
   if (!/^(0x)?[0-9a-f]{1,4}$/i.test(text))
     throw new UsageError(`${hideKeys(text)} is no algorithm suite, such as 0x0478 or 0x0578`);
   return Number.parseInt(text, 16);
@@ -271,7 +271,7 @@ function regionOf(region: string | undefined): { region?: string } {
 }
 
 /** The keyring of one key file. */
-export async function keyringFromFile(
+async function keyringFromFile(
   file: string,
   options: Pick<KeyOptions, "keyNamespace" | "keyName" | "rsaPadding" | "materialDescription">,
 ): Promise<Keyring> {

@@ -10,7 +10,7 @@ import {
 } from "./engine.ts";
 
 /** Largest sequence number that fits its four bytes. */
-export const MAX_SEQUENCE = 0xffffffff;
+const MAX_SEQUENCE = 0xffffffff;
 
 /** Lengths of one run. */
 export interface RunLengths {
@@ -68,7 +68,7 @@ export function checkOutput(output: Uint8Array, length: number): void {
 }
 
 /** Longest AAD prefix of frames. */
-export const MAX_AAD_PREFIX_LENGTH = 1_000;
+const MAX_AAD_PREFIX_LENGTH = 1_000;
 
 /** Checks what all frames have in common. */
 export function checkFrameFormat(format: FrameFormat): void {

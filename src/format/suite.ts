@@ -76,7 +76,7 @@ export type CommitmentPolicy =
   | "FORBID_ENCRYPT_ALLOW_DECRYPT";
 
 export const DEFAULT_COMMITMENT_POLICY: CommitmentPolicy = "REQUIRE_ENCRYPT_REQUIRE_DECRYPT";
-const policies: readonly string[] = [
+export const COMMITMENT_POLICIES: readonly string[] = [
   "REQUIRE_ENCRYPT_REQUIRE_DECRYPT",
   "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
   "FORBID_ENCRYPT_ALLOW_DECRYPT",
@@ -84,8 +84,10 @@ const policies: readonly string[] = [
 
 /** @throws TypeError unless `policy` is one of the three. */
 export function checkPolicyName(policy: string): asserts policy is CommitmentPolicy {
-  if (!policies.includes(policy))
-    throw new TypeError(`"commitmentPolicy" expected one of ${policies.join(", ")}, got ${policy}`);
+  if (!COMMITMENT_POLICIES.includes(policy))
+    throw new TypeError(
+      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${policy}`,
+    );
 }
 
 /** The suite written when the caller names none: never a signed one, never one without key derivation. */

@@ -116,7 +116,7 @@ export async function writeRsaKeyFiles(
 }
 
 /** The key name of an RSA key file: the first 16 hex digits of the SHA-256 of the public key (SPKI, DER). */
-export function rsaKeyName(publicKey: KeyObject): string {
+function rsaKeyName(publicKey: KeyObject): string {
   const spki = publicKey.export({ type: "spki", format: "der" });
   return createHash("sha256").update(spki).digest("hex").slice(0, 16);
 }

@@ -1,5 +1,6 @@
 // What a command of the SDK says of itself: the operation it sends, and whether that carries bytes besides headers and
 // XML. The SDK keeps this as plain arrays (older versions as objects, the oldest not at all); both forms are read here.
+import type { CommandContext } from "./sdk-client.ts";
 
 /** The operation that a command sends, as its context tells. */
 export interface Operation {
@@ -7,12 +8,6 @@ export interface Operation {
   readonly name: string | undefined;
   /** What the command is serialized by; undefined in versions of the SDK that have no schemas. */
   readonly schema: unknown;
-}
-
-/** The part of the SDK's context of a request that tells the operation. */
-export interface CommandContext {
-  readonly commandName?: string;
-  readonly [key: string]: unknown;
 }
 
 const SMITHY_CONTEXT = "__smithy_context";

@@ -1,12 +1,24 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
 import { FramesealError } from "../errors.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
 import { decide, type HandledCommand } from "./commands.ts";
-import { createFormats, type FormatOptions, type Formats } from "./formats.ts";
+import {
+  deriveClient,
+  ENCRYPTION_MIDDLEWARE,
+  encrypts,
+  isClient,
+  markClient,
+  markOf,
+  sendIntercepted,
+  stackWithout,
+} from "./derived-client.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from "./formats.ts";
+import { addKeyTransportCheck } from "./key-transport.ts";
+import { LastCheck } from "./last-check.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { type Checks, checkOptions, oneOf, wholeNumber, withFunctions } from "./options.ts";
 import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import { getObject, type Send } from "./requests/get.ts";
@@ -17,18 +29,10 @@ import type { MultipartState, MultipartStateStore } from "./requests/multipart-s
 import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
-import type { ReadOptions } from "./resuming-source.ts";
-import { addServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
-import {
-  addUnsignedPayload,
-  deriveClient,
-  type Middleware,
-  type MiddlewareArguments,
-  type MiddlewareStack,
-  type Next,
-  type S3ClientLike,
-  Transport,
-} from "./transport.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
+import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
+import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
+import { addUnsignedPayload, Transport } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
 export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions {
@@ -49,10 +53,21 @@ export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions {
 }
 
 const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
-const LIST_SIZES: readonly ListSizes[] = ["arithmetic", "head", "stored"];
 const MIN_PART_SIZE = 5 * 1024 * 1024;
 const DEFAULT_UPLOAD_CONCURRENCY = 4;
-const MIDDLEWARE_NAME = "framesealEncryption";
+
+/** What the options must be. */
+const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
+  ...FORMAT_OPTIONS,
+  ...READ_OPTIONS,
+  partSize: wholeNumber(MIN_PART_SIZE, 5 * 2 ** 30),
+  uploadConcurrency: wholeNumber(1, 1000),
+  serverSideEncryption: checkServerSide,
+  unsignedPayload: oneOf("never", "https-only"),
+  multipartStates: withFunctions("a MultipartStateStore", "load", "compareAndSwap", "remove"),
+  boundCopy: oneOf("refuse", "reencrypt"),
+  listSizes: oneOf("arithmetic", "head", "stored"),
+};
 
 /**
  * Returns a client that encrypts and decrypts; `client` stays as it is. PutObject, GetObject (with Range), HeadObject,
@@ -64,34 +79,17 @@ export function encryptS3Client<Client extends S3ClientLike>(
   client: Client,
   options: EncryptS3ClientOptions,
 ): Client {
-  if (typeof client?.send !== "function" || typeof client.middlewareStack?.clone !== "function")
+  if (!isClient(client))
     throw new TypeError(`"client" expected an S3Client, got ${client === null ? "null" : typeof client}`);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
-  const plugin = new EncryptionPlugin(client, options);
-  const add = (stack: MiddlewareStack, middleware: Middleware): void =>
-    stack.add(middleware, { step: "initialize", name: MIDDLEWARE_NAME, priority: "high", override: true });
-  const derived = deriveClient(client, (stack) => {
-    plugin.extendTransport(stack);
-    add(stack, plugin.unsent());
-  });
-  const send = client.send as (this: unknown, ...args: unknown[]) => unknown;
-  Object.defineProperty(derived, "send", {
-    value(command: unknown, ...rest: unknown[]) {
-      const sender = deriveClient(derived, (stack) => add(stack, plugin.sent(rest[0])));
-      return send.call(sender, command, ...rest);
-    },
-    writable: true,
-    configurable: true,
-  });
-  plugins.set(derived, plugin);
+  const plugin = new EncryptionPlugin(client, checkOptions("options", options, CLIENT_OPTIONS));
+  const derived = deriveClient(
+    client,
+    (stack) => plugin.extend(stack),
+    (sender, command, rest) => plugin.send(sender, command, rest),
+  );
+  markClient(derived, plugin);
   return derived;
-}
-
-const plugins = new WeakMap<object, EncryptionPlugin>();
-
-/** True for a client that `encryptS3Client` has made. */
-export function encrypts(client: S3ClientLike): boolean {
-  return plugins.has(client);
 }
 
 /**
@@ -102,7 +100,7 @@ export function encrypts(client: S3ClientLike): boolean {
  */
 export async function exportMultipartUpload(client: S3ClientLike, uploadId: string): Promise<MultipartState> {
   const plugin = pluginOf(client);
-  const state = await plugin.uploads.export(uploadId, plugin.transport);
+  const state = await plugin.uploads.export(uploadId, plugin.transportOf(client));
   if (state === undefined) throw new FramesealError("POLICY", "upload is not known to this client");
   return state;
 }
@@ -117,12 +115,13 @@ export async function exportMultipartUpload(client: S3ClientLike, uploadId: stri
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);
-  await plugin.uploads.import(state, plugin.transport);
+  await plugin.uploads.import(state, plugin.transportOf(client));
 }
 
 function pluginOf(client: S3ClientLike): EncryptionPlugin {
-  const plugin = plugins.get(client);
-  if (plugin === undefined) throw new TypeError('"client" expected a client made by encryptS3Client');
+  const plugin = isClient(client) ? markOf(client) : undefined;
+  if (!(plugin instanceof EncryptionPlugin))
+    throw new TypeError('"client" expected a client made by encryptS3Client');
   return plugin;
 }
 
@@ -142,65 +141,118 @@ interface HandledRequest {
 type Handler = (request: HandledRequest) => ReturnType<Next>;
 
 class EncryptionPlugin {
-  readonly transport: Transport;
   readonly uploads: UploadRegistry;
+  readonly #client: S3ClientLike;
   readonly #options: EncryptS3ClientOptions;
   readonly #formats: Formats;
   readonly #partSize: number;
   readonly #uploadConcurrency: number;
 
   constructor(client: S3ClientLike, options: EncryptS3ClientOptions) {
-    checkKeyring(options?.keyring);
+    this.#client = client;
     this.#options = options;
     this.#formats = createFormats(options);
-    if (!LIST_SIZES.includes(options.listSizes ?? "arithmetic"))
-      throw new TypeError(`"listSizes" expected one of ${LIST_SIZES.join(", ")}, got ${options.listSizes}`);
-    this.#partSize = checkWhole(
-      "partSize",
-      options.partSize ?? DEFAULT_PART_SIZE,
-      MIN_PART_SIZE,
-      5 * 2 ** 30,
-    );
-    this.#uploadConcurrency = checkWhole(
-      "uploadConcurrency",
-      options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY,
-      1,
-      1000,
-    );
+    this.#partSize = options.partSize ?? DEFAULT_PART_SIZE;
+    this.#uploadConcurrency = options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY;
     this.uploads = new UploadRegistry(this.#formats.all, options.multipartStates, options.engine);
-    this.transport = new Transport(deriveClient(client, (stack) => this.extendTransport(stack)));
   }
 
-  /** Adds what every request of the transport needs. */
-  extendTransport(stack: MiddlewareStack): void {
+  // Marks stacks as those of this client. For requests that are resolved without being sent, as presigning does.
+  readonly #unsent: Middleware = (next, context) => async (args) => {
+    const command = decide(operationOf(context), "presigned");
+    if (command === "RestoreObject") checkRestore(args.input);
+    const result = await next(args);
+    if (command !== "passed" && !("presigned" in result.output))
+      throw new FramesealError("UNSUPPORTED", "requests must go through the send method of the client");
+    return result;
+  };
+  // Marks stacks of the requests that are sent on behalf of another.
+  readonly #further: Middleware = (next) => next;
+
+  /** Adds what the client's own stack has. */
+  extend(stack: MiddlewareStack): void {
+    this.#extendAll(stack);
+    addFirst(stack, ENCRYPTION_MIDDLEWARE, this.#unsent);
+  }
+
+  // Adds what every request needs.
+  #extendAll(stack: MiddlewareStack): void {
     const { serverSideEncryption, unsignedPayload } = this.#options;
     if (serverSideEncryption !== undefined) addServerSide(stack, serverSideEncryption);
     if (unsignedPayload === "https-only") addUnsignedPayload(stack);
+    addKeyTransportCheck(stack);
   }
 
-  /** For requests that are sent. */
-  sent(options: unknown): Middleware {
+  /** Sends a command for a client that is this plugin's, or derived from it. */
+  send(sender: S3ClientLike, command: unknown, rest: readonly unknown[]): unknown {
+    const check = new LastCheck((name) => this.#formats.all.some((format) => format.ownsMetadata(name)));
+    return sendIntercepted(this.#client, sender, command, rest, {
+      stack: (given) => {
+        const stack = stackWithout(this.#unsent, given, sender, (copy) => this.#extendAll(copy));
+        const transport = (): Transport =>
+          this.#transport(sender, () => {
+            const further = stack.clone();
+            further.remove(sent);
+            return further;
+          }).withSignal(signalOf(rest[0]));
+        const sent = this.#sent(transport, check);
+        addFirst(stack, ENCRYPTION_MIDDLEWARE, sent);
+        return stack;
+      },
+      last: (step, context, stack) => check.guard(step, context, stack),
+    });
+  }
+
+  #sent(transportOf: () => Transport, check: LastCheck): Middleware {
     return (next, context) => async (args) => {
       const command = decide(operationOf(context), "sent");
-      if (command === "passed") return next(args);
-      const transport = this.transport.withSignal(signalOf(options));
+      if (command === "passed") {
+        check.pass();
+        return next(args);
+      }
+      const transport = transportOf();
       await transport.prepare();
       const { input } = args;
-      const send: Send = (fields) => next({ ...args, input: { ...input, ...fields } });
+      const send: Send = (fields) => {
+        const changed = { ...input, ...fields };
+        check.expect(command, changed);
+        return next({ ...args, input: changed });
+      };
       return this.#handlers[command]({ input, transport, send });
     };
   }
 
-  /** For requests that are resolved without being sent, as presigning does. */
-  unsent(): Middleware {
-    return (next, context) => async (args) => {
-      const command = decide(operationOf(context), "presigned");
-      if (command === "RestoreObject") checkRestore(args.input);
-      const result = await next(args);
-      if (command !== "passed" && !("presigned" in result.output))
-        throw new FramesealError("UNSUPPORTED", "requests must go through the send method of the client");
-      return result;
-    };
+  /** Sends further requests with all middleware of `client` but the encryption. */
+  transportOf(client: S3ClientLike): Transport {
+    const given = client.middlewareStack as MiddlewareStack;
+    return this.#transport(client, () =>
+      stackWithout(this.#unsent, given, client, (copy) => this.#extendAll(copy)),
+    );
+  }
+
+  #transport(sender: S3ClientLike, stackOf: () => MiddlewareStack): Transport {
+    let stack: MiddlewareStack | undefined;
+    const further: S3ClientLike = Object.create(sender, {
+      middlewareStack: {
+        get: () => {
+          if (stack === undefined) {
+            stack = stackOf();
+            addFirst(stack, "framesealTransport", this.#further);
+          }
+          return stack;
+        },
+      },
+      handlers: { value: undefined, writable: true, configurable: true },
+      send: {
+        value: (command: unknown, ...rest: unknown[]) =>
+          sendIntercepted(this.#client, further, command, rest, {
+            stack: (given) => stackWithout(this.#further, given, further, (copy) => this.#extendAll(copy)),
+            last: (step) => step,
+          }),
+      },
+    });
+    markClient(further, null);
+    return new Transport(further);
   }
 
   // One for each command that the table gives to a handler.
@@ -274,6 +326,10 @@ function locationOf(input: Readonly<Record<string, unknown>>): ObjectLocation {
   return { bucket: Bucket, key: Key };
 }
 
+function addFirst(stack: MiddlewareStack, name: string, middleware: Middleware): void {
+  stack.add(middleware, { step: "initialize", name, priority: "high", override: true });
+}
+
 /** A restore that selects writes an answer computed from the stored bytes. @throws FramesealError POLICY */
 function checkRestore(input: Readonly<Record<string, unknown>>): void {
   const { Type, SelectParameters, OutputLocation } = (input.RestoreRequest ?? {}) as Record<string, unknown>;
@@ -282,10 +338,4 @@ function checkRestore(input: Readonly<Record<string, unknown>>): void {
       "POLICY",
       "RestoreObject with SelectParameters is refused: S3 cannot query what it cannot read",
     );
-}
-
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (!Number.isSafeInteger(value) || value < min || value > max)
-    throw new RangeError(`"${name}" expected a whole number from ${min} to ${max}, got ${value}`);
-  return value;
 }

@@ -1,8 +1,21 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
 import { FramesealError } from "../errors.ts";
+import { FRAME_LENGTH_MULTIPLE, MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
+import { COMMITMENT_POLICIES } from "../format/suite.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
+import {
+  type Checks,
+  encryptionContext,
+  engine,
+  flag,
+  keyring,
+  listOfStrings,
+  oneOf,
+  text,
+  wholeNumber,
+} from "./options.ts";
 import { type ReadOptions, type ReadSettings, readSettings } from "./resuming-source.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
 import { ToldSizes } from "./told-sizes.ts";
@@ -17,6 +30,30 @@ export interface FormatOptions
   /** What is written; by default `framed`. Reading recognises all of them. */
   readonly format?: FormatName | undefined;
 }
+
+/** What the options of all formats must be. */
+export const FORMAT_OPTIONS: Checks<FormatOptions> = {
+  keyring,
+  encryptionContext,
+  requiredEncryptionContextKeys: listOfStrings,
+  suite: wholeNumber(0, 0xffff),
+  frameLength: wholeNumber(FRAME_LENGTH_MULTIPLE, MAX_FRAME_LENGTH),
+  commitmentPolicy: oneOf(...COMMITMENT_POLICIES),
+  engine,
+  maxEncryptedDataKeys: wholeNumber(1, MAX_ENCRYPTED_DATA_KEYS),
+  maxFrameLength: wholeNumber(1, 2 ** 32 - 1),
+  maxHeaderLength: wholeNumber(1),
+  maxNonFramedLength: wholeNumber(0),
+  signedMessages: oneOf("verify", "refuse"),
+  bind: oneOf("key", "prefix", "none"),
+  authentication: oneOf("verified", "buffered", "two-pass", "delayed"),
+  bufferSize: wholeNumber(0),
+  enableLegacyWrappingAlgorithms: flag,
+  enableLegacyUnauthenticatedModes: flag,
+  instructionFiles: oneOf("read", "write", "ignore"),
+  instructionFileSuffix: text,
+  format: oneOf("framed", "s3ec-v3", "s3ec-v2"),
+};
 
 /** The formats as configured. */
 export interface Formats {

@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { aborted, FramesealError, notAuthentic } from "../errors.ts";
 import { isError } from "../shapes.ts";
+import { type Checks, wholeNumber } from "./options.ts";
 import { isTransient } from "./transient-error.ts";
 
 /** How reading goes on when a connection fails. */
@@ -26,15 +27,14 @@ const DEFAULT_READ_TIMEOUT_MS = 60_000;
 /** The longest time of a timer of Node. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** @throws RangeError for numbers that are none */
+/** What the options must be. */
+export const READ_OPTIONS: Checks<ReadOptions> = {
+  readRetries: wholeNumber(0),
+  readTimeout: wholeNumber(1, MAX_TIMEOUT_MS),
+};
+
 export function readSettings(options: ReadOptions): ReadSettings {
   const { readRetries = DEFAULT_READ_RETRIES, readTimeout = DEFAULT_READ_TIMEOUT_MS } = options;
-  if (!Number.isSafeInteger(readRetries) || readRetries < 0)
-    throw new RangeError(`"readRetries" expected a whole number from 0 on, got ${readRetries}`);
-  if (!Number.isSafeInteger(readTimeout) || readTimeout < 1 || readTimeout > MAX_TIMEOUT_MS)
-    throw new RangeError(
-      `"readTimeout" expected milliseconds from 1 to ${MAX_TIMEOUT_MS}, got ${readTimeout}`,
-    );
   return { readRetries, readTimeout };
 }
 

@@ -7,15 +7,26 @@ import type { EncryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
-import { encryptS3Client, encrypts } from "./encrypt-s3-client.ts";
+import { encrypts } from "./derived-client.ts";
+import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
-import { createFormats, type FormatOptions } from "./formats.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
+import {
+  type Checks,
+  checkOptions,
+  encryptionContext,
+  flag,
+  keyring,
+  LOCATION,
+  pickOptions,
+  signal,
+  text,
+} from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
 import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
@@ -23,7 +34,7 @@ import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-a
 import { readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/put.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
-import type { ReadOptions } from "./resuming-source.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
@@ -53,6 +64,19 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly newInstructionFileSuffix?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+const { keyring: _, format: __, ...READING_OPTIONS } = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
+/** What the options must be. */
+const REWRAP_OPTIONS: Checks<RewrapOptions> = {
+  ...READING_OPTIONS,
+  from: keyring,
+  to: keyring,
+  newEncryptionContext: encryptionContext,
+  versionId: text,
+  enforceRotation: flag,
+  newInstructionFileSuffix: text,
+  signal,
+};
 
 /** What was done. */
 export interface RewrapResult {
@@ -113,18 +137,16 @@ interface Job {
 /** The same with other limits of S3. */
 export async function rewrapWithin(
   client: S3ClientLike,
-  location: ObjectLocation,
-  options: RewrapOptions,
+  givenLocation: ObjectLocation,
+  givenOptions: RewrapOptions,
   limits: CopyLimits,
 ): Promise<RewrapResult> {
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
-  checkKeyring(options?.from);
-  checkKeyring(options?.to);
+  const location = checkOptions("location", givenLocation, LOCATION);
+  const options = checkOptions("options", givenOptions, REWRAP_OPTIONS);
   const { from, signal, versionId, newInstructionFileSuffix } = options;
-  if (newInstructionFileSuffix !== undefined && !/^[^/].*$/s.test(newInstructionFileSuffix))
-    throw new TypeError(
-      '"newInstructionFileSuffix" expected a string that is not empty and begins with no slash',
-    );
+  if (newInstructionFileSuffix?.startsWith("/"))
+    throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
   const formats = createFormats(formatOptions(options, from));
   checkNotReserved(location.key, formats.all);
   const transport = new Transport(client, signal);
@@ -337,15 +359,12 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   }
 }
 
-/** Options that only a rewrap has; the others are those of the formats. */
-const OWN: ReadonlySet<string> = new Set<Exclude<keyof RewrapOptions, keyof FormatOptions>>([
-  ...(["from", "to", "newEncryptionContext", "versionId", "enforceRotation"] as const),
-  ...(["newInstructionFileSuffix", "signal"] as const),
-]);
-
-function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions {
-  const others = Object.entries(options).filter(([name]) => !OWN.has(name));
-  return { ...Object.fromEntries(others), keyring };
+function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
+  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format"> & ReadOptions>(
+    options,
+    READING_OPTIONS,
+  );
+  return { ...picked, keyring };
 }
 
 /**

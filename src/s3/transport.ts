@@ -1,87 +1,49 @@
-// The user's S3 client as this package uses it: derived clients with middleware of their own, and the requests that
-// the plugin sends by itself. The AWS SDK is an optional peer: its commands are loaded when they are first needed, and
-// the types below say all that is asked of it.
+// The requests that this package sends by itself, through the user's client. The AWS SDK is an optional peer: its commands
+// are loaded when they are first needed.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
+import { isBytes } from "../shapes.ts";
+import { operationOf } from "./command-schema.ts";
+import { encrypts, sendIntercepted } from "./derived-client.ts";
+import { LastCheck } from "./last-check.ts";
 import { payloadDigest } from "./object-metadata.ts";
+import type { MiddlewareStack, S3ClientLike } from "./sdk-client.ts";
+
+export type { Next, S3ClientLike } from "./sdk-client.ts";
 
 export type GetObjectInput = Partial<S3.GetObjectCommandInput>;
 export type GetObjectOutput = S3.GetObjectCommandOutput;
 export type HeadObjectOutput = S3.HeadObjectCommandOutput;
 
-/** What is asked of a client: an `S3Client` or `S3` of the AWS SDK for JavaScript 3. */
-export interface S3ClientLike {
-  readonly config: object;
-  readonly middlewareStack: { clone(): unknown };
-  send(...args: never[]): unknown;
-}
-
-/** One request on its way through the middleware of the SDK. */
-export interface MiddlewareArguments {
-  readonly input: Record<string, unknown>;
-  readonly request?: unknown;
-}
-export type Next = (
-  args: MiddlewareArguments,
-) => Promise<{ output: Record<string, unknown>; response: unknown }>;
-export type Middleware = (next: Next, context: { readonly commandName?: string }) => Next;
-
-/** The part of the SDK's middleware stack that is used. */
-export interface MiddlewareStack {
-  clone(): MiddlewareStack;
-  add(
-    middleware: Middleware,
-    options: { step: string; name: string; priority?: string; override?: boolean },
-  ): void;
-}
-
 /**
- * Returns a client that shares everything with `client` but its middleware.
- * @param extend adds middleware to the copy of the stack
+ * Sends requests. On a client that does not encrypt, the bodies that it is given are sealed, and leave as they are or
+ * not at all.
  */
-export function deriveClient<Client extends S3ClientLike>(
-  client: Client,
-  extend: (stack: MiddlewareStack) => void,
-): Client {
-  const stack = client.middlewareStack.clone() as MiddlewareStack;
-  extend(stack);
-  return Object.create(client, {
-    middlewareStack: { value: stack, enumerable: true, writable: true, configurable: true },
-    // With `cacheMiddleware` the SDK keeps resolved handlers here: those of the other client must not be found.
-    handlers: { value: undefined, enumerable: false, writable: true, configurable: true },
-  }) as Client;
-}
-
-/** Sends requests with the transport's own middleware: server-side encryption, unsigned payloads. */
 export class Transport {
   readonly #client: S3.S3Client;
   readonly #signal: AbortSignal | undefined;
+  readonly #bodies: "sealed" | "plaintext";
 
-  constructor(client: S3ClientLike, signal?: AbortSignal) {
+  constructor(client: S3ClientLike, signal?: AbortSignal, bodies?: "sealed" | "plaintext") {
     this.#client = client as unknown as S3.S3Client;
     this.#signal = signal;
+    this.#bodies = bodies ?? (encrypts(client) ? "plaintext" : "sealed");
   }
   /** The same transport, whose requests end when `signal` is aborted. */
   withSignal(signal: AbortSignal | undefined): Transport {
-    return new Transport(this.#client, signal);
-  }
-  get #options(): { abortSignal?: AbortSignal } {
-    return this.#signal === undefined ? {} : { abortSignal: this.#signal };
+    return new Transport(this.#client, signal, this.#bodies);
   }
   get signal(): AbortSignal | undefined {
     return this.#signal;
   }
 
-  #commands(): Promise<typeof S3> {
-    return loadCommands(this.#client);
-  }
   /**
    * Finds the commands before they are needed, so that a large body does not fail where a small one works.
    * @throws FramesealError UNSUPPORTED when there are none for this client
    */
   async prepare(): Promise<void> {
-    await this.#commands();
+    await loadCommands(this.#client);
   }
 
   /** The algorithm that the SDK puts on every part by default; Create must name the same. */
@@ -90,64 +52,95 @@ export class Transport {
     return calculation === "WHEN_SUPPORTED" ? "CRC32" : undefined;
   }
 
-  async getObject(input: GetObjectInput): Promise<GetObjectOutput> {
-    const { GetObjectCommand } = await this.#commands();
-    return this.#client.send(new GetObjectCommand(input as S3.GetObjectCommandInput), this.#options);
+  async #send<Output>(name: CommandName, input: object): Promise<Output> {
+    const commands = await loadCommands(this.#client);
+    const Command = commands[`${name}Command`] as unknown as new (
+      input: object,
+    ) => { readonly input: object };
+    const command = new Command(this.#bodies === "sealed" ? withOwnBody(input) : input);
+    const rest = [this.#signal === undefined ? {} : { abortSignal: this.#signal }];
+    const client = this.#client as unknown as S3ClientLike & { send(...args: unknown[]): Promise<Output> };
+    if (this.#bodies === "plaintext") return client.send(command, ...rest);
+    const check = new LastCheck(() => true);
+    return sendIntercepted(client, client, command, rest, {
+      stack: (given) => given,
+      last(step, context, stack) {
+        const guarded = check.guard(step, context, stack);
+        check.expect(name, command.input as Readonly<Record<string, unknown>>);
+        return guarded;
+      },
+    }) as Promise<Output>;
   }
-  async headObject(input: Partial<S3.HeadObjectCommandInput>): Promise<S3.HeadObjectCommandOutput> {
-    const { HeadObjectCommand } = await this.#commands();
-    return this.#client.send(new HeadObjectCommand(input as S3.HeadObjectCommandInput), this.#options);
+
+  getObject(input: GetObjectInput): Promise<GetObjectOutput> {
+    return this.#send("GetObject", input);
   }
-  async putObject(input: S3.PutObjectCommandInput): Promise<S3.PutObjectCommandOutput> {
-    const { PutObjectCommand } = await this.#commands();
-    return this.#client.send(new PutObjectCommand(input), this.#options);
+  headObject(input: Partial<S3.HeadObjectCommandInput>): Promise<S3.HeadObjectCommandOutput> {
+    return this.#send("HeadObject", input);
   }
-  async deleteObject(input: S3.DeleteObjectCommandInput): Promise<S3.DeleteObjectCommandOutput> {
-    const { DeleteObjectCommand } = await this.#commands();
-    return this.#client.send(new DeleteObjectCommand(input), this.#options);
+  putObject(input: S3.PutObjectCommandInput): Promise<S3.PutObjectCommandOutput> {
+    return this.#send("PutObject", input);
   }
-  async deleteObjects(input: S3.DeleteObjectsCommandInput): Promise<S3.DeleteObjectsCommandOutput> {
-    const { DeleteObjectsCommand } = await this.#commands();
-    return this.#client.send(new DeleteObjectsCommand(input), this.#options);
+  deleteObject(input: S3.DeleteObjectCommandInput): Promise<S3.DeleteObjectCommandOutput> {
+    return this.#send("DeleteObject", input);
   }
-  async createMultipartUpload(
+  deleteObjects(input: S3.DeleteObjectsCommandInput): Promise<S3.DeleteObjectsCommandOutput> {
+    return this.#send("DeleteObjects", input);
+  }
+  createMultipartUpload(
     input: S3.CreateMultipartUploadCommandInput,
   ): Promise<S3.CreateMultipartUploadCommandOutput> {
-    const { CreateMultipartUploadCommand } = await this.#commands();
-    return this.#client.send(new CreateMultipartUploadCommand(input), this.#options);
+    return this.#send("CreateMultipartUpload", input);
   }
-  async uploadPart(input: S3.UploadPartCommandInput): Promise<S3.UploadPartCommandOutput> {
-    const { UploadPartCommand } = await this.#commands();
-    return this.#client.send(new UploadPartCommand(input), this.#options);
+  uploadPart(input: S3.UploadPartCommandInput): Promise<S3.UploadPartCommandOutput> {
+    return this.#send("UploadPart", input);
   }
-  async completeMultipartUpload(
+  completeMultipartUpload(
     input: S3.CompleteMultipartUploadCommandInput,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-    const { CompleteMultipartUploadCommand } = await this.#commands();
-    return this.#client.send(new CompleteMultipartUploadCommand(input), this.#options);
+    return this.#send("CompleteMultipartUpload", input);
   }
   /** It cleans up, so its signal is never the caller's: see `abortUpload`. */
   async abortMultipartUpload(input: S3.AbortMultipartUploadCommandInput): Promise<void> {
-    const { AbortMultipartUploadCommand } = await this.#commands();
-    await this.#client.send(new AbortMultipartUploadCommand(input), this.#options);
+    await this.#send("AbortMultipartUpload", input);
   }
-  async copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
-    const { CopyObjectCommand } = await this.#commands();
-    return this.#client.send(new CopyObjectCommand(input), this.#options);
+  copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
+    return this.#send("CopyObject", input);
   }
-  async uploadPartCopy(input: S3.UploadPartCopyCommandInput): Promise<S3.UploadPartCopyCommandOutput> {
-    const { UploadPartCopyCommand } = await this.#commands();
-    return this.#client.send(new UploadPartCopyCommand(input), this.#options);
+  uploadPartCopy(input: S3.UploadPartCopyCommandInput): Promise<S3.UploadPartCopyCommandOutput> {
+    return this.#send("UploadPartCopy", input);
   }
-  async getObjectTagging(input: S3.GetObjectTaggingCommandInput): Promise<S3.GetObjectTaggingCommandOutput> {
-    const { GetObjectTaggingCommand } = await this.#commands();
-    return this.#client.send(new GetObjectTaggingCommand(input), this.#options);
+  getObjectTagging(input: S3.GetObjectTaggingCommandInput): Promise<S3.GetObjectTaggingCommandOutput> {
+    return this.#send("GetObjectTagging", input);
   }
-  async listParts(input: S3.ListPartsCommandInput): Promise<S3.ListPartsCommandOutput> {
-    const { ListPartsCommand } = await this.#commands();
-    return this.#client.send(new ListPartsCommand(input), this.#options);
+  listParts(input: S3.ListPartsCommandInput): Promise<S3.ListPartsCommandOutput> {
+    return this.#send("ListParts", input);
   }
 }
+
+/** Bodies up to this are copied for each request, so that one which middleware spoils is not sent again as it is. */
+const COPIED_LENGTH = 64 * 1024;
+
+function withOwnBody(input: object): object {
+  const { Body } = input as { readonly Body?: unknown };
+  return isBytes(Body) && Body.length <= COPIED_LENGTH ? { ...input, Body: Uint8Array.from(Body) } : input;
+}
+
+/** The commands that a transport sends. */
+type CommandName =
+  | "AbortMultipartUpload"
+  | "CompleteMultipartUpload"
+  | "CopyObject"
+  | "CreateMultipartUpload"
+  | "DeleteObject"
+  | "DeleteObjects"
+  | "GetObject"
+  | "GetObjectTagging"
+  | "HeadObject"
+  | "ListParts"
+  | "PutObject"
+  | "UploadPart"
+  | "UploadPartCopy";
 
 const clientS3: SdkPackage<typeof S3> = {
   name: "@aws-sdk/client-s3",
@@ -171,7 +164,8 @@ export function addUnsignedPayload(stack: MiddlewareStack): void {
   stack.add(
     (next, context) => async (args) => {
       const request = args.request as { protocol?: string; headers?: Record<string, string> } | undefined;
-      if (context.commandName === "PutObjectCommand" || context.commandName === "UploadPartCommand") {
+      const { name } = operationOf(context);
+      if (name === "PutObject" || name === "UploadPart") {
         if (request?.headers === undefined || request.protocol !== "https:")
           throw new FramesealError("POLICY", '"unsignedPayload" needs an https endpoint');
         request.headers[payloadDigest.name] = payloadDigest.unsigned;

@@ -3,10 +3,9 @@
 import { Readable } from "node:stream";
 import { asBuffer, totalLength } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
-import { checkKeyring } from "../message/seal-message.ts";
 import { isBytes, isReadable } from "../shapes.ts";
 import { fromStoredEncoding, toStoredEncoding } from "./content-encoding.ts";
-import { createFormats, type FormatOptions } from "./formats.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import { cutParts } from "./object-body.ts";
 import type {
   ObjectLocation,
@@ -17,6 +16,18 @@ import type {
 } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata, USER_METADATA_PREFIX } from "./object-metadata.ts";
 import { collectExactly } from "./object-source.ts";
+import {
+  bytes as bytesOption,
+  type Checks,
+  checkOptions,
+  LOCATION,
+  needed,
+  pairs,
+  signal,
+  text,
+  wholeNumber,
+  wrong,
+} from "./options.ts";
 import { untilRead } from "./until-read.ts";
 
 /** Options of `encryptObject` and `decryptObject`. */
@@ -28,6 +39,9 @@ export interface ObjectOptions extends FormatOptions {
    */
   readonly contentEncoding?: string | undefined;
 }
+
+/** What the options must be. */
+const OBJECT_OPTIONS: Checks<ObjectOptions> = { ...FORMAT_OPTIONS, signal, contentEncoding: text };
 
 /** An encrypted object, ready to be stored. */
 export interface EncryptedObject<Body> {
@@ -51,6 +65,14 @@ export interface FetchedObject<Body> {
   readonly instructionFile?: Uint8Array | undefined;
 }
 
+/** What an object that was fetched must be. */
+const FETCHED_OBJECT: Checks<FetchedObject<unknown>> = {
+  body: needed(checkBody),
+  metadata: needed(pairs),
+  contentLength: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  instructionFile: bytesOption,
+};
+
 /** Plaintext of an object. A stream fails instead of ending when anything is not authentic. */
 export interface DecryptedObject<Body> {
   readonly body: Body;
@@ -68,12 +90,13 @@ const PART_LENGTH = 8 * 1024 * 1024;
  * @throws TypeError, RangeError, FramesealError POLICY, LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, ABORTED
  */
 export async function encryptObject<Body extends Uint8Array | Readable>(
-  location: ObjectLocation,
+  givenLocation: ObjectLocation,
   plaintext: Body,
-  options: ObjectOptions,
+  givenOptions: ObjectOptions,
 ): Promise<EncryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
-  checkKeyring(options?.keyring);
+  const location = checkOptions("location", givenLocation, LOCATION);
   checkBody("plaintext", plaintext);
+  const options = checkOptions("options", givenOptions, OBJECT_OPTIONS);
   const { written } = createFormats(options);
   const encoding = toStoredEncoding(options.contentEncoding, written);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
@@ -108,20 +131,21 @@ async function* sealParts(
  * @throws FramesealError INVALID_METADATA, NOT_ENCRYPTED, AUTHENTICATION_FAILED and the others that reading gives
  */
 export async function decryptObject<Body extends Uint8Array | Readable>(
-  location: ObjectLocation,
+  givenLocation: ObjectLocation,
   object: FetchedObject<Body>,
-  options: ObjectOptions,
+  givenOptions: ObjectOptions,
 ): Promise<DecryptedObject<Body extends Uint8Array ? Uint8Array : Readable>> {
-  checkKeyring(options?.keyring);
-  const { body, instructionFile } = object;
-  checkBody("body", body);
+  const location = checkOptions("location", givenLocation, LOCATION);
+  const fetched = checkOptions("object", object, FETCHED_OBJECT);
+  const options = checkOptions("options", givenOptions, OBJECT_OPTIONS);
+  const { body, instructionFile } = fetched;
   const bytes = isBytes(body) ? body : undefined;
-  const storedLength = bytes?.length ?? object.contentLength;
-  if (storedLength === undefined || !Number.isSafeInteger(storedLength) || storedLength < 0)
+  const storedLength = bytes?.length ?? fetched.contentLength;
+  if (storedLength === undefined)
     throw new TypeError('"contentLength" expected the length of the stream in bytes');
   const stored: StoredObject = {
     location,
-    metadata: withoutPrefix(object.metadata),
+    metadata: withoutPrefix(fetched.metadata),
     storedLength,
     source: sourceOf(bytes, instructionFile),
     signal: options.signal,
@@ -166,9 +190,7 @@ function withoutPrefix(metadata: Readonly<Record<string, string>>): Record<strin
   return names;
 }
 
-function checkBody(name: string, body: unknown): void {
-  if (!isBytes(body) && !isReadable(body))
-    throw new TypeError(
-      `"${name}" expected a Uint8Array or a Readable, got ${body === null ? "null" : typeof body}`,
-    );
+function checkBody(name: string, body: unknown): unknown {
+  if (!isBytes(body) && !isReadable(body)) throw wrong(name, "a Uint8Array or a Readable", body);
+  return body;
 }

@@ -1,9 +1,14 @@
 // Every command of the installed SDK has its row, passed commands carry no data of objects, and whatever is not in the
 // table does not pass with a body.
 import * as S3 from "@aws-sdk/client-s3";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
+import { getEndpointPlugin } from "@smithy/core/endpoints";
 import { describe, expect, test } from "vitest";
+import { RawAesKeyring } from "../../src/index.ts";
 import { carriedBy } from "../../src/s3/command-schema.ts";
 import { commandTable, decide } from "../../src/s3/commands.ts";
+import type { MiddlewareStack } from "../../src/s3/sdk-client.ts";
+import { encryptS3Client } from "../../src/s3.ts";
 
 type CommandClass = new (
   input: object,
@@ -136,5 +141,160 @@ describe("what the table does not know", () => {
       expect(() => decide({ name, schema: undefined }, "sent")).toThrow(
         expect.objectContaining({ code: "POLICY" }),
       );
+  });
+});
+
+describe("a client", () => {
+  const requests: unknown[] = [];
+  const plain = new S3.S3Client({
+    region: "us-east-1",
+    credentials: { accessKeyId: "a", secretAccessKey: "b" },
+    maxAttempts: 1,
+    requestHandler: {
+      handle(request: unknown) {
+        requests.push(request);
+        return Promise.reject(new Error("sent"));
+      },
+      updateHttpClientConfig() {},
+      httpHandlerConfigs: () => ({}),
+    },
+  });
+  const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 7) });
+  const client = encryptS3Client(plain, { keyring, engine: "node" });
+  const outcome = async (work: () => unknown): Promise<{ code?: unknown; message: string; sent: number }> => {
+    const before = requests.length;
+    const told = (error: Error & { code?: unknown }, sent: number) => ({
+      code: error.code,
+      message: error.message,
+      sent,
+    });
+    try {
+      await work();
+    } catch (error) {
+      return told(error as Error, requests.length - before);
+    }
+    return { message: "accepted", sent: requests.length - before };
+  };
+  const send = (command: unknown, on: S3.S3Client = client) =>
+    outcome(() => on.send(command as S3.PutObjectCommand));
+  const presign = (command: unknown) =>
+    outcome(() => getSignedUrl(client as never, command as never, { expiresIn: 60 }));
+  const input = { Bucket: "bucket", Key: "key", UploadId: "u", PartNumber: 1, CopySource: "bucket/other" };
+  const made = (name: string) => {
+    const Command = commands.get(name);
+    if (Command === undefined) throw new Error(`no command ${name}`);
+    return new Command({ ...input, Body: "text" });
+  };
+
+  test.each(rowsOf("refused"))("refuses %s before anything is sent", async (name) => {
+    for (const result of [await send(made(name)), await presign(made(name))]) {
+      expect(result).toMatchObject({ code: "POLICY", sent: 0 });
+      expect(result.message).toContain(commandTable[name]?.reason ?? "no reason");
+    }
+  });
+
+  test.each(rowsOf("passed"))("passes %s as it is", async (name) => {
+    expect(await send(made(name))).toEqual({ code: undefined, message: "sent", sent: 1 });
+    expect(requests.at(-1)).toMatchObject({ hostname: expect.stringContaining("amazonaws.com") });
+  });
+
+  test.each(rows.map(([name]) => name))("presigns %s as the table says", async (name) => {
+    const result = await presign(made(name));
+    if (commandTable[name]?.presigned === "allowed") expect(result).toEqual({ message: "accepted", sent: 0 });
+    else expect(result).toMatchObject({ code: "POLICY", sent: 0 });
+  });
+
+  test("refuses a restore that selects, and passes one that restores", async () => {
+    const restore = (RestoreRequest: S3.RestoreRequest) =>
+      new S3.RestoreObjectCommand({ ...input, RestoreRequest });
+    for (const request of [
+      { Type: "SELECT" as const },
+      { OutputLocation: { S3: { BucketName: "b", Prefix: "p" } } },
+      {
+        SelectParameters: {
+          Expression: "",
+          ExpressionType: "SQL",
+          InputSerialization: {},
+          OutputSerialization: {},
+        },
+      },
+    ] as const) {
+      expect(await send(restore(request))).toMatchObject({ code: "POLICY", sent: 0 });
+      expect(await presign(restore(request))).toMatchObject({ code: "POLICY", sent: 0 });
+    }
+    expect(await send(restore({ Days: 1 }))).toMatchObject({ message: "sent", sent: 1 });
+  });
+
+  const { PutObject$ } = S3 as unknown as { readonly PutObject$: readonly unknown[] };
+  const build = (operation: string, name: string, schema: unknown) => {
+    const { getEndpointParameterInstructions } = S3.PutObjectCommand;
+    const parameters = getEndpointParameterInstructions();
+    const builder = S3.$Command
+      .classBuilder()
+      .ep(parameters)
+      .m((_, __, config) => [getEndpointPlugin(config, parameters)])
+      .s("AmazonS3", operation, {})
+      .n("S3Client", name);
+    return (schema === undefined ? builder : builder.sc(schema as never)).build() as unknown as CommandClass;
+  };
+
+  test("knows a command by what it sends, not by the name of its class", async () => {
+    class a extends S3.PutObjectCommand {}
+    class GetObjectCommand extends S3.PutObjectCommand {}
+    class ListBucketsCommand extends S3.PutObjectAnnotationCommand {}
+    class Anonymous extends build("ListBuckets", "ListBucketsCommand", PutObject$) {}
+    for (const Command of [a, GetObjectCommand, Anonymous, build("", "", PutObject$)]) {
+      const command = new Command({ ...input, Body: "plaintext" } as never);
+      expect(await send(command)).toMatchObject({ message: "sent", sent: 1 });
+      const { body } = requests.at(-1) as { body: Uint8Array };
+      expect(body.length).toBeGreaterThan(100);
+      expect(Buffer.from(body).includes("plaintext")).toBe(false);
+      expect(await presign(command)).toMatchObject({ code: "POLICY", sent: 0 });
+    }
+    const annotation = new ListBucketsCommand({
+      ...input,
+      AnnotationName: "n",
+      AnnotationPayload: "plaintext",
+    });
+    expect(await send(annotation)).toMatchObject({ code: "POLICY", sent: 0 });
+  });
+
+  test("refuses a command without a schema that the table does not know, and knows others by their operation", async () => {
+    const unknown = new (build("PutThing", "PutThingCommand", undefined))({ ...input, Body: "plaintext" });
+    expect(await send(unknown)).toMatchObject({ code: "POLICY", sent: 0 });
+    expect(await presign(unknown)).toMatchObject({ code: "POLICY", sent: 0 });
+    const annotation = new (build("PutObjectAnnotation", "FooCommand", undefined))(input);
+    expect(await send(annotation)).toMatchObject({ code: "POLICY", sent: 0 });
+    const named = new (build("", "PutObjectAnnotationCommand", undefined))(input);
+    expect(await send(named)).toMatchObject({ code: "POLICY", sent: 0 });
+  });
+
+  test("refuses what goes around the middleware, or is no command", async () => {
+    const request = { hostname: "s3.amazonaws.com", method: "PUT", path: "/key", body: "plaintext" };
+    const around = {
+      input,
+      resolveMiddleware:
+        (_: unknown, config: { requestHandler: { handle(request: unknown): unknown } }) => () =>
+          config.requestHandler.handle(request),
+    };
+    expect(await send(around)).toMatchObject({ code: "POLICY", sent: 0 });
+    class Without extends S3.PutObjectCommand {
+      override resolveMiddleware(stack: never, config: never, options: never): never {
+        const others = (stack as MiddlewareStack).clone();
+        others.remove("framesealEncryption" as never);
+        return super.resolveMiddleware(others as never, config, options) as never;
+      }
+    }
+    const without = new Without({ ...input, Body: "plaintext" });
+    expect(await send(without)).toMatchObject({ code: "POLICY", sent: 0 });
+    class Elsewhere extends S3.PutObjectCommand {
+      override resolveMiddleware(_: never, config: never, options: never): never {
+        return super.resolveMiddleware(plain.middlewareStack, config, options) as never;
+      }
+    }
+    const elsewhere = new Elsewhere({ ...input, Body: "plaintext" });
+    expect(await send(elsewhere)).toMatchObject({ code: "POLICY", sent: 0 });
+    for (const nothing of [undefined, null, {}, "PutObject"])
+      expect((await send(nothing)).message).toContain('"command" expected a command of the SDK');
   });
 });

@@ -32,6 +32,7 @@ export function stateOf(uploadId: string, revision: number): MultipartState {
     object: { header: "" },
     ledger: { parts: [] },
     access: {},
+    side: {},
     exported: false,
     mac: "",
   };

@@ -48,6 +48,8 @@ export class S3Server implements AsyncDisposable {
   readonly calls: S3Call[] = [];
   /** Asked for each call; undefined is no fault. */
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;
+  /** Awaited before each call takes effect. */
+  delay: (call: S3Call) => Promise<void> = async () => {};
   /** Sees every body that arrived whole, whatever becomes of the call. */
   onBody: (call: S3Call, body: Buffer) => void = () => {};
   readonly #signers = {
@@ -132,6 +134,7 @@ export class S3Server implements AsyncDisposable {
       const signature = verifySignature(request, this.#signers);
       const body = decodeBody(Buffer.concat(chunks), request.headers, signature);
       this.onBody(call, body.bytes);
+      await this.delay(call);
       if (fault?.kind === "stall") return;
       if (fault?.kind === "error" && fault.after !== true) throw new S3Error(fault.status, fault.code);
       answer = this.#service.answer(call, body);

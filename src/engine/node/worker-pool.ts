@@ -36,7 +36,7 @@ interface PoolWorker {
 }
 
 /** Runs jobs on worker threads. */
-export class WorkerPool {
+class WorkerPool {
   readonly #workers = new Set<PoolWorker>();
   readonly #free: ArrayBuffer[] = [];
   #countedBytes = 0;

@@ -1,6 +1,7 @@
 // Bucket policies that demand encryption: made from a few choices, and told in words. A policy decides about requests
 // by their headers; it cannot see whether a body was encrypted on the client's side.
 import { serverSideNames } from "../object-metadata.ts";
+import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../options.ts";
 
 /** What uploads must ask for. */
 export type RequiredEncryption = "SSE-S3" | "SSE-KMS" | "SSE-C" | "any" | "none";
@@ -22,6 +23,20 @@ export interface EncryptionPolicyOptions {
   /** `aws`, or `aws-cn`, `aws-us-gov`. */
   readonly partition?: string | undefined;
 }
+
+/** What the options must be. */
+const POLICY_OPTIONS: Checks<EncryptionPolicyOptions> = {
+  bucket: needed((name, value) => {
+    if (typeof value !== "string" || !/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value))
+      throw wrong(name, "the name of a bucket", value);
+    return value;
+  }),
+  require: needed(oneOf("SSE-S3", "SSE-KMS", "SSE-C", "any", "none")),
+  kmsKeyId: text,
+  customerKeys: oneOf("allow", "forbid"),
+  plainHttp: oneOf("allow", "deny"),
+  partition: text,
+};
 
 /** One statement of a policy. */
 export interface PolicyStatement {
@@ -65,11 +80,7 @@ export function requireEncryptionPolicy(options: EncryptionPolicyOptions): Bucke
     customerKeys = "allow",
     plainHttp = "deny",
     partition = "aws",
-  } = options;
-  if (typeof bucket !== "string" || !/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket))
-    throw new TypeError(`"bucket" expected the name of a bucket, got ${JSON.stringify(bucket)}`);
-  if (!["SSE-S3", "SSE-KMS", "SSE-C", "any", "none"].includes(require))
-    throw new TypeError(`"require" expected SSE-S3, SSE-KMS, SSE-C, any or none, got ${require}`);
+  } = checkOptions("options", options, POLICY_OPTIONS);
   if (kmsKeyId !== undefined && require !== "SSE-KMS")
     throw new TypeError(`"kmsKeyId" expected undefined unless "require" is SSE-KMS, got ${kmsKeyId}`);
   if (customerKeys === "forbid" && require === "SSE-C")

@@ -1,8 +1,9 @@
 // The default encryption of a bucket: what S3 does with uploads that do not say how they are to be encrypted.
 
 import { isErrorNamed } from "../../shapes.ts";
+import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../options.ts";
 import { loadCommands, type S3ClientLike } from "../transport.ts";
-import type { SseKms, SseS3 } from "./server-side.ts";
+import { checkServerSide, type SseKms, type SseS3 } from "./server-side.ts";
 
 /** Default encryption as a bucket has it. */
 export interface DefaultEncryption {
@@ -20,8 +21,19 @@ export interface DefaultEncryptionOptions {
   readonly customerKeys?: "allow" | "block" | undefined;
 }
 
+/** What the options must be. */
+const DEFAULT_ENCRYPTION_OPTIONS: Checks<DefaultEncryptionOptions> = {
+  encryption: needed((name, value) => {
+    const encryption = checkServerSide(name, value);
+    if (encryption.mode === "SSE-C") throw wrong(name, "SSE-S3 or SSE-KMS: a bucket has no key", value);
+    return encryption;
+  }),
+  customerKeys: oneOf("allow", "block"),
+};
+
 /** Reads the default encryption of a bucket. */
 export async function getDefaultEncryption(client: S3ClientLike, bucket: string): Promise<DefaultEncryption> {
+  text("bucket", bucket);
   const { GetBucketEncryptionCommand } = await loadCommands(client);
   const none = { mode: "none", kmsKeyId: undefined, bucketKey: "disabled", customerKeys: undefined } as const;
   let output: { ServerSideEncryptionConfiguration?: { Rules?: readonly Rule[] | undefined } | undefined };
@@ -48,7 +60,8 @@ export async function setDefaultEncryption(
   bucket: string,
   options: DefaultEncryptionOptions,
 ): Promise<void> {
-  const { encryption, customerKeys } = options;
+  text("bucket", bucket);
+  const { encryption, customerKeys } = checkOptions("options", options, DEFAULT_ENCRYPTION_OPTIONS);
   const { PutBucketEncryptionCommand } = await loadCommands(client);
   const kms = encryption.mode === "SSE-S3" ? undefined : encryption;
   const algorithm = kms === undefined ? "AES256" : kms.mode === "DSSE-KMS" ? "aws:kms:dsse" : "aws:kms";

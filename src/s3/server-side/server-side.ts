@@ -2,10 +2,15 @@
 // it, from everybody but S3; client-side encryption on top protects it from S3 as well.
 import { createHash } from "node:crypto";
 import { isBytes } from "../../shapes.ts";
+import { operationOf } from "../command-schema.ts";
 import { parseCopySource } from "../copy-source.ts";
+import { deriveClient, ENCRYPTION_MIDDLEWARE, middlewareNames, sendIntercepted } from "../derived-client.ts";
+import { addKeyTransportCheck, checkKeyTransport } from "../key-transport.ts";
 import type { ObjectLocation } from "../object-format.ts";
-import type { MiddlewareStack, S3ClientLike } from "../transport.ts";
-import { deriveClient } from "../transport.ts";
+
+import { type Checks, checkOptions, encryptionContext, needed, oneOf, text, wrong } from "../options.ts";
+
+import type { HttpRequest, Middleware, MiddlewareStack, S3ClientLike } from "../sdk-client.ts";
 
 /** How S3 is asked to encrypt. Made by `sseS3`, `sseKms` and `sseC`. */
 export type ServerSideEncryption = SseS3 | SseKms | SseC;
@@ -45,11 +50,20 @@ export interface SseKmsOptions {
   readonly layers?: "single" | "double" | undefined;
 }
 
-/** Asks for SSE-KMS. */
+/** What the options must be. */
+const SSE_KMS_OPTIONS: Checks<SseKmsOptions> = {
+  keyId: text,
+  encryptionContext,
+  bucketKey: oneOf("enabled", "disabled"),
+  layers: oneOf("single", "double"),
+};
+
+/**
+ * Asks for SSE-KMS.
+ * @throws TypeError, RangeError
+ */
 export function sseKms(options: SseKmsOptions = {}): SseKms {
-  const { keyId, encryptionContext, bucketKey, layers } = options;
-  if (keyId !== undefined && (typeof keyId !== "string" || keyId === ""))
-    throw new TypeError(`"keyId" expected the ARN or id of a KMS key, got ${typeof keyId}`);
+  const { keyId, encryptionContext, bucketKey, layers } = checkOptions("options", options, SSE_KMS_OPTIONS);
   const mode = layers === "double" ? "DSSE-KMS" : "SSE-KMS";
   return Object.freeze({ mode, keyId, encryptionContext, bucketKey });
 }
@@ -66,34 +80,62 @@ export function sseC(key: Uint8Array | ((location: ObjectLocation) => Uint8Array
   return Object.freeze({ mode: "SSE-C", keyFor: () => copy });
 }
 
+/** What the fields of each mode must be. */
+const SSE_S3: Checks<SseS3> = { mode: oneOf("SSE-S3") };
+const SSE_KMS: Checks<SseKms> = {
+  mode: oneOf("SSE-KMS", "DSSE-KMS"),
+  keyId: text,
+  encryptionContext,
+  bucketKey: oneOf("enabled", "disabled"),
+};
+const SSE_C: Checks<SseC> = {
+  mode: oneOf("SSE-C"),
+  keyFor: needed((name, value) => {
+    if (typeof value !== "function") throw wrong(name, "a function", value);
+    return value;
+  }),
+};
+
+/**
+ * Checks what should be made by `sseS3`, `sseKms` or `sseC`.
+ * @throws TypeError, RangeError
+ */
+export function checkServerSide(name: string, value: unknown): ServerSideEncryption {
+  const mode = (Object(value) as { readonly mode?: unknown }).mode;
+  if (mode === "SSE-S3") return checkOptions(name, value as SseS3, SSE_S3);
+  if (mode === "SSE-KMS" || mode === "DSSE-KMS") return checkOptions(name, value as SseKms, SSE_KMS);
+  if (mode === "SSE-C") return checkOptions(name, value as SseC, SSE_C);
+  throw wrong(name, "what sseS3(), sseKms() or sseC() returned", value);
+}
+
 function checkKey(key: unknown): asserts key is Uint8Array {
   if (!isBytes(key)) throw new TypeError(`"key" expected a Uint8Array, got ${typeof key}`);
   if (key.length !== 32) throw new RangeError(`"key" expected 32 bytes, got ${key.length}`);
 }
 
 /** Requests that make an object and say how it is encrypted at rest. */
-const MAKING = new Set(["PutObjectCommand", "CreateMultipartUploadCommand", "CopyObjectCommand"]);
+const MAKING = new Set(["PutObject", "CreateMultipartUpload", "CopyObject"]);
 /** Requests that need the SSE-C key of an object. */
 const NEEDING_KEY = new Set([
   ...MAKING,
-  "UploadPartCommand",
-  "UploadPartCopyCommand",
-  "CompleteMultipartUploadCommand",
-  "ListPartsCommand",
-  "GetObjectCommand",
-  "HeadObjectCommand",
-  "GetObjectAttributesCommand",
-  "SelectObjectContentCommand",
+  "UploadPart",
+  "UploadPartCopy",
+  "CompleteMultipartUpload",
+  "ListParts",
+  "GetObject",
+  "HeadObject",
+  "GetObjectAttributes",
+  "SelectObjectContent",
 ]);
 
-/** The fields that a request of this name needs. Fields that the caller sets win. */
-export function serverSideFields(
+/** The fields that a request needs, by the SDK's name of its command without `Command`. Fields that the caller sets win. */
+function serverSideFields(
   serverSide: ServerSideEncryption,
-  commandName: string,
+  command: string,
   input: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
-  if (serverSide.mode === "SSE-C") return customerKeyFields(serverSide, commandName, input);
-  if (!MAKING.has(commandName) || input.ServerSideEncryption !== undefined) return {};
+  if (serverSide.mode === "SSE-C") return customerKeyFields(serverSide, command, input);
+  if (!MAKING.has(command) || input.ServerSideEncryption !== undefined) return {};
   if (serverSide.mode === "SSE-S3") return { ServerSideEncryption: "AES256" };
   const { mode, keyId, encryptionContext, bucketKey } = serverSide;
   const context =
@@ -110,11 +152,11 @@ export function serverSideFields(
 
 function customerKeyFields(
   serverSide: SseC,
-  commandName: string,
+  command: string,
   input: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   const { Bucket, Key } = input;
-  if (!NEEDING_KEY.has(commandName) || typeof Bucket !== "string" || typeof Key !== "string") return {};
+  if (!NEEDING_KEY.has(command) || typeof Bucket !== "string" || typeof Key !== "string") return {};
   const fields: Record<string, unknown> = {};
   if (input.SSECustomerKey === undefined)
     Object.assign(fields, keyFields(serverSide, { bucket: Bucket, key: Key }, ""));
@@ -135,17 +177,20 @@ function keyFields(serverSide: SseC, location: ObjectLocation, prefix: string): 
   };
 }
 
-/** Adds the fields of `serverSide` to every request that needs them. */
+const MIDDLEWARE = "framesealServerSide";
+
+/** Adds the fields of `serverSide` to every request that needs them. The encryption, if any, sees them. */
 export function addServerSide(stack: MiddlewareStack, serverSide: ServerSideEncryption): void {
-  stack.add(
-    // Async, so that what is thrown here comes through the promise of the request.
-    (next, context) => async (args) =>
-      next({
-        ...args,
-        input: { ...args.input, ...serverSideFields(serverSide, context.commandName ?? "", args.input) },
-      }),
-    { step: "initialize", name: "framesealServerSide", priority: "high", override: true },
-  );
+  const middleware = addingFields(serverSide);
+  stack.add(middleware, { step: "initialize", name: MIDDLEWARE, priority: "high", override: true });
+  addKeyTransportCheck(stack);
+}
+
+function addingFields(serverSide: ServerSideEncryption): Middleware {
+  return (next, context) => async (args) => {
+    const fields = serverSideFields(serverSide, operationOf(context).name ?? "", args.input);
+    return next({ ...args, input: { ...args.input, ...fields } });
+  };
 }
 
 /** Returns a client that asks S3 for server-side encryption in every request; `client` stays as it is. */
@@ -153,5 +198,37 @@ export function serverSideEncryptS3Client<Client extends S3ClientLike>(
   client: Client,
   serverSide: ServerSideEncryption,
 ): Client {
-  return deriveClient(client, (stack) => addServerSide(stack, serverSide));
+  const checked = checkServerSide("serverSide", serverSide);
+  return deriveClient(
+    client,
+    (stack) => addServerSide(stack, checked),
+    (sender, command, rest) =>
+      sendIntercepted(client, sender, command, rest, {
+        stack: (given) => withServerSide(given, sender, checked),
+        last: (step) => async (args) => {
+          checkKeyTransport((args.request ?? {}) as HttpRequest);
+          return step(args);
+        },
+      }),
+  );
+}
+
+// The stack of the sender has the fields; one of a wrapper that forgets its `this` lacks them.
+function withServerSide(
+  given: MiddlewareStack,
+  sender: S3ClientLike,
+  serverSide: ServerSideEncryption,
+): MiddlewareStack {
+  if (given === sender.middlewareStack) return given;
+  const names = middlewareNames(given);
+  if (names.includes(MIDDLEWARE)) return given;
+  const stack = given.clone();
+  if (!names.includes(ENCRYPTION_MIDDLEWARE)) addServerSide(stack, serverSide);
+  else
+    stack.addRelativeTo(addingFields(serverSide), {
+      relation: "before",
+      toMiddleware: ENCRYPTION_MIDDLEWARE,
+      name: MIDDLEWARE,
+    });
+  return stack;
 }

@@ -5,6 +5,7 @@ import { inspect } from "node:util";
 import { allocateSecret, ByteWriter, wipe } from "../../bytes.ts";
 import { FramesealError } from "../../errors.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
+import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../options.ts";
 
 const DOMAIN = "frameseal/sse-c/1";
 const KEY_LENGTH = 32;
@@ -22,6 +23,18 @@ export interface SseCKeyOptions {
   /** Salt of HKDF, by default empty. Not secret, but needed to read. */
   readonly salt?: Uint8Array | undefined;
 }
+
+/** Checked where it is encoded. */
+const encoded = needed((_, value) => value);
+const version = needed(wholeNumber(0, 2 ** 32 - 1));
+/** What the options must be. */
+const KEY_OPTIONS: Checks<SseCKeyOptions> = {
+  masterKey: encoded,
+  masterKeyVersion: version,
+  bucket: encoded,
+  key: encoded,
+  salt: bytes,
+};
 
 /**
  * Bytes of a key that do not show themselves. The SDK's types say `string`, but its SSE-C middleware also takes bytes,
@@ -51,11 +64,10 @@ export interface SseCCopySourceKey {
  * different buckets, keys or versions never share a key.
  * @throws TypeError, RangeError
  */
-export function deriveSseCKey(options: SseCKeyOptions): SseCKey {
+export function deriveSseCKey(givenOptions: SseCKeyOptions): SseCKey {
+  const options = checkOptions("options", givenOptions, KEY_OPTIONS);
   const info = encodeInfo(options);
   const { salt } = options;
-  if (salt !== undefined && !isBytes(salt))
-    throw new TypeError(`"salt" expected a Uint8Array, got ${typeof salt}`);
   const masterKey = masterKeyBytes(options.masterKey);
   // RFC 5869 by hand: hkdfSync of Node takes no info above 1,024 bytes. One block of SHA-512 is more than the key.
   const pseudoRandomKey = createHmac("sha512", salt ?? "")
@@ -87,6 +99,8 @@ export interface VersionedMasterKey {
   readonly masterKeyVersion: number;
 }
 
+const VERSIONED_KEY: Checks<VersionedMasterKey> = { masterKey: encoded, masterKeyVersion: version };
+
 /** How to read an object whose master key version is not known. */
 export interface SseCTrialOptions {
   readonly masterKeys: readonly VersionedMasterKey[];
@@ -95,6 +109,18 @@ export interface SseCTrialOptions {
   readonly salt?: Uint8Array | undefined;
 }
 
+/** What the options must be. */
+const TRIAL_OPTIONS: Checks<SseCTrialOptions> = {
+  masterKeys: needed((name, value) => {
+    if (!Array.isArray(value)) throw wrong(name, "an array of keys with their versions", value);
+    if (value.length === 0) throw new RangeError(`"${name}" expected at least one key, got none`);
+    return value.map((each: VersionedMasterKey) => checkOptions(name, each, VERSIONED_KEY));
+  }),
+  bucket: encoded,
+  key: encoded,
+  salt: bytes,
+};
+
 /**
  * Calls `request` with the key of each master key, newest version first, until S3 accepts one. Even the metadata of an
  * SSE-C object cannot be read without its key, so the version can only be tried, or kept in a tag. The key is wiped when
@@ -102,10 +128,10 @@ export interface SseCTrialOptions {
  * @throws FramesealError NO_DATA_KEY if S3 accepts none; `cause` has each answer. Other failures as they are.
  */
 export async function withSseCKey<Answer>(
-  { masterKeys, bucket, key, salt }: SseCTrialOptions,
+  options: SseCTrialOptions,
   request: (sseCKey: SseCKey, masterKeyVersion: number) => Promise<Answer>,
 ): Promise<Answer> {
-  if (masterKeys.length === 0) throw new RangeError('"masterKeys" expected at least one key, got none');
+  const { masterKeys, bucket, key, salt } = checkOptions("options", options, TRIAL_OPTIONS);
   const newestFirst = [...masterKeys].sort((a, b) => b.masterKeyVersion - a.masterKeyVersion);
   const causes: unknown[] = [];
   for (const { masterKey, masterKeyVersion } of newestFirst) {
@@ -125,11 +151,11 @@ export async function withSseCKey<Answer>(
 }
 
 /** Tag that names the master key version of an object. Tags can be read without the key; they are not authenticated. */
-export const SSE_C_VERSION_TAG = "frameseal-sse-c-version";
+const SSE_C_VERSION_TAG = "frameseal-sse-c-version";
 
 /** `Tagging` of PutObject and CreateMultipartUpload that names the master key version. */
 export function sseCVersionTagging(masterKeyVersion: number): string {
-  checkVersion(masterKeyVersion);
+  version("masterKeyVersion", masterKeyVersion);
   return `${SSE_C_VERSION_TAG}=${masterKeyVersion}`;
 }
 
@@ -141,23 +167,6 @@ export function sseCVersionFromTags(
   if (value === undefined || !/^(0|[1-9][0-9]{0,9})$/.test(value)) return undefined;
   const version = Number(value);
   return version < 2 ** 32 ? version : undefined;
-}
-
-/**
- * SSE-C sends the key itself: only over https, or to this machine.
- * @throws FramesealError POLICY for other addresses
- */
-export function checkSseCEndpoint(endpoint: string | URL): void {
-  const { protocol, hostname } = new URL(endpoint);
-  if (protocol === "https:" || (protocol === "http:" && isLoopback(hostname))) return;
-  throw new FramesealError(
-    "POLICY",
-    `SSE-C sends its key with every request: ${protocol}//${hostname} is refused, use https`,
-  );
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.[0-9]{1,3}){3}|\[::1\])$/.test(hostname);
 }
 
 /**
@@ -192,7 +201,6 @@ function statusOf(error: unknown): unknown {
 }
 
 function encodeInfo({ bucket, key, masterKeyVersion }: SseCKeyOptions): Uint8Array {
-  checkVersion(masterKeyVersion);
   const bucketBytes = encodeName("bucket", bucket, MAX_BUCKET_LENGTH);
   const keyBytes = encodeName("key", key, MAX_OBJECT_KEY_LENGTH);
   return new ByteWriter()
@@ -213,11 +221,6 @@ function encodeName(name: string, value: string, maxLength: number): Buffer {
   if (bytes.length < 1 || bytes.length > maxLength)
     throw new RangeError(`"${name}" expected 1 to ${maxLength} bytes, got ${bytes.length}`);
   return bytes;
-}
-
-function checkVersion(version: number): void {
-  if (!Number.isInteger(version) || version < 0 || version >= 2 ** 32)
-    throw new RangeError(`"masterKeyVersion" expected an integer from 0 to 4294967295, got ${version}`);
 }
 
 // A copy, which the caller wipes.

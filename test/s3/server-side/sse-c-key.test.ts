@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import { CopyObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, test } from "vitest";
+import { checkSseCEndpoint } from "../../../src/s3/key-transport.ts";
 import {
   asCopySource,
-  checkSseCEndpoint,
   deriveSseCKey,
   explainSseCFailure,
   type SseCKeyOptions,
@@ -37,7 +37,9 @@ describe("an SSE-C key", () => {
     (vector) => {
       const bytes = Buffer.from(vector.masterKey, "hex");
       for (const key of [bytes, createSecretKey(bytes)]) {
-        const derived = deriveSseCKey({ ...vector, masterKey: key, salt: Buffer.from(vector.salt, "hex") });
+        const { masterKeyVersion, bucket, key: objectKey } = vector;
+        const salt = Buffer.from(vector.salt, "hex");
+        const derived = deriveSseCKey({ masterKey: key, masterKeyVersion, bucket, key: objectKey, salt });
         expect(derived.SSECustomerAlgorithm).toBe("AES256");
         expect(derived.SSECustomerKey).toBeInstanceOf(Uint8Array);
         expect(hex(derived.SSECustomerKey)).toBe(vector.sseCKey);
@@ -71,9 +73,9 @@ describe("an SSE-C key", () => {
       { masterKey: generateKeyPairSync("ed25519").publicKey },
       '"masterKey" expected a secret key, got a public one',
     ],
-    [{ masterKeyVersion: -1 }, '"masterKeyVersion" expected an integer'],
-    [{ masterKeyVersion: 2 ** 32 }, '"masterKeyVersion" expected an integer'],
-    [{ masterKeyVersion: 1.5 }, '"masterKeyVersion" expected an integer'],
+    [{ masterKeyVersion: -1 }, '"masterKeyVersion" expected a whole number'],
+    [{ masterKeyVersion: 2 ** 32 }, '"masterKeyVersion" expected a whole number'],
+    [{ masterKeyVersion: 1.5 }, '"masterKeyVersion" expected a whole number'],
     [{ bucket: "" }, '"bucket" expected 1 to 255 bytes, got 0'],
     [{ key: "k".repeat(1025) }, '"key" expected 1 to 1024 bytes, got 1025'],
     [{ key: "\ud800" }, '"key" expected well-formed Unicode'],
@@ -153,8 +155,8 @@ describe("versions of the master key", () => {
     expect(answer).toBe(
       hex(
         deriveSseCKey({
-          ...trial,
-          ...masterKeys[0],
+          bucket: "bucket",
+          key: "key",
           masterKey: masterKeys[0]?.masterKey ?? masterKey,
           masterKeyVersion: 1,
         }).SSECustomerKey,

@@ -1,0 +1,235 @@
+// The one validator of the public options of "frameseal/s3". A table holds a check for every name of an options type, and
+// the compiler refuses a table that lacks one; what a caller gives beyond the table is refused, so that no option is
+// accepted and ignored.
+import { constants } from "node:buffer";
+import { type EngineOption, selectEngine } from "../engine/select-engine.ts";
+import { type EncryptionContext, encodeEncryptionContext } from "../format/encryption-context.ts";
+import { isAbortSignal, isBytes } from "../shapes.ts";
+
+/** Refuses a wrong value of the option `name`, or returns the value as it is to be used: copied where it could change. */
+export interface Check {
+  (name: string, value: unknown): unknown;
+  /** Called for `undefined` too, which otherwise stands for the default. */
+  readonly needed?: true;
+}
+
+/** A check for every name of `Options`. */
+export type Checks<Options> = { readonly [Name in keyof Options]-?: Check };
+
+/**
+ * Returns a copy of `given`, each option read once and checked. Names that are `undefined` are left out.
+ * @param what how messages call `given`
+ * @throws TypeError, RangeError
+ */
+export function checkOptions<Options extends object>(
+  what: string,
+  given: Options,
+  checks: Checks<Options>,
+): Options {
+  if (typeof given !== "object" || given === null || hint(given) !== "")
+    throw wrong(what, "an object", given);
+  const names = Object.keys(checks);
+  // Inherited names too: defaults often stand behind an object.
+  for (const name in given) if (!names.includes(name)) throw unknownName(what, name, names);
+  const checked: Record<string, unknown> = {};
+  for (const name of names) {
+    const value = (given as Record<string, unknown>)[name];
+    const check = checks[name as keyof Options];
+    if (value !== undefined || check.needed === true) checked[name] = check(name, value);
+  }
+  return checked as Options;
+}
+
+/** Those of `given` that `checks` has a name for. */
+export function pickOptions<Options extends object>(
+  given: Partial<Options>,
+  checks: Checks<Options>,
+): Partial<Options> {
+  const picked: Partial<Options> = {};
+  for (const name of Object.keys(checks) as (keyof Options)[])
+    if (given[name] !== undefined) picked[name] = given[name];
+  return picked;
+}
+
+/** The same check for an option that has no default. */
+export function needed(check: Check): Check {
+  return Object.assign((name: string, value: unknown): unknown => check(name, value), {
+    needed: true as const,
+  });
+}
+
+/** A string that is not empty. */
+export const text: Check = (name, value) => {
+  if (typeof value !== "string" || value === "") throw wrong(name, "a string that is not empty", value);
+  if (Buffer.from(value, "utf8").toString("utf8") !== value)
+    throw new TypeError(`"${name}" expected well-formed Unicode`);
+  return value;
+};
+
+export const flag: Check = (name, value) => {
+  if (typeof value !== "boolean") throw wrong(name, "true or false", value);
+  return value;
+};
+
+/** One of a few words. */
+export function oneOf(...words: readonly string[]): Check {
+  return (name, value) => {
+    if (typeof value !== "string" || !words.includes(value))
+      throw wrong(name, `one of ${words.join(", ")}`, value);
+    return value;
+  };
+}
+
+/** A whole number within bounds; without `max`, up to what a Buffer can hold. */
+export function wholeNumber(min: number, max: number = constants.MAX_LENGTH): Check {
+  return (name, value) => {
+    const expected = `a whole number from ${min} to ${max}`;
+    if (typeof value !== "number") throw wrong(name, expected, value);
+    if (!Number.isSafeInteger(value) || value < min || value > max)
+      throw new RangeError(`"${name}" expected ${expected}, got ${value}`);
+    return value;
+  };
+}
+
+export const signal: Check = (name, value) => {
+  if (!isAbortSignal(value)) throw wrong(name, "an AbortSignal", value);
+  return value;
+};
+
+/** Bytes, of any length. */
+export const bytes: Check = (name, value) => {
+  if (!isBytes(value)) throw wrong(name, "a Uint8Array", value);
+  return value;
+};
+
+/** An object with these functions. */
+export function withFunctions(kind: string, ...functions: readonly string[]): Check {
+  return (name, value) => {
+    const has = (each: string): boolean =>
+      typeof (value as Readonly<Record<string, unknown>>)[each] === "function";
+    if (typeof value !== "object" || value === null || !functions.every(has))
+      throw wrong(name, `${kind}, with ${functions.join(", ")}`, value);
+    return value;
+  };
+}
+
+export const keyring: Check = needed((name, value) => {
+  const { generateDataKey, unwrapDataKey } = Object(value) as Readonly<Record<string, unknown>>;
+  if (typeof generateDataKey !== "function" || typeof unwrapDataKey !== "function")
+    throw wrong(name, "a Keyring", value);
+  return value;
+});
+
+/** The name of an engine, or one. */
+export const engine: Check = (name, value) => {
+  if (typeof value === "string" && !/^\w{1,10}(:\w{1,20})?$/.test(value))
+    throw wrong(name, "a name or an Engine", value);
+  selectEngine(value as EngineOption);
+  return value;
+};
+
+/** Pairs of strings in a plain object; a copy of them. */
+export const pairs: Check = (name, value) => {
+  if (typeof value !== "object" || value === null || !isPlain(value))
+    throw wrong(name, "a plain object of strings", value);
+  const copy: Record<string, string> = Object.create(null);
+  for (const [key, each] of Object.entries(value)) {
+    if (typeof each !== "string")
+      throw new TypeError(`"${name}" expected strings as values, got ${describe(each)}`);
+    copy[key] = each;
+  }
+  return Object.freeze(copy);
+};
+
+/** An encryption context; a copy of it. */
+export const encryptionContext: Check = (name, value) => {
+  const context = pairs(name, value) as EncryptionContext;
+  encodeEncryptionContext(context);
+  return context;
+};
+
+/** Names in an array; a copy of it. */
+export const listOfStrings: Check = (name, value) => {
+  if (!Array.isArray(value)) throw wrong(name, "an array of strings", value);
+  const copy: unknown[] = Array.from(value); // with holes filled
+  for (const each of copy)
+    if (typeof each !== "string") throw new TypeError(`"${name}" expected strings, got ${describe(each)}`);
+  return Object.freeze(copy);
+};
+
+/** Which object is meant. */
+export const LOCATION: Checks<{ readonly bucket: string; readonly key: string }> = {
+  bucket: needed(text),
+  key: needed(text),
+};
+
+/** The error for a value that is something else than it should be. */
+export function wrong(name: string, expected: string, value: unknown): TypeError {
+  return new TypeError(`"${name}" expected ${expected}, got ${describe(value)}${hint(value)}`);
+}
+
+// Short words are shown, because they tell what was mistyped; long ones could be keys.
+function describe(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "string" && /^[\w .-]{0,24}$/.test(value)) return JSON.stringify(value);
+  if (typeof value === "number") return String(value);
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "object" && !isPlain(value)) return `a ${tagOf(value)}`;
+  return typeof value;
+}
+
+/** What to write instead of values whose own names say nothing. */
+function hint(value: unknown): string {
+  if (typeof value !== "object" || value === null) return "";
+  const tag = tagOf(value);
+  if (tag === "Map") return ": give Object.fromEntries(map)";
+  if (tag === "Headers" || tag === "URLSearchParams" || tag === "FormData")
+    return ": give Object.fromEntries(it)";
+  return /^(Array|Set|WeakMap|Promise)$/.test(tag) ? ": give a plain object" : "";
+}
+
+function tagOf(value: object): string {
+  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+}
+
+// The prototype of an object literal, of any realm, is the end of its chain.
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return (
+    prototype === null || (tagOf(value) === "Object" && Object.getPrototypeOf(prototype as object) === null)
+  );
+}
+
+function unknownName(what: string, name: string, names: readonly string[]): TypeError {
+  const near = nearest(name, names);
+  const shown = /^[\w.-]{1,60}$/.test(name) ? name : JSON.stringify(name.slice(0, 40));
+  return new TypeError(
+    `"${what}" expected only known names, got ${shown}${near === undefined ? "" : `: did you mean ${near}?`}`,
+  );
+}
+
+// The name that takes the fewest changes, unless that is nearly all of it.
+function nearest(name: string, names: readonly string[]): string | undefined {
+  const given = name.slice(0, 60).toLowerCase();
+  const ranked = names
+    .map((each) => ({ each, distance: distanceOf(given, each.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  const [best] = ranked;
+  return best !== undefined && best.distance <= Math.max(2, given.length / 3) ? best.each : undefined;
+}
+
+/** Letters to insert, remove or replace. */
+function distanceOf(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++)
+      next[j] = Math.min(
+        (row[j] ?? 0) + 1,
+        (next[j - 1] ?? 0) + 1,
+        (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1),
+      );
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
