@@ -37,12 +37,13 @@ import {
   type UploadSettings,
   uploadOptionsFrom,
 } from "./requests/upload-settings.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import { addUnsignedPayload, Transport } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
-export interface EncryptS3ClientOptions extends FormatOptions, UploadSettings {
+export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions, UploadSettings {
   /** Encryption that S3 is asked for in addition. */
   readonly serverSideEncryption?: ServerSideEncryption | undefined;
   /** `https-only` spares the SDK the SHA-256 of payloads, which is slower than the encryption. */
@@ -58,6 +59,7 @@ export interface EncryptS3ClientOptions extends FormatOptions, UploadSettings {
 /** What the options must be. */
 const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
   ...FORMAT_OPTIONS,
+  ...READ_OPTIONS,
   ...UPLOAD_SETTINGS,
   serverSideEncryption: checkServerSide,
   unsignedPayload: oneOf("never", "https-only"),

@@ -32,7 +32,9 @@ import type {
 import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
 import { bodyFailure, isForbidden } from "../object-source.ts";
 import type { RequestedRange } from "../requested-range.ts";
+import { brokenOff } from "../resuming-source.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
+import { untilRead } from "../until-read.ts";
 import { openFrameRange } from "./frame-range.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
 import { hintedShape, MessageShapes } from "./message-shapes.ts";
@@ -116,13 +118,13 @@ export class FramedFormat implements ObjectFormat {
       const opened = new Promise<void>((resolve, reject) => {
         decrypt.once("header", () => resolve());
         decrypt.once("error", reject);
-        decrypt.once("close", () => reject(bodyFailure(undefined)));
+        decrypt.once("close", () => reject(brokenOff(undefined)));
       });
       // A body that breaks off must be an error of ours, so it is given before pipeline gives its own.
       body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
       pipeline(body, decrypt, () => {});
       await opened;
-      return { plaintextLength, body: decrypt, header: parsed };
+      return { plaintextLength, body: untilRead(decrypt), header: parsed };
     } catch (error) {
       body.destroy();
       throw error;
