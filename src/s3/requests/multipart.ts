@@ -45,7 +45,8 @@ export class MultipartHandler {
     if (name === "AbortMultipartUploadCommand") {
       return this.#abort(uploadId, location, send);
     }
-    const upload = await this.#uploads.find(uploadId, location, this.#transport);
+    const upload = await this.#uploads.find(uploadId, location, this.#transport, input);
+    upload.rememberKey(input);
     if (name === "UploadPartCommand") return this.#uploadPart(upload, input, send);
     if (name === "ListPartsCommand") return this.#listParts(upload, send);
     return this.#complete(upload, input);
@@ -87,7 +88,6 @@ export class MultipartHandler {
     const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
     const collecting = collectBody(Body, limit, ContentLength as number | undefined);
     const plaintext = await upload.inOrder(PartNumber, collecting);
-    upload.rememberKey(input);
     const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength);
     const result = await send({ Body: bytes, ContentLength: bytes.length });
     upload.recordSent(PartNumber, result.output, bytes.length);
