@@ -24,6 +24,8 @@ export interface ObjectOptions extends KeyOptions, MessageOptions {
   readonly bufferSize?: number;
   readonly enableLegacyWrappingAlgorithms?: boolean;
   readonly enableLegacyUnauthenticatedModes?: boolean;
+  readonly connectTimeout?: number;
+  readonly readTimeout?: number;
   readonly sse?: string;
   readonly sseKmsKey?: string;
   readonly sseCKey?: string;
@@ -35,7 +37,9 @@ export interface ObjectOptions extends KeyOptions, MessageOptions {
 export function addObjectOptions(command: Command): Command {
   return command
     .option("--bind <key|prefix|none>", "what of its name the object is bound to (default: key)")
-    .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes");
+    .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes")
+    .option("--connect-timeout <seconds>", "wait so long for a connection (default: 10)", parseCount)
+    .option("--read-timeout <seconds>", "wait so long for a byte of the service (default: 60)", parseCount);
 }
 
 /** Adds what reading objects of the S3 Encryption Clients takes. */
@@ -82,8 +86,19 @@ export function parseObjectAddress(text: string, fallback?: string): ObjectAddre
   return { Bucket: match[1], Key };
 }
 
+/** In seconds. */
+const DEFAULT_CONNECT_TIMEOUT = 10;
+const DEFAULT_READ_TIMEOUT = 60;
+
+/** Seconds as timers take them: at most 24 days. */
+function milliseconds(seconds: number): number {
+  return Math.min(seconds * 1000, 2 ** 31 - 1);
+}
+
 /** An S3 client as the AWS command line would configure it. Only the commands for S3 need the package. */
-export async function createS3Client(options: KeyOptions): Promise<S3Client> {
+export async function createS3Client(
+  options: KeyOptions & Pick<ObjectOptions, "connectTimeout" | "readTimeout">,
+): Promise<S3Client> {
   let sdk: typeof import("@aws-sdk/client-s3");
   try {
     sdk = await import("@aws-sdk/client-s3");
@@ -95,6 +110,11 @@ export async function createS3Client(options: KeyOptions): Promise<S3Client> {
   }
   const { endpoint, region, profile } = options;
   return new sdk.S3Client({
+    requestHandler: {
+      connectionTimeout: milliseconds(options.connectTimeout ?? DEFAULT_CONNECT_TIMEOUT),
+      socketTimeout: milliseconds(options.readTimeout ?? DEFAULT_READ_TIMEOUT),
+    },
+    followRegionRedirects: true,
     // Servers of one's own rarely have a name for each bucket.
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(region === undefined ? {} : { region }),
@@ -133,6 +153,7 @@ export async function createEncryptingClient(
     partSize: options.partSize,
     uploadConcurrency: options.concurrency,
     serverSideEncryption,
+    readTimeout: milliseconds(options.readTimeout ?? DEFAULT_READ_TIMEOUT),
     unsignedPayload: isPlain ? "never" : "https-only",
   });
 }

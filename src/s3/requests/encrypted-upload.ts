@@ -359,7 +359,7 @@ export class EncryptedUpload {
     const fingerprint = this.#fingerprint;
     return storeWithSideObject(
       this.#sealer.sideObject,
-      { location, input: { ...this.#side, ...repeatFields(access, "SideObject"), ...request }, transport },
+      { location, input: { ...this.#side, ...access, ...request }, transport },
       () =>
         completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
       (output) => output,
@@ -408,7 +408,10 @@ function withoutKeys(fields: Readonly<Record<string, unknown>>): Record<string, 
 /** `side` of a state that was JSON, in which dates are text. */
 function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
   const date = side.ObjectLockRetainUntilDate;
-  return { ...side, ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(String(date)) }) };
+  return {
+    ...side,
+    ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(date as string | Date) }),
+  };
 }
 
 function totalOf(parts: readonly StoredPart[]): number | undefined {
