@@ -11,7 +11,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
 import {
   type EncryptS3ClientOptions,
@@ -145,6 +145,37 @@ test("a state that cannot be kept at the start leaves no upload behind", async (
   onSave = () => Promise.reject(new Error("disk is full"));
   expect(await outcome(create(clientOf()))).toBe("disk is full");
   expect(server.uploads.size).toBe(0);
+});
+
+test("an abort is heard while the store does not answer, and a part that was stopped leaves no other ledger", async () => {
+  const client = clientOf();
+  const uploadId = await create(client);
+  let answer = () => {};
+  onSave = () =>
+    new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+  const stop = new AbortController();
+  const Body = data.subarray(0, P);
+  const input = { ...target, UploadId: uploadId, PartNumber: 1, Body };
+  const sending = client.send(new UploadPartCommand(input), { abortSignal: stop.signal });
+  setTimeout(() => stop.abort(), 20);
+  expect(await outcome(sending)).toBe("ABORTED");
+  answer();
+  onSave = pause;
+  expect(await outcome(part(client, uploadId, 1, randomBytes(data.length)))).toBe("POLICY");
+  expect(await outcome(part(client, uploadId, 1))).toBe("accepted");
+
+  server.uploads.clear();
+  const creating = new AbortController();
+  onSave = async () => {
+    creating.abort();
+    await pause();
+  };
+  const created = client.send(new CreateMultipartUploadCommand(target), { abortSignal: creating.signal });
+  expect(await outcome(created)).toBe("ABORTED");
+  await vi.waitFor(() => expect(server.uploads.size).toBe(0));
+  expect(kept.size).toBe(1);
 });
 
 test("an older state does not replace an upload that goes on", async () => {
