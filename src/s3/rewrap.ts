@@ -29,7 +29,7 @@ import {
 } from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
+import { nameHeadError, nameReplacement, preconditionFailed } from "./requests/head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/parts-upload.ts";
@@ -157,8 +157,11 @@ export async function rewrapWithin(
   });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
   const job: Job = { client, transport, options, formats: formats.all, object, head, limits };
-  if (format instanceof SingleMessageFormat) return rewrap(job, format);
-  return reencrypt(job, format);
+  try {
+    return await (format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format));
+  } catch (error) {
+    throw nameReplacement(error, "the object");
+  }
 }
 
 // A single-message object: only its envelope changes.

@@ -12,7 +12,7 @@ import { describingFields, meaningOf, repeatFields, sourceFields } from "../requ
 import { bodyInRanges } from "../stored-bytes.ts";
 import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 import { describe, type Send, visibleMetadata } from "./get.ts";
-import { nameHeadError } from "./head-error.ts";
+import { nameHeadError, nameReplacement } from "./head-error.ts";
 import { readTags } from "./object-tags.ts";
 import { checkCallerFields, type PutObjectInput, putObject } from "./put.ts";
 import type { UploadOptions } from "./upload-settings.ts";
@@ -48,6 +48,14 @@ export class CopyHandler {
   }
 
   async copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
+    try {
+      return await this.#copy(input, to, send);
+    } catch (error) {
+      throw nameReplacement(error, "the source of the copy");
+    }
+  }
+
+  async #copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
     checkCallerFields(input, this.#formats.all);
     checkDirective(input, "MetadataDirective", "COPY", "REPLACE");
     checkDirective(input, "TaggingDirective", "COPY", "REPLACE");

@@ -1,5 +1,6 @@
 // HeadObject as a step of another request: its answers have no body, so the SDK has only a status to name an error by.
 // What the caller asked for would have named it.
+import { hasCode } from "../../errors.ts";
 
 const names: Readonly<Record<number, string>> = {
   304: "PreconditionFailed",
@@ -25,10 +26,22 @@ export function nameHeadError(error: unknown, subject: string): unknown {
 }
 
 /** The error of a condition that we have compared ourselves. */
-export function preconditionFailed(subject: string): Error {
-  return Object.assign(new Error(`PreconditionFailed: ${subject}`), {
+export function preconditionFailed(subject: string, cause?: unknown): Error {
+  const options = cause === undefined ? {} : { cause };
+  return Object.assign(new Error(`PreconditionFailed: ${subject}`, options), {
     name: "PreconditionFailed",
     $fault: "client",
     $metadata: { httpStatusCode: 412 },
   });
+}
+
+/**
+ * What a request that stores says when the object that it reads is replaced meanwhile: as S3 does when it reads it itself.
+ * @param subject what is read
+ */
+export function nameReplacement(error: unknown, subject: string): unknown {
+  const cause: unknown = hasCode(error, "NETWORK") ? (error as Error).cause : undefined;
+  const status = (cause as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata
+    ?.httpStatusCode;
+  return status === 412 ? preconditionFailed(`${subject} was replaced meanwhile`, error) : error;
 }
