@@ -13,6 +13,7 @@ import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
+import { nameHeadError, nameReplacement, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
@@ -29,7 +30,6 @@ import {
 } from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { nameHeadError, nameReplacement, preconditionFailed } from "./requests/head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/parts-upload.ts";
@@ -65,8 +65,7 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...FORMATS } = FORMAT_OPTIONS;
-const READING_OPTIONS = { ...FORMATS, ...READ_OPTIONS };
+const { keyring: _, format: __, ...READING_OPTIONS } = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...READING_OPTIONS,

@@ -61,6 +61,8 @@ export function answerObject(call: S3Call, object: StoredS3Object | undefined, k
     "last-modified": modified.toUTCString(),
     "accept-ranges": "bytes",
   };
+  const encoding = query.get("response-content-encoding");
+  if (encoding !== null) answered["content-encoding"] = encoding;
   const range = /^bytes=(\d*)-(\d*)$/.exec(String(headers.range ?? ""));
   const [, first = "", last = ""] = range ?? [];
   if (method === "HEAD" || (first === "" && last === "")) {

@@ -56,7 +56,7 @@ export class EncryptedUpload {
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly ledger: PartLedger;
-  readonly #access: S3Access;
+  #access: S3Access;
   /** What Create said about storage, for the object that stands next to this one. */
   readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
@@ -140,6 +140,12 @@ export class EncryptedUpload {
   #checkOpen(): void {
     if (this.ended !== undefined) throw this.ended;
     if (this.#isDisposed) throw new FramesealError("POLICY", "upload has ended");
+  }
+
+  /** Takes the SSE-C key from a request of the caller's: states do not hold it. */
+  rememberKey(input: Readonly<Record<string, unknown>>): void {
+    const { RequestPayer: _, ExpectedBucketOwner: __, ...key } = repeatFields(input, "ListParts");
+    this.#access = { ...this.#access, ...key };
   }
 
   /**

@@ -285,6 +285,25 @@ describe("metadata of the caller", () => {
     expect(Metadata).toEqual({ "under_score-1.x": "1", constructor: "2", "x-amz-meta-a": "3" });
   });
 
+  test("copies that replace the metadata keep to the same rules", async () => {
+    await send(clientFor({ bind: "none" }), "PutObject", { a: "1" });
+    const copy = (Metadata: Record<string, string>) =>
+      clientFor({ bind: "none" }).send(
+        new CopyObjectCommand({
+          ...{ Bucket, Key: "copy", CopySource: `${Bucket}/metadata` },
+          MetadataDirective: "REPLACE",
+          Metadata,
+        }),
+      );
+    for (const text of ["=?utf-8?q?x?=", "ä", " x", "a\r\nb"])
+      expect(await outcomeOf(copy({ note: text }))).toBe("TypeError");
+    await copy({ note: "b" });
+    const { Metadata } = await clientFor({ bind: "none" }).send(
+      new HeadObjectCommand({ Bucket, Key: "copy" }),
+    );
+    expect(Metadata).toEqual({ note: "b" });
+  });
+
   test("what is no string is refused", async () => {
     for (const value of [1, null, ["a"], {}])
       expect(await outcomeOf(send(clientFor(), "PutObject", { a: value as never }))).toBe("TypeError");
@@ -428,6 +447,24 @@ describe("Content-Encoding", () => {
     await writers.PutObject?.(client);
     expect(server.object(Bucket, Key).headers).toMatchObject({ "content-encoding": "gzip" });
     expect(await encodingOf(client)).toEqual(["gzip", "gzip"]);
+    // The recipe for fetch, which would decompress the ciphertext: S3 is asked to call it otherwise.
+    const fetching = async (more: object): Promise<Buffer> => {
+      const response = await fetch(await getSignedUrl(client, new GetObjectCommand({ ...target, ...more })));
+      const body = new Uint8Array(await response.arrayBuffer());
+      const metadata = Object.fromEntries(response.headers);
+      const opened = await decryptObject({ bucket: Bucket, key: Key }, { body, metadata }, { keyring });
+      return Buffer.from(opened.body);
+    };
+    await expect(fetching({})).rejects.toThrow();
+    expect((await fetching({ ResponseContentEncoding: "identity" })).equals(zipped)).toBe(true);
+  });
+
+  test("what the caller asks S3 to answer is answered", async () => {
+    const client = clientFor();
+    await writers.PutObject?.(client);
+    const got = await client.send(new GetObjectCommand({ ...target, ResponseContentEncoding: "br" }));
+    expect(got.ContentEncoding).toBe("br");
+    expect(Buffer.from((await got.Body?.transformToByteArray()) ?? []).equals(zipped)).toBe(true);
   });
 
   test("framed objects that have the header, as they were written before, give it back", async () => {

@@ -1,6 +1,6 @@
 // HeadObject as a step of another request: its answers have no body, so the SDK has only a status to name an error by.
 // What the caller asked for would have named it.
-import { hasCode } from "../../errors.ts";
+import { hasCode } from "../errors.ts";
 
 const names: Readonly<Record<number, string>> = {
   304: "PreconditionFailed",
