@@ -2,6 +2,7 @@
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { formatSuiteId } from "../format/suite.ts";
+import { rawAesKeyName } from "../keyring/raw-aes-info.ts";
 import { plaintextLength } from "../message/lengths.ts";
 import { formatBytes, oneLine, print } from "./output.ts";
 
@@ -67,21 +68,15 @@ function plaintextOf(
   }
 }
 
-// The raw AES keyring stores: name ‖ tag length in bits, 128 (4) ‖ nonce length, 12 (4) ‖ nonce.
-const RAW_AES_TAIL = Buffer.from([0, 0, 0, 128, 0, 0, 0, 12]);
-const NONCE_LENGTH = 12;
-
 function describeDataKey({
   providerId,
   providerInfo,
   ciphertext,
 }: EncryptedDataKey): EncryptedDataKeyDescription {
-  const info = Buffer.from(providerInfo);
-  const nameLength = info.length - RAW_AES_TAIL.length - NONCE_LENGTH;
-  const isAes =
-    nameLength > 0 && info.subarray(nameLength, nameLength + RAW_AES_TAIL.length).equals(RAW_AES_TAIL);
-  const kind = providerId.startsWith("aws-kms") ? "AWS KMS" : isAes ? "raw AES" : "raw RSA or other";
-  const keyName = info.toString("utf8", 0, isAes ? nameLength : info.length);
+  const aesName = rawAesKeyName(providerInfo);
+  const isKms = providerId.startsWith("aws-kms");
+  const kind = isKms ? "AWS KMS" : aesName === undefined ? "raw RSA or other" : "raw AES";
+  const keyName = aesName ?? Buffer.from(providerInfo).toString("utf8");
   return { kind, providerId, keyName, ciphertextLength: ciphertext.length };
 }
 

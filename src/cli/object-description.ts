@@ -1,6 +1,7 @@
 // What frameseal inspect tells about an object of S3: how it is encrypted on this side and on the server's.
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import { hasCode, isFramesealError } from "../errors.ts";
+import { DEFAULT_MAX_HEADER_LENGTH } from "../format/limits.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
@@ -44,7 +45,7 @@ export interface EnvelopeDescription {
   readonly description: Readonly<Record<string, string>>;
 }
 
-/** A header longer than this is not worth fetching for a look. */
+/** Fetched first: all of nearly every header. */
 const HEAD_LENGTH = 64 * 1024;
 
 /** Asks S3 about an object and reads the beginning of its body. No key is needed but that of SSE-C. */
@@ -139,14 +140,18 @@ async function readHeader(
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "header" | "problem">> {
   const { inspectHeader } = await import("../stream/whole-message.ts");
   const { storedLength: messageLength, metadata, source } = object;
-  const bytes = await source.read(0, Math.min(messageLength, HEAD_LENGTH));
-  try {
-    const header = describeHeader({ ...(await inspectHeader(bytes)), messageLength });
-    return { clientSideFormat: "framed", header };
-  } catch (error) {
-    if (!isFramesealError(error)) throw error;
-    if (metadata[framedNames.format] === undefined) return { clientSideFormat: "none" };
-    return { clientSideFormat: "framed", problem: error.message };
+  for (let length = HEAD_LENGTH; ; length = DEFAULT_MAX_HEADER_LENGTH) {
+    const bytes = await source.read(0, Math.min(messageLength, length));
+    try {
+      const header = describeHeader({ ...inspectHeader(bytes), messageLength });
+      return { clientSideFormat: "framed", header };
+    } catch (error) {
+      if (!isFramesealError(error)) throw error;
+      const isCut = hasCode(error, "TRUNCATED") && bytes.length < messageLength;
+      if (isCut && length < DEFAULT_MAX_HEADER_LENGTH) continue;
+      if (metadata[framedNames.format] === undefined) return { clientSideFormat: "none" };
+      return { clientSideFormat: "framed", problem: error.message };
+    }
   }
 }
 

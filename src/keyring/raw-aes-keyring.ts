@@ -8,6 +8,7 @@ import { isBytes, isKeyObject } from "../shapes.ts";
 import { unwrapWithAesGcm, WRAP_NONCE_LENGTH, WRAP_TAG_LENGTH, wrapWithAesGcm } from "./aes-gcm-wrap.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { rawAesInfoPrefix } from "./raw-aes-info.ts";
 import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
 
 /** Options of `RawAesKeyring`. */
@@ -63,7 +64,7 @@ export class RawAesKeyring implements Keyring {
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly EncryptedDataKey[]> {
     const aad = encodeEncryptionContext(request.encryptionContext);
     const { nonce, sealed } = wrapWithAesGcm(this.#key, aad, dataKey);
-    const providerInfo = concatBytes([this.#infoPrefix(), nonce]);
+    const providerInfo = concatBytes([rawAesInfoPrefix(this.keyName), nonce]);
     return [{ providerId: this.keyNamespace, providerInfo, ciphertext: sealed }];
   }
 
@@ -71,7 +72,7 @@ export class RawAesKeyring implements Keyring {
     encryptedDataKeys: readonly EncryptedDataKey[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    const prefix = this.#infoPrefix();
+    const prefix = rawAesInfoPrefix(this.keyName);
     let tried = 0;
     for (const { providerId, providerInfo, ciphertext } of encryptedDataKeys) {
       if (providerId !== this.keyNamespace || providerInfo.length !== prefix.length + WRAP_NONCE_LENGTH)
@@ -91,14 +92,6 @@ export class RawAesKeyring implements Keyring {
       `key ${JSON.stringify(this.keyName)} of ${JSON.stringify(this.keyNamespace)} does not unwrap the data key: ` +
         "another key of the same name, another encryption context, or an altered message",
     );
-  }
-
-  // key name ‖ tag length in bits ‖ nonce length in bytes
-  #infoPrefix(): Buffer {
-    const lengths = Buffer.alloc(8);
-    lengths.writeUInt32BE(WRAP_TAG_LENGTH * 8, 0);
-    lengths.writeUInt32BE(WRAP_NONCE_LENGTH, 4);
-    return Buffer.concat([Buffer.from(this.keyName, "utf8"), lengths]);
   }
 
   #contextForms(context: EncryptionContext): Uint8Array[] {

@@ -33,6 +33,7 @@ export const READ_OPTIONS: Checks<ReadOptions> = {
   readTimeout: wholeNumber(1, MAX_TIMEOUT_MS),
 };
 
+/** `options` with their defaults. */
 export function readSettings(options: ReadOptions): ReadSettings {
   const { readRetries = DEFAULT_READ_RETRIES, readTimeout = DEFAULT_READ_TIMEOUT_MS } = options;
   return { readRetries, readTimeout };

@@ -149,6 +149,7 @@ const opens = async (entry: Entry, object: Stored, options: Options, Range?: str
     }),
   );
 const base: Options = { keyring };
+
 const weak = { commitmentPolicy: "FORBID_ENCRYPT_ALLOW_DECRYPT" } as const;
 const single = { keyring, format: "s3ec-v3" } as const;
 
@@ -429,7 +430,7 @@ type Reading = Pick<EncryptS3ClientOptions, "readRetries" | "readTimeout">;
 /** What says how `read` goes on when a body of the object `Key` breaks off. */
 const readingEffects = (read: (options: Reading) => Promise<unknown>) => {
   /** What becomes of it when the first body is cut, or falls silent. */
-  const outcome = async (kind: "cut" | "hang", options: Reading): Promise<string> => {
+  const outcome = async (kind: "cut" | "stall-body", options: Reading): Promise<string> => {
     await sent({});
     let number = 0;
     server.fault = ({ method, query }) =>
@@ -446,7 +447,7 @@ const readingEffects = (read: (options: Reading) => Promise<unknown>) => {
       expect(await outcome("cut", { readRetries: 1 })).toBe("accepted");
     },
     // A minute, which it is by default, would be longer than a test may take.
-    readTimeout: async () => expect(await outcome("hang", { readTimeout: 200 })).toBe("accepted"),
+    readTimeout: async () => expect(await outcome("stall-body", { readTimeout: 200 })).toBe("accepted"),
   };
 };
 
@@ -472,6 +473,32 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       if (uploadConcurrency === 1) expect(most).toBe(1);
       else expect(most).toBeGreaterThan(1);
     }
+  },
+  memory: async () => {
+    // Parts of 5 MiB: one is filled, and two more fit into 16 MiB.
+    for (const memory of [16 * MiB, 64 * MiB]) {
+      let [now, most] = [0, 0];
+      server.delay = async ({ query }) => {
+        if (!query.has("partNumber")) return;
+        most = Math.max(most, ++now);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        now -= 1;
+      };
+      await sent({ partSize: 5 * MiB, uploadConcurrency: 4, memory }, unknownLength());
+      server.delay = async () => {};
+      if (memory === 16 * MiB) expect(most).toBeLessThanOrEqual(2);
+      else expect(most).toBeGreaterThan(2);
+    }
+  },
+  expectedSize: async () => {
+    const sizes = { partSize: 5 * MiB, expectedSize: 9000 * 8 * MiB };
+    expect(partsOf(await sent(sizes, unknownLength()))).toHaveLength(3);
+  },
+  spoolFolder: async () => {
+    const sizes = { partSize: 20 * MiB, memory: 16 * MiB };
+    expect(await outcomeOf(sent({ ...sizes, spoolFolder: "/none/of/these" }, unknownLength()))).toBe(
+      "LIMIT_EXCEEDED",
+    );
   },
   serverSideEncryption: async () => {
     const [call] = await sent({ serverSideEncryption: sseS3() });
@@ -790,6 +817,7 @@ const acceptedJunk: Readonly<Record<string, readonly string[]>> = {
   instructionFileSuffix: texts,
   newInstructionFileSuffix: texts,
   versionId: texts,
+  spoolFolder: texts,
   keyId: texts,
   kmsKeyId: texts,
   partition: texts,

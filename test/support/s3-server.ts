@@ -2,11 +2,12 @@
 // to fail. What else it does and refuses is in s3-service.ts.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Agent, createServer as createSecureServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { decodeBody } from "./aws-chunked.ts";
 import { createLoopbackCertificate } from "./certificate.ts";
 import { type Answer, escapeXml, S3Error, xml } from "./s3-error.ts";
+import { type S3Fault, sendAnswer, shiftedRange } from "./s3-faults.ts";
 import type { S3Call, StoredS3Object } from "./s3-objects.ts";
 import { S3Service } from "./s3-service.ts";
 import { verifySignature } from "./s3-signature.ts";
@@ -14,30 +15,6 @@ import { verifySignature } from "./s3-signature.ts";
 const REGION = "us-east-1";
 /** The credentials of `client`. */
 export const credentials = { accessKeyId: "a", secretAccessKey: "b" };
-
-/**
- * What goes wrong with one call: an error or a broken connection before or after it took effect, silence, an error
- * under status 200, a body that is cut, stops without an end or is altered, or other headers than are right.
- */
-export type S3Fault =
-  | {
-      readonly kind: "error";
-      readonly status: number;
-      readonly code: string;
-      readonly after?: boolean;
-      readonly headers?: Readonly<Record<string, string>>;
-    }
-  | { readonly kind: "reset"; readonly after?: boolean }
-  | { readonly kind: "stall" }
-  | { readonly kind: "error200" }
-  | { readonly kind: "cut"; readonly at: number }
-  | { readonly kind: "hang"; readonly at: number }
-  | {
-      readonly kind: "headers";
-      readonly change: Readonly<Record<string, string | undefined>>;
-      readonly cutAt?: number;
-    }
-  | { readonly kind: "flip"; readonly at: number };
 
 /** Buckets live as long as the server; `close` must be called. */
 export class S3Server implements AsyncDisposable {
@@ -128,16 +105,26 @@ export class S3Server implements AsyncDisposable {
     const fault = this.fault(call, this.calls.length);
     let answer: Answer;
     try {
+      if (fault?.kind === "refuse") return this.#hangUp(request.socket, fault.ms);
       if (fault?.kind === "reset" && fault.after !== true) return void request.socket.destroy();
       const chunks: Buffer[] = [];
-      for await (const chunk of request) chunks.push(chunk as Buffer);
+      for await (const chunk of request) {
+        chunks.push(chunk as Buffer);
+        if (fault?.kind === "reset-request" && totalLength(chunks) >= fault.at)
+          return void request.socket.destroy();
+      }
       const signature = verifySignature(request, this.#signers);
       const body = decodeBody(Buffer.concat(chunks), request.headers, signature);
       this.onBody(call, body.bytes);
       await this.delay(call);
-      if (fault?.kind === "stall") return;
+      if (fault?.kind === "stall" && fault.after !== true) {
+        if (fault.ms === undefined) return;
+        await new Promise((resolve) => setTimeout(resolve, fault.ms));
+      }
       if (fault?.kind === "error" && fault.after !== true) throw new S3Error(fault.status, fault.code);
-      answer = this.#service.answer(call, body);
+      if (fault?.kind === "skewed") throw new S3Error(403, "RequestTimeTooSkewed");
+      if (fault?.kind === "error200" && fault.instead === true) answer = ERROR_AFTER_ALL;
+      else answer = this.#service.answer(fault?.kind === "other-range" ? shiftedRange(call) : call, body);
       if (fault?.kind === "error") throw new S3Error(fault.status, fault.code);
     } catch (error) {
       if (!(error instanceof S3Error)) throw error;
@@ -146,27 +133,22 @@ export class S3Server implements AsyncDisposable {
       if (call.method === "HEAD") answer = { status: error.status };
     }
     if (fault?.kind === "reset") return void request.socket.destroy();
-    if (fault?.kind === "error200")
-      answer = xml("<Error><Code>InternalError</Code><Message>after all</Message></Error>");
-    let body = Buffer.from(answer.body ?? "");
-    const headers: Record<string, string> = { "x-amz-request-id": "1", ...answer.headers };
-    headers["content-length"] ??= String(body.length);
-    if (fault?.kind === "flip" && body.length > fault.at) {
-      body = Buffer.from(body);
-      body[fault.at] = (body[fault.at] ?? 0) ^ 1;
-    }
-    if (fault?.kind === "error") Object.assign(headers, fault.headers);
-    if (fault?.kind === "headers")
-      for (const [name, value] of Object.entries(fault.change)) {
-        if (value === undefined) delete headers[name];
-        else headers[name] = value;
-      }
-    response.writeHead(answer.status ?? 200, headers);
-    const cutAt = fault?.kind === "cut" ? fault.at : fault?.kind === "headers" ? fault.cutAt : undefined;
-    if (cutAt !== undefined) response.write(body.subarray(0, cutAt), () => request.socket.destroy());
-    else if (fault?.kind === "hang" && fault.at < body.length) response.write(body.subarray(0, fault.at));
-    else response.end(body);
+    if (fault?.kind === "stall" && fault.after === true) return;
+    sendAnswer(response, call, fault?.kind === "error200" ? ERROR_AFTER_ALL : answer, fault);
+  }
+
+  // As a server that is started again.
+  #hangUp(socket: Socket, ms: number): void {
+    const { port } = this.#http.address() as AddressInfo;
+    this.#http.close();
+    socket.destroy();
+    setTimeout(() => this.#http.listen(port, "127.0.0.1"), ms);
   }
 }
 
+const ERROR_AFTER_ALL = xml("<Error><Code>InternalError</Code><Message>after all</Message></Error>");
+const totalLength = (chunks: readonly Buffer[]): number =>
+  chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+
+export type { S3Fault } from "./s3-faults.ts";
 export type { S3Call, StoredS3Object } from "./s3-objects.ts";

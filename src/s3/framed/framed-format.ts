@@ -10,6 +10,7 @@ import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../../format/header.ts";
 import { formatSuiteId, suiteById } from "../../format/suite.ts";
+import { rawAesKeyName } from "../../keyring/raw-aes-info.ts";
 import type { DecryptOptions } from "../../message/open-message.ts";
 import { resumeFrames } from "../../message/resume-frames.ts";
 import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../../message/seal-message.ts";
@@ -158,7 +159,7 @@ export class FramedFormat implements ObjectFormat {
       throw error;
     }
     if (parsed.contentType !== "framed")
-      return { name: undefined, lengthOf: () => wholeLength(object, parsed) };
+      return { name: undefined, isExact: true, lengthOf: () => wholeLength(object, parsed) };
     const shape = { headerLength: parsed.length, frameLength: parsed.frameLength, suite: parsed.suite };
     this.#shapes.learn(shape, object.location);
     return this.#shapes.rule(shape, object.location);
@@ -287,7 +288,11 @@ class FramedSealer implements ObjectSealer {
     return this.#frames.ledgerKey();
   }
 
-  async sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart> {
+  async sealPart(
+    chunks: readonly Uint8Array[],
+    position: PartPosition,
+    output?: Uint8Array,
+  ): Promise<SealedPart> {
     const { offset, length, place } = position;
     const { frameLength } = this.#frames.header;
     if (this.#disposed) throw new Error("internal error: object sealer was disposed");
@@ -303,10 +308,14 @@ class FramedSealer implements ObjectSealer {
     const { headerBytes, cipher } = this.#frames;
     const headroom = offset === 0 ? headerBytes.length : 0;
     const parallel = length >= asyncFrom(cipher) && cipher.sealAsync !== undefined;
-    const bytes =
-      parallel && cipher.sealAsync !== undefined
-        ? await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom)
-        : cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    let bytes: Uint8Array;
+    if (parallel && cipher.sealAsync !== undefined)
+      bytes = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
+    else if (output !== undefined && cipher.sealInto !== undefined) {
+      const frames = output.subarray(headroom);
+      const sealedLength = cipher.sealInto(frames, chunks, firstSequence, frameCount, finalLength);
+      bytes = output.subarray(0, headroom + sealedLength);
+    } else bytes = cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
     if (headroom > 0) bytes.set(headerBytes);
     if (place === "last" && !this.#recorded) {
       this.#recorded = true;
@@ -347,11 +356,7 @@ function hintsOf({ header, headerBytes }: PreparedFrames): Record<string, string
 
 /** `namespace/name` of the wrapping key of an entry, percent-encoded. */
 export function describeKey(key: EncryptedDataKey): string {
-  let info = asBuffer(key.providerInfo);
-  // A raw AES keyring writes: key name, tag length in bits, nonce length, nonce.
-  const at = info.length - 20;
-  if (at > 0 && info.readUInt32BE(at) === 128 && info.readUInt32BE(at + 4) === 12)
-    info = info.subarray(0, at);
+  const name = rawAesKeyName(key.providerInfo) ?? asBuffer(key.providerInfo).toString("utf8");
   const provider = Buffer.from(key.providerId, "utf8").toString("utf8"); // as the header has it: well-formed
-  return `${encodeURIComponent(provider)}/${encodeURIComponent(info.toString("utf8"))}`;
+  return `${encodeURIComponent(provider)}/${encodeURIComponent(name)}`;
 }

@@ -42,6 +42,7 @@ export class MessageShapes {
     const unbound = shape.headerLength - boundLength(this.#bind, location);
     return {
       name: this.#nameOf(shape, location),
+      isExact: true,
       lengthOf: (other, storedLength) =>
         plaintextLengthOf(storedLength, {
           ...shape,

@@ -56,7 +56,7 @@ export class EncryptedUpload {
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly ledger: PartLedger;
-  readonly #access: S3Access;
+  #access: S3Access;
   /** What Create said about storage, for the object that stands next to this one. */
   readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
@@ -140,6 +140,12 @@ export class EncryptedUpload {
   #checkOpen(): void {
     if (this.ended !== undefined) throw this.ended;
     if (this.#isDisposed) throw new FramesealError("POLICY", "upload has ended");
+  }
+
+  /** Takes the SSE-C key from a request of the caller's: states do not hold it. */
+  rememberKey(input: Readonly<Record<string, unknown>>): void {
+    const { RequestPayer: _, ExpectedBucketOwner: __, ...key } = repeatFields(input, "ListParts");
+    this.#access = { ...this.#access, ...key };
   }
 
   /**
@@ -294,13 +300,19 @@ export class EncryptedUpload {
       if (!parts.every((part) => this.#stored(part))) await this.checkListed(transport, request);
       const stored = parts.map((part) => this.#stored(part) ?? { part, length: undefined });
       const listed = stored.map(({ part }) => part);
-      if (totalOf(stored) === storedLength) return { parts: listed, plaintextLength, storedLength };
+      const total = totalOf(stored);
+      if (total === storedLength) return { parts: listed, plaintextLength, storedLength };
       // Somebody tried to complete before: the last part has its closing bytes, and another tag than the caller knows.
       const last = this.#sent.get(count);
       if (last !== undefined && totalOf([...stored.slice(0, -1), last]) === storedLength)
         return { parts: [...listed.slice(0, -1), last.part], plaintextLength, storedLength };
+      const absent = parts.find((part) => this.#stored(part) === undefined);
+      if (absent !== undefined)
+        throw new FramesealError(
+          "POLICY",
+          `part ${absent.PartNumber} is not in S3 with the ETag that was listed: send it again`,
+        );
       const closing = await this.#closingBytes(count, plaintextLength);
-      const total = totalOf(stored);
       if (total !== undefined && total + closing.length !== storedLength)
         throw new FramesealError(
           "POLICY",
@@ -347,7 +359,7 @@ export class EncryptedUpload {
     const fingerprint = this.#fingerprint;
     return storeWithSideObject(
       this.#sealer.sideObject,
-      { location, input: { ...this.#side, ...request }, transport },
+      { location, input: { ...this.#side, ...access, ...request }, transport },
       () =>
         completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
       (output) => output,
@@ -396,7 +408,10 @@ function withoutKeys(fields: Readonly<Record<string, unknown>>): Record<string, 
 /** `side` of a state that was JSON, in which dates are text. */
 function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
   const date = side.ObjectLockRetainUntilDate;
-  return { ...side, ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(String(date)) }) };
+  return {
+    ...side,
+    ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(date as string | Date) }),
+  };
 }
 
 function totalOf(parts: readonly StoredPart[]): number | undefined {

@@ -49,7 +49,7 @@ export async function getObject(
         Body: toSdkBody(opened.body),
         Metadata: visibleMetadata(object.metadata, formats.all),
       };
-      return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+      return { ...result, output: { ...result.output, ...fields } };
     } catch (error) {
       body.destroy();
       throw error;
@@ -89,7 +89,7 @@ export async function getObject(
     Body: toSdkBody(opened.body),
     Metadata: visibleMetadata(object.metadata, formats.all),
   };
-  return { ...result, output: { ...withoutChecksums(result.output), ...fields } };
+  return { ...result, output: { ...result.output, ...fields } };
 }
 
 function encodingOf(
@@ -150,13 +150,6 @@ export function visibleMetadata(
   for (const [name, value] of Object.entries(metadata))
     if (!formats.some((format) => format.ownsMetadata(name))) visible[name] = value;
   return visible;
-}
-
-/** `output` without checksums: those of the stored bytes would be taken for those of the plaintext. */
-export function withoutChecksums(output: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const rest: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(output)) if (!name.startsWith("Checksum")) rest[name] = value;
-  return rest;
 }
 
 /** @throws FramesealError UNSUPPORTED for the number of a stored part */

@@ -3,7 +3,7 @@ import { fromStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "../object-format.ts";
 import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../transport.ts";
-import { describe, refusePartNumber, type Send, visibleMetadata, withoutChecksums } from "./get.ts";
+import { describe, refusePartNumber, type Send, visibleMetadata } from "./get.ts";
 
 /**
  * Answers HeadObject. The length is not verified: it follows from the object's own header, or from its metadata where
@@ -38,8 +38,7 @@ export async function headObject(
     ),
     Metadata: visibleMetadata(object.metadata, formats.all),
   };
-  const { PartsCount: _, ...rest } = withoutChecksums(result.output);
-  return { ...result, output: { ...rest, ...fields } };
+  return { ...result, output: { ...result.output, ...fields } };
 }
 
 /** The plaintext length that the caller is told: as verified before, or as the object says. */
@@ -51,8 +50,13 @@ export async function askLength(
 ): Promise<number> {
   const { location, storedLength } = object;
   const identity = { location, eTag, storedLength };
-  const length =
-    formats.told.verifiedLength(identity) ?? (await format.sizeRule(object)).lengthOf(location, storedLength);
-  formats.told.tell(identity, length);
+  const verified = formats.told.verifiedLength(identity);
+  if (verified !== undefined) {
+    formats.told.tell(identity, verified);
+    return verified;
+  }
+  const rule = await format.sizeRule(object);
+  const length = rule.lengthOf(location, storedLength);
+  if (rule.isExact) formats.told.tell(identity, length);
   return length;
 }

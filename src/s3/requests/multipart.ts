@@ -2,9 +2,9 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
+import { collectBody } from "../body-parts.ts";
 import { toStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
-import { collectBody } from "../object-body.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { repeatFields } from "../request-fields.ts";
@@ -12,7 +12,8 @@ import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
-import { abortUpload, checkCallerFields } from "./put.ts";
+import { abortUpload } from "./parts-upload.ts";
+import { checkCallerFields } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
 type Input = Readonly<Record<string, unknown>>;
@@ -85,8 +86,9 @@ export class MultipartHandler {
     if (typeof PartNumber !== "number")
       throw new TypeError(`"PartNumber" expected a number, got ${typeof PartNumber}`);
     const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
-    const collecting = collectBody(Body, limit, ContentLength as number | undefined);
+    const collecting = collectBody(Body, limit, ContentLength, this.#transport.signal);
     const plaintext = await upload.inOrder(PartNumber, collecting);
+    upload.rememberKey(input);
     const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength);
     const result = await send({ Body: bytes, ContentLength: bytes.length });
     upload.recordSent(PartNumber, result.output, bytes.length);

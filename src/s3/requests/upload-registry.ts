@@ -13,8 +13,9 @@ import {
 import { exportedElsewhere } from "./state-keeper.ts";
 
 /**
- * Exported states that this process knows, by what authenticates them, and who took them over. A second import would
- * seal other bytes under the same nonces. Stores see to that among those who share one; this does for all clients here.
+ * What was exported here by clients without a store, by what authenticates it, and who took it over. A second import
+ * would seal other bytes under the same nonces, so every exported state waits in one place: in the store of the client
+ * that exported it, or here.
  */
 const handovers = new Map<string, object | undefined>();
 
@@ -138,19 +139,10 @@ export class UploadRegistry {
         "POLICY",
         "only states that were exported can be imported: others go on elsewhere",
       );
-    const taken = handovers.get(state.mac);
-    const taker = this.#store ?? this;
-    if (taken !== undefined && taken !== taker)
-      throw new FramesealError("POLICY", "state of the upload was imported before");
-    if (this.#store === undefined && (taken !== undefined || !handovers.has(state.mac)))
-      throw new FramesealError(
-        "POLICY",
-        'importing a state of another process needs "multipartStates": nothing else could tell that it was imported before',
-      );
-    await this.#once(uploadId, () => this.#import(state, transport, taker));
+    await this.#once(uploadId, () => this.#import(state, transport));
   }
 
-  async #import(state: MultipartState, transport: Transport, taker: object): Promise<EncryptedUpload> {
+  async #import(state: MultipartState, transport: Transport): Promise<EncryptedUpload> {
     const { uploadId, mac } = state;
     const upload = await this.#resume(state, transport);
     try {
@@ -161,11 +153,9 @@ export class UploadRegistry {
           "POLICY",
           "upload goes on in this store already: its newest state is used without being imported",
         );
-      const other = handovers.get(mac);
-      if (other !== undefined && other !== taker)
-        throw new FramesealError("POLICY", "state of the upload was imported before");
-      handovers.set(mac, taker);
+      if (stored === undefined) this.#takeOver(mac);
       await upload.adopt(stored !== undefined);
+      if (stored === undefined) handovers.set(mac, upload); // for good: not even the same store may take it again
     } catch (error) {
       upload.dispose();
       throw error;
@@ -174,11 +164,24 @@ export class UploadRegistry {
     return upload;
   }
 
+  #takeOver(mac: string): void {
+    const taker = this.#store ?? this;
+    const other = handovers.get(mac);
+    if (!handovers.has(mac))
+      throw new FramesealError(
+        "POLICY",
+        'state was exported elsewhere, and nothing here tells whether it was imported before: use one "multipartStates" on both sides',
+      );
+    if (other !== undefined && other !== taker)
+      throw new FramesealError("POLICY", "state of the upload was imported before");
+    handovers.set(mac, taker);
+  }
+
   /** Hands an upload over: its state, after which nobody goes on with it before it is imported. */
   async export(uploadId: string, transport: Transport): Promise<MultipartState | undefined> {
     const state = (await this.#exported(uploadId)) ?? (await this.#export(uploadId, transport));
     this.#forget(uploadId);
-    if (state !== undefined && !handovers.has(state.mac)) handovers.set(state.mac, undefined);
+    if (state !== undefined && this.#store === undefined) handovers.set(state.mac, undefined);
     return state;
   }
 

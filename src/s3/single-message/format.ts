@@ -264,9 +264,16 @@ export class SingleMessageFormat implements ObjectFormat {
   async sizeRule(object: StoredObject): Promise<SizeRule> {
     const envelope = await this.readEnvelope(object);
     if (envelope.content !== "cbc")
-      return { name: "gcm", lengthOf: (_, stored) => gcmPlaintextLength(stored) };
+      return { name: "gcm", isExact: true, lengthOf: (_, stored) => gcmPlaintextLength(stored) };
+    // What the object says, where its padding of 1 to 16 bytes allows it; else the most that it can hold.
     const hint = Number(object.metadata[envelopeNames.plaintextLength] ?? Number.NaN);
-    return { name: undefined, lengthOf: (_, stored) => cbcLength(stored, hint) };
+    const padding = object.storedLength - hint;
+    const isExact = Number.isSafeInteger(hint) && hint >= 0 && padding >= 1 && padding <= 16;
+    return {
+      name: undefined,
+      isExact,
+      lengthOf: (_, stored) => Math.max(0, stored - (isExact ? padding : 1)),
+    };
   }
 
   ownsMetadata(name: string): boolean {
@@ -380,10 +387,4 @@ function gcmPlaintextLength(storedLength: number): number {
     throw new FramesealError("TRUNCATED", "object is shorter than its authentication tag");
   checkGcmLength(storedLength - TAG_LENGTH);
   return storedLength - TAG_LENGTH;
-}
-
-// What the object says, where its padding of 1 to 16 bytes allows it; else the most that it can hold.
-function cbcLength(storedLength: number, hint: number): number {
-  const most = Math.max(0, storedLength - 1);
-  return Number.isSafeInteger(hint) && hint >= 0 && hint <= most && hint >= storedLength - 16 ? hint : most;
 }

@@ -163,8 +163,8 @@ describe.each(Object.entries(ways).filter(([name]) => FULL || usual.includes(nam
     ["cut after a byte", { kind: "cut", at: 1 }],
     ["cut in a header", { kind: "cut", at: 100 }],
     ["cut in the middle", { kind: "cut", at: 700_003 }],
-    ["silent from the middle on", { kind: "hang", at: 700_003 }],
-    ["silent from the first byte on", { kind: "hang", at: 0 }],
+    ["silent from the middle on", { kind: "stall-body", at: 700_003 }],
+    ["silent from the first byte on", { kind: "stall-body", at: 0 }],
     ["announced longer than it is", { kind: "headers", change: { "content-length": String(4 * MiB) } }],
     ["reset", { kind: "reset" }],
     ["answered with 503", { kind: "error", status: 503, code: "SlowDown" }],
@@ -292,7 +292,7 @@ describe.each(Object.entries(ways).filter(([name]) => FULL || usual.includes(nam
 
   test("an abort reaches a silent body at once", async () => {
     for (const at of [0, 300_000]) {
-      letFail({ kind: "hang", at }, () => true);
+      letFail({ kind: "stall-body", at }, () => true);
       const controller = new AbortController();
       const reading = read(way, { readTimeout: 3_600_000 }, plain, controller.signal);
       await setTimeout(150);

@@ -14,6 +14,7 @@ import { RawAesKeyring } from "../../../src/index.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../../src/s3.ts";
 import { outcomeOf, readObject } from "../../support/s3-outcome.ts";
 import { S3Server, type StoredS3Object } from "../../support/s3-server.ts";
+import vectors from "../../vectors/s3ec-objects.json" with { type: "json" };
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
@@ -165,6 +166,51 @@ describe("a download in ranges that HeadObject has led astray", () => {
       await put(client, "again", data.subarray(0, length));
       expect((await download(client, "again")).equals(data.subarray(0, length))).toBe(true);
     }
+  });
+});
+
+describe("AES/CBC, whose length only its padding tells", () => {
+  const found = vectors.find(({ name }) => name === "Java SDK 1, s3ec-v1, aes, 17 bytes");
+  const Key = "cbc";
+  const client = (): S3Client =>
+    encryptS3Client(plain, {
+      keyring: new RawAesKeyring({
+        keyNamespace: "n",
+        keyName: "k",
+        wrappingKey: Buffer.from(found?.aesKey ?? "", "base64"),
+      }),
+      commitmentPolicy: "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
+      enableLegacyWrappingAlgorithms: true,
+      enableLegacyUnauthenticatedModes: true,
+    });
+  const store = (length: string | undefined) => {
+    const { "x-amz-unencrypted-content-length": _, ...rest } = found?.metadata ?? {};
+    const Metadata = {
+      ...rest,
+      ...(length === undefined ? {} : { "x-amz-unencrypted-content-length": length }),
+    };
+    return put(plain, Key, Buffer.from(found?.body ?? "", "base64"), { Metadata });
+  };
+
+  test.each([
+    ["17", 17, "accepted"],
+    // No hint, or an impossible one: the most that it can hold, and no promise.
+    [undefined, 31, "accepted"],
+    ["32", 31, "accepted"],
+    ["15", 31, "accepted"],
+    ["x", 31, "accepted"],
+    // A hint that could be right is believed until a range shows what is.
+    ["16", 16, "INVALID_METADATA"],
+    ["31", 31, "INVALID_METADATA"],
+  ])("the hint %s gives %i, and then a range is %s", async (hint, told, outcome) => {
+    await store(hint);
+    const reader = client();
+    expect(await lengthOf(reader, Key)).toBe(told);
+    const range = readObject(reader, { Bucket, Key, Range: "bytes=0-9" });
+    expect(await outcomeOf(range)).toBe(outcome);
+    expect(await lengthOf(reader, Key)).toBe(17);
+    const again = await readObject(reader, { Bucket, Key, Range: "bytes=0-16" });
+    expect(again.toString("base64")).toBe(found?.plaintext);
   });
 });
 
