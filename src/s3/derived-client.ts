@@ -106,6 +106,9 @@ function intercept(command: unknown, interception: Interception): unknown {
   return intercepted;
 }
 
+/** What is wrapped around the last step of a stack, inner first. */
+const lastSteps = new WeakMap<MiddlewareStack, readonly Interception["last"][]>();
+
 /** The same stack, and what is made from it, with something wrapped around the last step. */
 function withLastStep(stack: MiddlewareStack, last: Interception["last"]): MiddlewareStack {
   const changed = {
@@ -113,12 +116,14 @@ function withLastStep(stack: MiddlewareStack, last: Interception["last"]): Middl
     concat: (from: unknown) => withLastStep(stack.concat(from), last),
     resolve: (step: LastStep, context: CommandContext) => stack.resolve(last(step, context, stack), context),
   };
-  return new Proxy(stack, {
+  const guarded = new Proxy(stack, {
     get(target, name) {
       if (Object.hasOwn(changed, name)) return changed[name as keyof typeof changed];
       return Reflect.get(target, name);
     },
   });
+  lastSteps.set(guarded, [...(lastSteps.get(stack) ?? []), last]);
+  return guarded;
 }
 
 /** The names of the middleware in a stack, as far as they have names. */
@@ -138,11 +143,11 @@ export function stackWithout(
   sender: S3ClientLike,
   extend: (stack: MiddlewareStack) => void,
 ): MiddlewareStack {
-  for (const candidate of [given, sender.middlewareStack as MiddlewareStack]) {
-    const copy = candidate.clone();
-    if (copy.remove(marker)) return copy;
-  }
   const copy = given.clone();
+  if (copy.remove(marker)) return copy;
+  const own = (sender.middlewareStack as MiddlewareStack).clone();
+  // What others have wrapped around the last step of `given` holds for this stack as well.
+  if (own.remove(marker)) return (lastSteps.get(given) ?? []).reduce(withLastStep, own);
   extend(copy);
   return copy;
 }

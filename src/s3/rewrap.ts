@@ -13,6 +13,7 @@ import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
+import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
@@ -29,9 +30,8 @@ import {
 } from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
-import { readTags } from "./requests/object-tags.ts";
+import { type ObjectTags, readTags } from "./requests/object-tags.ts";
 import { abortUpload } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
 import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
@@ -65,8 +65,7 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...FORMATS } = FORMAT_OPTIONS;
-const READING_OPTIONS = { ...FORMATS, ...READ_OPTIONS };
+const { keyring: _, format: __, ...READING_OPTIONS } = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...READING_OPTIONS,
@@ -237,6 +236,8 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
   const file = encodeInstructionFile(key, encodeEnvelope(envelope).movable);
   const like: Partial<S3.HeadObjectCommandOutput> = oldFile.head === "none" ? {} : oldFile.head;
   const { fields, notKept } = fieldsOf(like);
+  const location = { ...object.location, key: oldFile.key };
+  const tags = await readTags(transport, { Bucket: location.bucket, Key: location.key }, like);
   const condition = seen.head === "none" ? { IfNoneMatch: "*" } : matchOf(seen.head.ETag);
   const output = await write(
     job,
@@ -244,6 +245,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
     (pinned) =>
       transport.putObject({
         ...fields,
+        ...taggingOf(tags),
         ...pinned,
         Bucket: object.location.bucket,
         Key: key,
@@ -258,7 +260,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
     eTag: output.ETag,
     versionId: output.VersionId,
     instructionFileKey: key,
-    notKept,
+    notKept: withTags(notKept, tags),
   };
 }
 
@@ -287,21 +289,19 @@ async function replaceMetadata(
       transport.copyObject({ ...target, ...source, ...pinned, ...more, MetadataDirective: "REPLACE" });
     const answer = (found: Stored) => ({ ...found, CopyObjectResult: { ETag: found.ETag } });
     const where = object.location;
-    const tags = { kind: "kept" as "kept" | "unknown" };
+    let tags: ObjectTags = { kind: "none" }; // S3 copies them
     const output = await write(job, condition, copy({}), where, mark, answer).catch(
       async (error: unknown) => {
         // S3 does not copy tags for those who may not read them.
         if (statusOf(error) !== 403 || (await tagsOf(job)).kind !== "unknown") throw error;
-        tags.kind = "unknown";
+        tags = { kind: "unknown" };
         return write(job, condition, copy({ TaggingDirective: "REPLACE" }), where, mark, answer);
       },
     );
-    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
-    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, lost);
+    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
   }
   const tags = await tagsOf(job);
-  const Tagging = tags.kind === "tags" ? { Tagging: tags.text } : {};
-  const { UploadId } = await transport.createMultipartUpload({ ...target, ...Tagging });
+  const { UploadId } = await transport.createMultipartUpload({ ...target, ...taggingOf(tags) });
   if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
   try {
     const parts: S3.CompletedPart[] = [];
@@ -318,8 +318,7 @@ async function replaceMetadata(
       transport.completeMultipartUpload({ Bucket, Key, UploadId, MultipartUpload, ...pinned });
     // Somebody may have replaced the object after the last part was copied.
     const output = await write(job, condition, complete, object.location, mark);
-    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
-    return changed("metadata", output.ETag, output.VersionId, lost);
+    return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
   } catch (error) {
     await abortUpload(transport, { Bucket, Key, UploadId });
     throw error;
@@ -341,7 +340,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
     const put = (pinned: object) =>
       writer.putObject({
         ...fields,
-        ...(tags.kind === "tags" ? { Tagging: tags.text } : {}),
+        ...taggingOf(tags),
         ...pinned,
         Bucket,
         Key,
@@ -353,8 +352,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
       });
     if (head.ETag !== undefined && pinnableETag(head.ETag) === undefined) await checkUnchanged(job);
     const output = await put(condition);
-    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
-    return changed("re-encrypted", output.ETag, output.VersionId, lost);
+    return changed("re-encrypted", output.ETag, output.VersionId, withTags(notKept, tags));
   } finally {
     opened.body.destroy();
   }
@@ -506,6 +504,14 @@ function checkRestored({ StorageClass, ArchiveStatus, Restore }: S3.HeadObjectCo
     ArchiveStatus ?? (/^(GLACIER|DEEP_ARCHIVE)$/.test(StorageClass ?? "") ? StorageClass : undefined);
   if (archived !== undefined && !/ongoing-request="false"/.test(Restore ?? ""))
     throw new FramesealError("UNSUPPORTED", `object is archived (${archived}): restore it first`);
+}
+
+function taggingOf(tags: ObjectTags): { Tagging?: string } {
+  return tags.kind === "tags" ? { Tagging: tags.text } : {};
+}
+
+function withTags(notKept: readonly NotKept[], tags: ObjectTags): readonly NotKept[] {
+  return tags.kind === "unknown" ? [...notKept, "tags"] : notKept;
 }
 
 function tagsOf({ transport, object, head, options }: Job) {

@@ -31,6 +31,7 @@ import {
   wholeNumber,
   wrong,
 } from "./options.ts";
+import { checkNotReserved } from "./requests/side-object.ts";
 import { Stop } from "./stop.ts";
 import { untilRead } from "./until-read.ts";
 
@@ -54,7 +55,7 @@ export interface EncryptedObject<Body> {
   readonly metadata: Readonly<Record<string, string>>;
   /** Bytes of `body`, if they are known. */
   readonly contentLength: number | undefined;
-  /** Must be stored first, when there is one. */
+  /** To be stored next to the object, right after it, when there is one: without it nobody can open the object. */
   readonly instructionFile: SideObject | undefined;
 }
 
@@ -101,7 +102,8 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   const location = checkOptions("location", givenLocation, LOCATION);
   checkBody("plaintext", plaintext);
   const options = checkOptions("options", givenOptions, OBJECT_OPTIONS);
-  const { written } = createFormats(options);
+  const { written, all } = createFormats(options);
+  checkNotReserved(location.key, all);
   const encoding = toStoredEncoding(options.contentEncoding, written);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
   const source = takeBody(plaintext, undefined);

@@ -88,6 +88,7 @@ export class MultipartHandler {
     const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
     const collecting = collectBody(Body, limit, ContentLength, this.#transport.signal);
     const plaintext = await upload.inOrder(PartNumber, collecting);
+    upload.rememberKey(input);
     const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength);
     const result = await send({ Body: bytes, ContentLength: bytes.length });
     upload.recordSent(PartNumber, result.output, bytes.length);

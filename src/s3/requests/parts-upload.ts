@@ -73,7 +73,9 @@ export async function uploadParts(
   const stop = start.stop ?? new Stop(transport.signal);
   try {
     const upload = new PartsUpload(start, transport.withSignal(stop.signal), stop);
-    const uploadId = await upload.create();
+    const uploadId = await upload.create(transport).catch((error) => {
+      throw stop.stopped === undefined ? error : stop.stopped.reason;
+    });
     try {
       return await upload.fill(uploadId, sendParts);
     } catch (error) {
@@ -106,32 +108,33 @@ class PartsUpload {
     return { Bucket: bucket, Key: key };
   }
 
-  // An upload whose id never arrived cannot be told from one that somebody else began for the same key, so it is not
-  // looked for and never aborted; S3's lifecycle rules remove it.
-  async create(): Promise<string> {
-    const request = { ...this.#start.create, ...this.#target };
-    const { UploadId } = await this.#stop.race(this.#creating(request));
-    if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-    return UploadId;
-  }
-
-  // An answer that comes after the operation was stopped still names an upload that must not stay.
-  #creating(request: S3.CreateMultipartUploadCommandInput): Promise<S3.CreateMultipartUploadCommandOutput> {
-    const creating = this.#transport.createMultipartUpload(request);
-    creating.then(
-      ({ UploadId }) => {
-        if (this.#stop.stopped !== undefined && UploadId !== undefined)
-          void abortUpload(this.#transport, this.abortRequest(UploadId));
-      },
-      () => {},
-    );
-    return creating;
+  // When the operation stops meanwhile, the answer is waited for a little: it names an upload that must not stay. One
+  // whose id never arrives cannot be told from one that somebody else began for the same key, so it is not looked for
+  // and never aborted; S3's lifecycle rules remove it.
+  async create(transport: Transport): Promise<string> {
+    const request = { ...this.#start.create, ...this.#target } as S3.CreateMultipartUploadCommandInput;
+    const grace = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const onStop = (): void => {
+      timer = setTimeout(() => grace.abort(), CREATE_GRACE_MS);
+    };
+    this.#stop.signal.addEventListener("abort", onStop);
+    try {
+      this.#stop.throwIfStopped();
+      const { UploadId } = await transport.withSignal(grace.signal).createMultipartUpload(request);
+      if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
+      return UploadId;
+    } finally {
+      clearTimeout(timer);
+      this.#stop.signal.removeEventListener("abort", onStop);
+    }
   }
 
   async fill(
     uploadId: string,
     sendParts: (sender: PartSender) => Promise<UploadEnd>,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
+    this.#stop.throwIfStopped();
     const { location, create } = this.#start;
     const sender: PartSender = {
       uploadId,
@@ -141,7 +144,7 @@ class PartsUpload {
     };
     const { storedLength, fingerprint, request } = await this.#stop.race(sendParts(sender));
     await this.settled();
-    if (this.#stop.stopped !== undefined) throw this.#stop.stopped.reason;
+    this.#stop.throwIfStopped();
     const completing = completeUpload(
       {
         location,
@@ -167,7 +170,7 @@ class PartsUpload {
       });
     this.#sending.add(sent);
     while (this.#sending.size >= this.#start.concurrency) await Promise.race(this.#sending);
-    if (this.#stop.stopped !== undefined) throw this.#stop.stopped.reason;
+    this.#stop.throwIfStopped();
   }
 
   async #sendPart(uploadId: string, number: number, body: Uint8Array | PartSource): Promise<void> {
@@ -215,6 +218,8 @@ class PartsUpload {
   }
 }
 
+/** How long the answer to CreateMultipartUpload may take after the operation was stopped. */
+const CREATE_GRACE_MS = 2000;
 /** Attempts to abort an upload, the pause after the first, which doubles, and how long all of them may take. */
 const ABORT_ATTEMPTS = 3;
 const ABORT_PAUSE_MS = 50;

@@ -10,7 +10,7 @@ import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-
 import { checkFields, repeatFields } from "../request-fields.ts";
 import { Stop } from "../stop.ts";
 import type { Next, Transport } from "../transport.ts";
-import { FINGERPRINT_LENGTH, findStored, markOf, storeSurely } from "./lost-answer.ts";
+import { FINGERPRINT_LENGTH, storeWhole } from "./lost-answer.ts";
 import { PartMemory } from "./part-memory.ts";
 import { type PartPlan, planParts } from "./part-plan.ts";
 import { PartSpool } from "./part-spool.ts";
@@ -103,21 +103,6 @@ async function sendSealed(
   } finally {
     sealed.wipe();
   }
-}
-
-// Sends a body that is one request, and looks whether it was stored when the answer is lost.
-function storeWhole(
-  send: () => ReturnType<Next>,
-  body: Uint8Array,
-  input: PutObjectInput,
-  location: ObjectLocation,
-  transport: Transport,
-): ReturnType<Next> {
-  const look = async () => {
-    const output = await findStored(location, markOf(body), repeatFields(input, "GetObject"), transport);
-    return output && { output, response: undefined };
-  };
-  return storeSurely(send, look, transport.signal);
 }
 
 async function sendInParts(put: SealedPut, sealed: SealedBody, first: SealedPiece): ReturnType<Next> {

@@ -25,7 +25,7 @@ vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const Bucket = "bucket";
 const MiB = 2 ** 20;
-const data = randomBytes(3 * MiB + 77);
+const data = randomBytes(1_500_077);
 const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: randomBytes(32) });
 let server: S3Server;
 let plain: S3Client;
@@ -39,7 +39,7 @@ interface Way {
 }
 const legacy = { enableLegacyUnauthenticatedModes: true } as const;
 const first = 70_000;
-const last = 2 * MiB + 11;
+const last = 1_400_000;
 const Range = `bytes=${first}-${last}`;
 const cut = data.subarray(first, last + 1);
 const ways: Readonly<Record<string, Way>> = {
@@ -140,15 +140,24 @@ async function requestsOf(way: Way): Promise<number> {
   return count();
 }
 
-describe.each(Object.entries(ways))("%s", (_name, way) => {
+/** Those that differ most from each other. */
+const usual = [
+  "framed, whole",
+  "framed, range",
+  "s3ec-v3, two passes",
+  "s3ec-v3, range",
+  "s3ec-v3 with a file",
+];
+
+describe.each(Object.entries(ways).filter(([name]) => FULL || usual.includes(name)))("%s", (_name, way) => {
   const right = digest(way.expected);
 
   test.each([
     ["cut before its first byte", { kind: "cut", at: 0 }],
     ["cut after a byte", { kind: "cut", at: 1 }],
     ["cut in a header", { kind: "cut", at: 100 }],
-    ["cut in the middle", { kind: "cut", at: MiB + 3 }],
-    ["silent from the middle on", { kind: "stall-body", at: MiB + 3 }],
+    ["cut in the middle", { kind: "cut", at: 700_003 }],
+    ["silent from the middle on", { kind: "stall-body", at: 700_003 }],
     ["silent from the first byte on", { kind: "stall-body", at: 0 }],
     ["announced longer than it is", { kind: "headers", change: { "content-length": String(4 * MiB) } }],
     ["reset", { kind: "reset" }],
@@ -189,7 +198,7 @@ describe.each(Object.entries(ways))("%s", (_name, way) => {
     ["deleted", () => undefined],
     [
       "replaced by a shorter one",
-      (before: StoredS3Object) => ({ ...before, body: before.body.subarray(0, MiB) }),
+      (before: StoredS3Object) => ({ ...before, body: before.body.subarray(0, 500_000) }),
     ],
   ] as const)("an object that is %s meanwhile", async (_what, change) => {
     const before = server.object(Bucket, way.Key);
@@ -313,7 +322,7 @@ describe("how an answer tells of its version", () => {
   ] as const)("%s", async (_told, first, then, outcome) => {
     let number = 0;
     const told = first.etag === undefined && !("last-modified" in first) ? {} : first;
-    server.fault = () => ({ kind: "headers", change: ++number === 1 ? told : then, cutAt: MiB });
+    server.fault = () => ({ kind: "headers", change: ++number === 1 ? told : then, cutAt: 700_000 });
     expect(await outcomeOf(read({ Key: "framed", expected: data }))).toBe(outcome);
   });
 
@@ -322,7 +331,7 @@ describe("how an answer tells of its version", () => {
     server.fault = ({ query }) => {
       versions.push(query.get("versionId"));
       if (query.has("versionId")) return { kind: "error", status: 403, code: "AccessDenied" };
-      return { kind: "headers", change: { "x-amz-version-id": "v1" }, cutAt: MiB };
+      return { kind: "headers", change: { "x-amz-version-id": "v1" }, cutAt: 700_000 };
     };
     expect(await outcomeOf(read({ Key: "framed", expected: data }))).toBe("accepted");
     expect(versions.slice(0, 4)).toEqual([null, "v1", null, null]);
