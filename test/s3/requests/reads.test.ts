@@ -322,7 +322,12 @@ describe("how an answer tells of its version", () => {
     ["a weak tag, then the same as a strong one", weak, { ...none, etag: '"1"' }, "accepted"],
     ["a weak tag, then nothing", weak, none, "PreconditionFailed"],
     ["nothing", none, none, "NETWORK"],
-    ["a tag, then another, though a condition was sent", { etag: undefined }, { etag: '"other"' }, "PreconditionFailed"],
+    [
+      "a tag, then another, though a condition was sent",
+      { etag: undefined },
+      { etag: '"other"' },
+      "PreconditionFailed",
+    ],
   ] as const)("%s", async (_told, first, then, outcome) => {
     let number = 0;
     const told = first.etag === undefined && !("last-modified" in first) ? {} : first;
