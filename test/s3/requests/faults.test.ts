@@ -95,6 +95,8 @@ const cases: Readonly<Record<string, Case>> = {
   "403 from then on": {
     fault: { kind: "error", status: 403, code: "ExpiredToken" },
     burst: Number.POSITIVE_INFINITY,
+    // Between an object and its file, in a bucket without versions: two objects are never replaced at one moment.
+    not: ["put with an instruction file", "put of three parts with an instruction file"],
   },
   "error under status 200": { fault: { kind: "error200", instead: true }, only: isCompleting },
   "error under status 200 after it took effect": {
@@ -320,8 +322,9 @@ async function openStored(
   );
   const bytes = Buffer.from(opened.body);
   if (format === "s3ec-v3") {
+    // A file counts only where the object holds no envelope.
     const more = instructionFile === undefined ? {} : JSON.parse(instructionFile.toString());
-    expect((await openByOracle({ ...metadata, ...more }, body, { aes: under })).equals(bytes)).toBe(true);
+    expect((await openByOracle({ ...more, ...metadata }, body, { aes: under })).equals(bytes)).toBe(true);
   } else if (body.length < MiB) expect((await openByPeer(body, under)).equals(bytes)).toBe(true);
   return bytes;
 }
