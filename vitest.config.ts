@@ -9,6 +9,8 @@ const longer = [
   "test/vectors/esdk.test.ts",
   "test/s3/object-table.test.ts",
   "test/s3/requests/faults.test.ts",
+  "test/s3/requests/reads.test.ts",
+  "test/s3/requests/upload-model.test.ts",
   "test/s3/single-message/objects.test.ts",
 ];
 

@@ -50,7 +50,7 @@ export function describe(error: unknown): string {
   const code = codeOf(error);
   if (error instanceof UsageError || error instanceof CommandFailure || isArgumentMistake(error))
     return oneLine(error.message);
-  const service = serviceText(error);
+  const service = serviceText(error) ?? networkText(error);
   if (service !== undefined) return oneLine(service);
   if (code === undefined) return oneLine(`internal error: ${error.name}: ${error.message}`);
   return oneLine(systemText(error, code) ?? withCauses(error, code));
@@ -102,9 +102,52 @@ function serviceText(error: Error): string | undefined {
   if (error.message === "Region is missing") return "no AWS region: give --region or set AWS_REGION";
   if (!("$metadata" in error)) return undefined;
   const { httpStatusCode } = error.$metadata as { readonly httpStatusCode?: number };
-  const status = httpStatusCode === undefined ? "" : ` (HTTP ${httpStatusCode})`;
+  if (httpStatusCode === undefined) return undefined;
   const text = error.message === "" || error.message === error.name ? "" : `: ${error.message}`;
-  return `the service answered ${error.name}${status}${text}`;
+  return `the service answered ${error.name} (HTTP ${httpStatusCode})${text}${regionHint(error)}`;
+}
+
+// A bucket of another region answers with its name, which is all that a HEAD tells.
+function regionHint(error: Error): string {
+  const { $response } = error as { readonly $response?: { readonly headers?: Record<string, string> } };
+  const region = $response?.headers?.["x-amz-bucket-region"];
+  return region === undefined ? "" : `; the bucket is in region ${region}`;
+}
+
+// What a request met on its way that never had an answer, and a body that broke off.
+function networkText(error: Error): string | undefined {
+  if (codeOf(error) === "NETWORK") {
+    const cause = isError(error.cause) ? (serviceText(error.cause) ?? networkText(error.cause)) : undefined;
+    return cause === undefined ? error.message : `${error.message} (${cause})`;
+  }
+  if (error.name === "TimeoutError" && codeOf(error) === undefined)
+    return /establish a connection/.test(error.message)
+      ? "no connection to the service in time (--connect-timeout)"
+      : "no answer of the service in time (--read-timeout)";
+  const [first = error] =
+    "errors" in error && Array.isArray(error.errors) ? error.errors.filter(isError) : [error];
+  const code = codeOf(first);
+  if (code === undefined || !("$metadata" in error || isOfConnection(first))) return undefined;
+  return `cannot reach ${placeOf(first)} (${code})`;
+}
+
+/** System calls of connections and of the look-up of names. */
+const networkCalls: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo", "read", "write"]);
+
+function isOfConnection(error: Error): boolean {
+  const { syscall, path } = error as { readonly syscall?: unknown; readonly path?: unknown };
+  return (
+    path === undefined &&
+    networkCalls.has(syscall) &&
+    /^E(CONN|TIMEDOUT|HOST|NET|AI_|NOTFOUND)/.test(codeOf(error) ?? "")
+  );
+}
+
+function placeOf(error: Error): string {
+  const { address, hostname, host, port } = error as Readonly<Record<string, unknown>> & Error;
+  const name = address ?? hostname ?? host;
+  if (name === undefined) return "the service";
+  return port === undefined ? `${name}` : `${`${name}`.includes(":") ? `[${name}]` : name}:${port}`;
 }
 
 function withCauses(error: Error, code: string): string {

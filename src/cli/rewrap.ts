@@ -38,7 +38,7 @@ export function register(program: Command): void {
     .option("--enforce-rotation", "fail if the old key would still open the result")
     .option(
       "--new-context <key=value>",
-      "encryption context of --to, if it is KMS (default: --context)",
+      "encryption context from now on (default: what the object has; for s3ec objects --context)",
       collect,
     )
     .option("--material-description <name=value>", "of --to, for s3ec objects (repeatable)", collect)
@@ -55,8 +55,9 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Of an s3ec object only the wrapped key is replaced; its body stays in S3. A framed object is fetched, encrypted again
-and stored. Nothing changes if the object is replaced meanwhile.
+Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read once, to prove the
+key). A framed object is fetched, encrypted again and stored. Nothing changes if the object is replaced meanwhile.
+Metadata, tags, storage class and locks stay; what could not be kept is printed.
 
 Example:
   frameseal rewrap --from 2025.key --to 2026.key --enforce-rotation s3://shared/report.pdf`,
@@ -97,7 +98,10 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
       },
     );
     if (options.json === true) printJson({ Bucket, Key, ...result });
-    else print(`${oneLine(text)}: ${changes[result.change]}`);
+    else {
+      const lost = result.notKept.length === 0 ? "" : `; not kept: ${result.notKept.join(", ")}`;
+      print(`${oneLine(text)}: ${changes[result.change]}${lost}`);
+    }
   } finally {
     client.destroy();
   }

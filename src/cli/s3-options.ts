@@ -24,18 +24,25 @@ export interface ObjectOptions extends KeyOptions, MessageOptions {
   readonly bufferSize?: number;
   readonly enableLegacyWrappingAlgorithms?: boolean;
   readonly enableLegacyUnauthenticatedModes?: boolean;
+  readonly connectTimeout?: number;
+  readonly readTimeout?: number;
   readonly sse?: string;
   readonly sseKmsKey?: string;
   readonly sseCKey?: string;
   readonly partSize?: number;
   readonly concurrency?: number;
+  readonly memory?: number;
+  readonly expectedSize?: number;
+  readonly spoolFolder?: string;
 }
 
 /** Adds what reading and writing of objects have in common. */
 export function addObjectOptions(command: Command): Command {
   return command
     .option("--bind <key|prefix|none>", "what of its name the object is bound to (default: key)")
-    .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes");
+    .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes")
+    .option("--connect-timeout <seconds>", "wait so long for a connection (default: 10)", parseCount)
+    .option("--read-timeout <seconds>", "wait so long for a byte of the service (default: 60)", parseCount);
 }
 
 /** Adds what reading objects of the S3 Encryption Clients takes. */
@@ -58,7 +65,14 @@ export function addUploadOptions(command: Command): Command {
     .option("--sse <s3|kms|c>", "server-side encryption to ask for in addition")
     .option("--sse-kms-key <id>", "KMS key of --sse kms (default: the AWS managed key)")
     .option("--part-size <bytes>", "plaintext bytes of an upload part (default: 8M)", parseSize)
-    .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount);
+    .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount)
+    .option("--memory <bytes>", "what parts may take; longer ones wait on disk (default: 64M)", parseSize)
+    .option(
+      "--expected-size <bytes>",
+      "about how long a pipe will be, so that no part waits on disk",
+      parseSize,
+    )
+    .option("--spool-folder <folder>", "where parts wait as ciphertext (default: that of the system)");
 }
 
 /** True for `s3://…`. */
@@ -82,8 +96,19 @@ export function parseObjectAddress(text: string, fallback?: string): ObjectAddre
   return { Bucket: match[1], Key };
 }
 
+/** In seconds. */
+const DEFAULT_CONNECT_TIMEOUT = 10;
+const DEFAULT_READ_TIMEOUT = 60;
+
+/** Seconds as timers take them: at most 24 days. */
+function milliseconds(seconds: number): number {
+  return Math.min(seconds * 1000, 2 ** 31 - 1);
+}
+
 /** An S3 client as the AWS command line would configure it. Only the commands for S3 need the package. */
-export async function createS3Client(options: KeyOptions): Promise<S3Client> {
+export async function createS3Client(
+  options: KeyOptions & Pick<ObjectOptions, "connectTimeout" | "readTimeout">,
+): Promise<S3Client> {
   let sdk: typeof import("@aws-sdk/client-s3");
   try {
     sdk = await import("@aws-sdk/client-s3");
@@ -95,6 +120,11 @@ export async function createS3Client(options: KeyOptions): Promise<S3Client> {
   }
   const { endpoint, region, profile } = options;
   return new sdk.S3Client({
+    requestHandler: {
+      connectionTimeout: milliseconds(options.connectTimeout ?? DEFAULT_CONNECT_TIMEOUT),
+      socketTimeout: milliseconds(options.readTimeout ?? DEFAULT_READ_TIMEOUT),
+    },
+    followRegionRedirects: true,
     // Servers of one's own rarely have a name for each bucket.
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(region === undefined ? {} : { region }),
@@ -132,7 +162,11 @@ export async function createEncryptingClient(
     authentication,
     partSize: options.partSize,
     uploadConcurrency: options.concurrency,
+    memory: options.memory,
+    expectedSize: options.expectedSize,
+    spoolFolder: options.spoolFolder,
     serverSideEncryption,
+    readTimeout: milliseconds(options.readTimeout ?? DEFAULT_READ_TIMEOUT),
     unsignedPayload: isPlain ? "never" : "https-only",
   });
 }

@@ -299,7 +299,13 @@ export interface GcmOpener {
  * the keystream depends on key, nonce and position alone.
  */
 export interface SegmentCipher {
-  seal(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): SealedSegment;
+  /** @param output memory for the ciphertext that no chunk overlaps; an engine may take memory of its own instead */
+  seal(
+    nonce: Uint8Array,
+    firstBlock: number,
+    chunks: readonly Uint8Array[],
+    output?: Uint8Array,
+  ): SealedSegment;
   /** The plaintext is NOT verified: it must not leave the caller's hands before the tag of `finish` was compared. */
   open(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): OpenedSegment;
   /** Like `seal`, with the work on other threads; the chunks are copied before the call returns. */

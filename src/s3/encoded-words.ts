@@ -19,7 +19,7 @@ export function decodeEncodedWords(value: string): string {
       return decoded ?? word;
     });
   if (failed) return value;
-  return asUtf8(text) ?? text;
+  return readAsUtf8(text) ?? text;
 }
 
 function decodeQ(content: string): Buffer {
@@ -37,8 +37,8 @@ function decodeWord(bytes: Buffer, charset: string): string | undefined {
   }
 }
 
-// The second layer: Latin-1 characters that are the bytes of UTF-8.
-function asUtf8(text: string): string | undefined {
+/** The text whose UTF-8 was read as Latin-1; undefined for other text. */
+export function readAsUtf8(text: string): string | undefined {
   if (!/^[\0-\xff]*$/.test(text)) return undefined;
   return decodeWord(Buffer.from(text, "latin1"), "utf-8");
 }

@@ -17,8 +17,9 @@ import {
 } from "./derived-client.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from "./formats.ts";
 import { LastCheck } from "./last-check.ts";
+import { watchBody } from "./object-body.ts";
 import type { ObjectLocation } from "./object-format.ts";
-import { type Checks, checkOptions, oneOf, wholeNumber, withFunctions } from "./options.ts";
+import { type Checks, checkOptions, oneOf, withFunctions } from "./options.ts";
 import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import { getObject, type Send } from "./requests/get.ts";
@@ -26,20 +27,23 @@ import { headObject } from "./requests/head.ts";
 import { type ListSizes, listObjects } from "./requests/list.ts";
 import { MultipartHandler } from "./requests/multipart.ts";
 import type { MultipartState, MultipartStateStore } from "./requests/multipart-state.ts";
-import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./requests/put.ts";
+import { checkCallerFields, type PutObjectInput, putObject } from "./requests/put.ts";
 import { deleteWithSideObjects } from "./requests/side-object.ts";
 import { withoutStoredFields } from "./requests/stored-fields.ts";
 import { UploadRegistry } from "./requests/upload-registry.ts";
+import {
+  UPLOAD_SETTINGS,
+  type UploadOptions,
+  type UploadSettings,
+  uploadOptionsFrom,
+} from "./requests/upload-settings.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import type { Middleware, MiddlewareArguments, MiddlewareStack, Next, S3ClientLike } from "./sdk-client.ts";
 import { addServerSide, checkServerSide, type ServerSideEncryption } from "./server-side/server-side.ts";
 import { addUnsignedPayload, Transport } from "./transport.ts";
 
 /** How to encrypt objects. Only `keyring` is needed. */
-export interface EncryptS3ClientOptions extends FormatOptions {
-  /** Plaintext bytes of a part when a body needs more than one; by default 8 MiB. */
-  readonly partSize?: number | undefined;
-  /** Parts of one body on their way at a time; by default 4. */
-  readonly uploadConcurrency?: number | undefined;
+export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions, UploadSettings {
   /** Encryption that S3 is asked for in addition. */
   readonly serverSideEncryption?: ServerSideEncryption | undefined;
   /** `https-only` spares the SDK the SHA-256 of payloads, which is slower than the encryption. */
@@ -52,15 +56,11 @@ export interface EncryptS3ClientOptions extends FormatOptions {
   readonly listSizes?: ListSizes | undefined;
 }
 
-const DEFAULT_PART_SIZE = 8 * 1024 * 1024;
-const MIN_PART_SIZE = 5 * 1024 * 1024;
-const DEFAULT_UPLOAD_CONCURRENCY = 4;
-
 /** What the options must be. */
 const CLIENT_OPTIONS: Checks<EncryptS3ClientOptions> = {
   ...FORMAT_OPTIONS,
-  partSize: wholeNumber(MIN_PART_SIZE, 5 * 2 ** 30),
-  uploadConcurrency: wholeNumber(1, 1000),
+  ...READ_OPTIONS,
+  ...UPLOAD_SETTINGS,
   serverSideEncryption: checkServerSide,
   unsignedPayload: oneOf("never", "https-only"),
   multipartStates: withFunctions("a MultipartStateStore", "load", "compareAndSwap", "remove"),
@@ -109,8 +109,8 @@ export async function exportMultipartUpload(client: S3ClientLike, uploadId: stri
  * seal different bytes under the same nonces. So it is imported through the `multipartStates` of the client that
  * exported it, by whatever process; or, if that client had none, in the same process. Clients that share a store need
  * neither export nor import: they know each other's uploads.
- * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, when nothing here
- * can tell, and when parts were sent after it was made; AUTHENTICATION_FAILED when it was changed
+ * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, and when nothing
+ * here can tell; AUTHENTICATION_FAILED when it was changed
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);
@@ -144,15 +144,13 @@ class EncryptionPlugin {
   readonly #client: S3ClientLike;
   readonly #options: EncryptS3ClientOptions;
   readonly #formats: Formats;
-  readonly #partSize: number;
-  readonly #uploadConcurrency: number;
+  readonly #upload: UploadOptions;
 
   constructor(client: S3ClientLike, options: EncryptS3ClientOptions) {
     this.#client = client;
     this.#options = options;
     this.#formats = createFormats(options);
-    this.#partSize = options.partSize ?? DEFAULT_PART_SIZE;
-    this.#uploadConcurrency = options.uploadConcurrency ?? DEFAULT_UPLOAD_CONCURRENCY;
+    this.#upload = uploadOptionsFrom(options);
     this.uploads = new UploadRegistry(this.#formats.all, options.multipartStates, options.engine);
   }
 
@@ -183,6 +181,7 @@ class EncryptionPlugin {
 
   /** Sends a command for a client that is this plugin's, or derived from it. */
   send(sender: S3ClientLike, command: unknown, rest: readonly unknown[]): unknown {
+    watchBody((command as { readonly input?: { readonly Body?: unknown } } | undefined)?.input?.Body);
     const check = new LastCheck((name) => this.#formats.all.some((format) => format.ownsMetadata(name)));
     return sendIntercepted(this.#client, sender, command, rest, {
       stack: (given) => {
@@ -255,7 +254,7 @@ class EncryptionPlugin {
         locationOf(input),
         this.#formats.written,
         transport,
-        this.#uploadOptions,
+        this.#upload,
         send,
       );
     },
@@ -270,7 +269,7 @@ class EncryptionPlugin {
     ListParts: (request) => this.#multipart("ListPartsCommand", request),
     CopyObject: ({ input, transport, send }) =>
       new CopyHandler(this.#formats, transport, {
-        ...this.#uploadOptions,
+        ...this.#upload,
         boundCopy: this.#options.boundCopy ?? "refuse",
       }).copy(input, locationOf(input), send),
     DeleteObject: (request) => this.#delete(request),
@@ -285,10 +284,6 @@ class EncryptionPlugin {
       return send({});
     },
   };
-
-  get #uploadOptions(): UploadOptions {
-    return { partSize: this.#partSize, uploadConcurrency: this.#uploadConcurrency };
-  }
 
   #multipart(name: string, { input, transport, send }: HandledRequest): ReturnType<Next> {
     return new MultipartHandler(this.uploads, this.#formats, transport, this.#options.partSize).handle(

@@ -16,6 +16,7 @@ import {
   text,
   wholeNumber,
 } from "./options.ts";
+import { type ReadOptions, type ReadSettings, readSettings } from "./resuming-source.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
 import { ToldSizes } from "./told-sizes.ts";
 
@@ -58,6 +59,8 @@ export const FORMAT_OPTIONS: Checks<FormatOptions> = {
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
+  /** How reading goes on when a connection fails. */
+  readonly reading: ReadSettings;
   /** Lengths that were told of objects, to fail where they lead astray. */
   readonly told: ToldSizes;
   /**
@@ -68,7 +71,7 @@ export interface Formats {
 }
 
 /** @throws TypeError, RangeError, FramesealError for options that are wrong */
-export function createFormats(options: FormatOptions): Formats {
+export function createFormats(options: FormatOptions & ReadOptions): Formats {
   const framed = new FramedFormat(options);
   const [version3, version2] = [new SingleMessageFormat(3, options), new SingleMessageFormat(2, options)];
   const all: readonly ObjectFormat[] = [framed, version3, version2];
@@ -86,6 +89,7 @@ export function createFormats(options: FormatOptions): Formats {
   return {
     written,
     all,
+    reading: readSettings(options),
     told: new ToldSizes(),
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;

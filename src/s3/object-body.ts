@@ -1,9 +1,11 @@
-// Bodies: whatever a caller gives to upload, cut into parts; and the Readable that a caller gets, with the methods the
-// SDK gives to its own.
+// Bodies: whatever a caller gives to upload, as a source of bytes that is known to be unread; and the Readable that a
+// caller gets, with the methods the SDK gives to its own.
 import { Readable } from "node:stream";
-import { asBuffer, concatBytes } from "../bytes.ts";
+import { types } from "node:util";
+import { asBuffer } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
-import { isArrayBuffer, isAsyncIterable, isBlob, isBytes, isShared, isWebReadable } from "../shapes.ts";
+import { isArrayBuffer, isAsyncIterable, isBlob, isBytes, isReadable, isWebReadable } from "../shapes.ts";
+import type { Stop } from "./stop.ts";
 
 /** What can be uploaded: as the SDK takes it, and everything that can be iterated. */
 export type UploadBody =
@@ -14,19 +16,276 @@ export type UploadBody =
   | AsyncIterable<Uint8Array | string>
   | undefined;
 
-/** One piece of a body. */
-export interface BodyPart {
-  readonly bytes: Uint8Array;
-  readonly place: "more" | "last";
+/** Chunks of a body, one after the other. */
+interface Chunks {
+  next(): PromiseLike<{ readonly done?: boolean | undefined; readonly value?: unknown }>;
+  /** Ends the source without waiting for it: a generator that is stuck never answers. */
+  close(): void;
 }
 
-/** The bytes of a body that is in memory already, else undefined. */
-export function bytesInMemory(body: unknown): Uint8Array | undefined {
+/** The body of one operation. `close` must be called at its end, whatever became of it. */
+export interface BodySource {
+  /** All of it, if it is in memory. */
+  readonly bytes: Uint8Array | undefined;
+  /** The length, if it is known before all has arrived. */
+  readonly length: number | undefined;
+  /**
+   * The next chunk, undefined at the end.
+   * @throws RangeError when the body does not have the length that was announced
+   */
+  next(): Promise<Uint8Array | undefined>;
+  /** Stops `stop` when the source fails, also while nobody waits for a chunk. */
+  failInto(stop: Stop): void;
+  /** Destroys or cancels what has not ended. Safe to call more than once. */
+  close(): void;
+}
+
+/** What was seen of a stream since it was handed over. */
+interface Watch {
+  failure: { readonly error: unknown } | undefined;
+  onFailure: ((error: unknown) => void) | undefined;
+}
+
+const watches = new WeakMap<object, Watch>();
+/** Sources that can be read once and are, or were, read by an operation. */
+const taken = new WeakSet<object>();
+
+/**
+ * Listens to a body that may fail before anybody reads it. Must be called before whoever was handed the body waits for
+ * anything: an error that nobody listens to ends the process.
+ */
+export function watchBody(body: unknown): void {
+  if (isReadable(body)) watchOf(body);
+}
+
+function watchOf(stream: Readable): Watch {
+  const known = watches.get(stream);
+  if (known !== undefined) return known;
+  const watch: Watch = { failure: undefined, onFailure: undefined };
+  watches.set(stream, watch);
+  const fail = (error: unknown): void => {
+    watch.failure ??= { error };
+    watch.onFailure?.(watch.failure.error);
+  };
+  stream.on("error", fail);
+  stream.on("close", () => {
+    if (!hasEnded(stream)) fail(new FramesealError("TRUNCATED", "the body was closed before its end"));
+  });
+  return watch;
+}
+
+/** The bytes of a body that is in memory already, else undefined. @throws TypeError when its memory was taken away */
+function bytesInMemory(body: unknown): Uint8Array | undefined {
   if (body === undefined || body === null) return new Uint8Array(0);
   if (typeof body === "string") return Buffer.from(body, "utf8");
-  if (isBytes(body)) return body;
-  if (isArrayBuffer(body)) return new Uint8Array(body);
-  return ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength) : undefined;
+  if (isArrayBuffer(body)) return attached(() => new Uint8Array(body));
+  if (!ArrayBuffer.isView(body)) return undefined;
+  return attached(() => {
+    // Asks for memory that is still there, as the length does not: it is 0 when the memory was transferred.
+    if (body.byteLength === 0) new Uint8Array(body.buffer);
+    return isBytes(body) ? body : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  });
+}
+
+function attached(view: () => Uint8Array): Uint8Array {
+  try {
+    return view();
+  } catch (cause) {
+    throw usedUp("bytes whose memory was transferred to somebody else", cause);
+  }
+}
+
+/**
+ * Takes a body for one operation: refuses what was read before, or by somebody else, since what is left of it would be
+ * stored as if it were all. A stream that has failed throws its own error.
+ * @param announced the length that the caller announced
+ * @throws TypeError for what is no body or is used up; RangeError for a length that is none or cannot be right
+ */
+export function takeBody(body: unknown, announced: unknown): BodySource {
+  const expected = checkLength(announced);
+  const bytes = bytesInMemory(body);
+  const exact = bytes?.length ?? (isBlob(body) ? body.size : undefined);
+  if (expected !== undefined && exact !== undefined && expected !== exact) throw wrongLength(expected, exact);
+  const length = exact ?? expected;
+  if (bytes !== undefined) return { bytes, length, next: async () => undefined, failInto() {}, close() {} };
+  return new ReadSource(body, length);
+}
+
+/** @throws TypeError, RangeError for what is no length */
+function checkLength(announced: unknown): number | undefined {
+  if (announced === undefined || announced === null) return undefined;
+  if (typeof announced !== "number")
+    throw new TypeError(`"ContentLength" expected a number of bytes, got ${typeof announced}`);
+  if (!Number.isSafeInteger(announced) || announced < 0)
+    throw new RangeError(`"ContentLength" expected a whole number of bytes, got ${announced}`);
+  return announced;
+}
+
+/** A body that arrives. */
+class ReadSource implements BodySource {
+  readonly bytes = undefined;
+  readonly length: number | undefined;
+  readonly #chunks: Chunks;
+  readonly #watch: Watch | undefined;
+  /** An iterator does not tell whether it was used up, so that one without bytes is not taken for an empty body. */
+  readonly #tellsUse: boolean;
+  #received = 0;
+  #state: "open" | "ended" | "closed" = "open";
+
+  constructor(body: unknown, length: number | undefined) {
+    this.length = length;
+    this.#watch = isReadable(body) ? watchOf(body) : undefined;
+    const { chunks, tellsUse } = openBody(body, this.#watch);
+    this.#chunks = chunks;
+    this.#tellsUse = tellsUse;
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    if (this.#state !== "open") return undefined;
+    let result: Awaited<ReturnType<Chunks["next"]>>;
+    try {
+      result = await this.#chunks.next();
+    } catch (error) {
+      throw this.#watch?.failure?.error ?? error;
+    }
+    if (result.done === true) {
+      this.#state = "ended";
+      this.#checkEnd();
+      return undefined;
+    }
+    const chunk = chunkBytes(result.value);
+    this.#received += chunk.length;
+    if (this.length !== undefined && this.#received > this.length)
+      throw wrongLength(this.length, this.#received);
+    return chunk;
+  }
+
+  #checkEnd(): void {
+    if (this.length !== undefined) {
+      if (this.#received !== this.length) throw wrongLength(this.length, this.#received);
+    } else if (this.#received === 0 && !this.#tellsUse)
+      throw usedUp(
+        `an iterator that gives no bytes and may have been read before ("ContentLength": 0 says that it is empty)`,
+      );
+  }
+
+  failInto(stop: Stop): void {
+    if (this.#watch === undefined) return;
+    this.#watch.onFailure = (error) => {
+      if (this.#state === "open") stop.stop(error);
+    };
+    if (this.#watch.failure !== undefined) stop.stop(this.#watch.failure.error);
+  }
+
+  close(): void {
+    const wasOpen = this.#state === "open";
+    this.#state = "closed";
+    if (this.#watch !== undefined) this.#watch.onFailure = undefined;
+    if (wasOpen) this.#chunks.close();
+  }
+}
+
+/** @throws TypeError for what is no body or is used up */
+function openBody(body: unknown, watch: Watch | undefined): { chunks: Chunks; tellsUse: boolean } {
+  if (isBlob(body)) return openBody(body.stream(), undefined);
+  if (isReadable(body)) {
+    checkUnread(body, watch);
+    take(body);
+    return { chunks: readStream(body), tellsUse: true };
+  }
+  if (isWebReadable(body)) {
+    if (body.locked) throw usedUp("a stream that nobody reads from, got a locked one");
+    if (isDisturbed(body)) throw usedUp("a stream that nobody has read from");
+    take(body);
+    return { chunks: readWebStream(body), tellsUse: tellsDisturbed(body) };
+  }
+  if (!isAsyncIterable(body))
+    throw new TypeError(
+      `"Body" expected bytes, a string, a stream, a Blob or an async iterable, got ${typeof body}`,
+    );
+  const iterator = body[Symbol.asyncIterator]();
+  // What gives a new iterator each time can be read again.
+  const isReadOnce = (iterator as unknown) === body || types.isGeneratorObject(body);
+  if (isReadOnce) take(body);
+  return { chunks: readIterator(iterator), tellsUse: !isReadOnce };
+}
+
+function take(body: object): void {
+  if (taken.has(body)) throw usedUp("a source of its own: this one was given to another request before");
+  taken.add(body);
+}
+
+/** @throws what the stream failed with; TypeError when it was read, closed, or is being read */
+function checkUnread(stream: Readable, watch: Watch | undefined): void {
+  const failure = watch?.failure ?? (isSet(stream.errored) ? { error: stream.errored } : undefined);
+  if (hasEnded(stream)) throw usedUp("a stream that has not ended yet");
+  if (failure !== undefined) throw failure.error;
+  if (stream.destroyed === true || isSet(stream.closed)) throw usedUp("a stream that was not closed yet");
+  if (stream.readableDidRead === true || isDisturbed(stream))
+    throw usedUp("a stream that nobody has read from");
+  if (stream.readableFlowing === true) throw usedUp("a stream that does not flow to somebody else");
+  if (stream.readable === false) throw usedUp("a stream that can be read");
+}
+
+function isSet(value: unknown): boolean {
+  return value !== undefined && value !== null && value !== false;
+}
+
+// Streams of older packages tell it in their state only.
+function hasEnded(stream: Readable): boolean {
+  const { _readableState: state } = stream as { _readableState?: { endEmitted?: boolean } };
+  return stream.readableEnded === true || state?.endEmitted === true;
+}
+
+/** True for a stream of Node, of either kind, that was read from or cancelled. */
+function isDisturbed(stream: unknown): boolean {
+  return Readable.isDisturbed(stream as Readable);
+}
+
+/** True for a Web stream that tells whether it was read: Node's own do. */
+function tellsDisturbed(stream: ReadableStream<unknown>): boolean {
+  return Symbol.for("nodejs.stream.disturbed") in stream;
+}
+
+function readStream(stream: Readable): Chunks {
+  const iterator = stream[Symbol.asyncIterator]();
+  return { next: () => iterator.next(), close: () => void stream.destroy() };
+}
+
+function readWebStream(stream: ReadableStream<unknown>): Chunks {
+  const reader = stream.getReader();
+  return { next: () => reader.read(), close: () => ignore(() => reader.cancel()) };
+}
+
+function readIterator(iterator: AsyncIterator<unknown>): Chunks {
+  return { next: () => iterator.next(), close: () => ignore(() => iterator.return?.()) };
+}
+
+function ignore(work: () => PromiseLike<unknown> | undefined): void {
+  try {
+    work()?.then(
+      () => {},
+      () => {},
+    );
+  } catch {
+    // The operation ends for another reason, which is the one to tell.
+  }
+}
+
+function chunkBytes(chunk: unknown): Uint8Array {
+  if (isBytes(chunk)) return chunk;
+  if (typeof chunk === "string") return Buffer.from(chunk, "utf8");
+  throw new TypeError(`"Body" expected chunks of bytes or strings, got ${typeof chunk}`);
+}
+
+function wrongLength(expected: number, got: number): RangeError {
+  return new RangeError(
+    `"ContentLength" expected the length of the body (${got} bytes or more), got ${expected}`,
+  );
+}
+
+function usedUp(expected: string, cause?: unknown): TypeError {
+  return new TypeError(`"Body" expected ${expected}`, cause === undefined ? undefined : { cause });
 }
 
 /** The pieces of a Web stream of any package: Node's own conversion refuses all but its own. */
@@ -44,131 +303,6 @@ export function readableFromWeb(stream: ReadableStream<unknown>): Readable {
       reader.cancel(error).then(finish, finish);
     },
   });
-}
-
-/** @throws TypeError for what is no body */
-function iterateBody(body: unknown): AsyncIterator<unknown> {
-  if (isBlob(body)) return iterateBody(body.stream());
-  if (isAsyncIterable(body)) return body[Symbol.asyncIterator]();
-  if (isWebReadable(body)) return readableFromWeb(body)[Symbol.asyncIterator]();
-  throw new TypeError(
-    `"Body" expected bytes, a string, a stream, a Blob or an async iterable, got ${typeof body}`,
-  );
-}
-
-/**
- * Cuts a body into parts; the last one, and only it, may be shorter than `partLength(number)` and may be empty. The
- * bytes of a part are valid until the next one is asked for.
- * @param expected what the caller announced as length
- * @throws TypeError for what is no body; RangeError when it does not have the announced length
- */
-export async function* cutParts(
-  body: unknown,
-  partLength: (number: number) => number,
-  expected: number | undefined,
-): AsyncGenerator<BodyPart, void, void> {
-  const whole = bytesInMemory(body);
-  if (whole !== undefined) {
-    if (expected !== undefined && expected !== whole.length) throw wrongLength(expected, whole.length);
-    let start = 0;
-    for (let number = 1; ; number++) {
-      const end = Math.min(whole.length, start + partLength(number));
-      const place = end === whole.length ? "last" : "more";
-      yield { bytes: whole.subarray(start, end), place };
-      if (place === "last") return;
-      start = end;
-    }
-  }
-  const source = iterateBody(body);
-  let buffer: Buffer = Buffer.alloc(0);
-  let rest: Uint8Array = new Uint8Array(0);
-  let received = 0;
-  let done = false;
-  const pull = async (): Promise<void> => {
-    while (rest.length === 0 && !done) {
-      const result = await source.next();
-      if (result.done === true) done = true;
-      else {
-        rest = chunkBytes(result.value);
-        received += rest.length;
-        if (expected !== undefined && received > expected) throw wrongLength(expected, received);
-      }
-    }
-    if (done && expected !== undefined && received !== expected) throw wrongLength(expected, received);
-  };
-  try {
-    for (let number = 1; ; number++) {
-      const length = partLength(number);
-      let filled = 0;
-      for (await pull(); filled < length && rest.length > 0; await pull()) {
-        const count = Math.min(rest.length, length - filled);
-        if (buffer.length < filled + count) buffer = grow(buffer, filled, filled + count, length);
-        buffer.set(rest.subarray(0, count), filled);
-        filled += count;
-        rest = rest.subarray(count);
-      }
-      yield { bytes: buffer.subarray(0, filled), place: done ? "last" : "more" };
-      if (done) return;
-    }
-  } finally {
-    buffer.fill(0);
-    if (!done) await source.return?.();
-  }
-}
-
-/**
- * Collects a body of one part.
- * @throws FramesealError POLICY when it has more than `limit` bytes; RangeError when not the announced length
- */
-export async function collectBody(
-  body: unknown,
-  limit: number,
-  expected: number | undefined,
-): Promise<Uint8Array> {
-  const whole = bytesInMemory(body);
-  if (whole !== undefined) {
-    if (expected !== undefined && expected !== whole.length) throw wrongLength(expected, whole.length);
-    // What another thread can change must not differ between the ledger and the seal.
-    return isShared(whole) ? Uint8Array.from(whole) : whole;
-  }
-  const source = iterateBody(body);
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for (let result = await source.next(); result.done !== true; result = await source.next()) {
-    const chunk = chunkBytes(result.value);
-    length += chunk.length;
-    chunks.push(chunk);
-    if (length > limit || (expected !== undefined && length > expected)) {
-      await source.return?.();
-      if (expected !== undefined && length > expected) throw wrongLength(expected, length);
-      throw new FramesealError(
-        "POLICY",
-        `part has more than the ${limit} bytes that parts of this upload have`,
-      );
-    }
-  }
-  if (expected !== undefined && expected !== length) throw wrongLength(expected, length);
-  return concatBytes(chunks);
-}
-
-// Doubling up to a whole part: a short body does not cost a whole part's memory.
-function grow(buffer: Buffer, used: number, needed: number, max: number): Buffer {
-  const larger = Buffer.allocUnsafeSlow(Math.min(max, Math.max(needed, buffer.length * 4, 64 * 1024)));
-  buffer.copy(larger, 0, 0, used);
-  buffer.fill(0);
-  return larger;
-}
-
-function chunkBytes(chunk: unknown): Uint8Array {
-  if (isBytes(chunk)) return chunk;
-  if (typeof chunk === "string") return Buffer.from(chunk, "utf8");
-  throw new TypeError(`"Body" expected chunks of bytes or strings, got ${typeof chunk}`);
-}
-
-function wrongLength(expected: number, got: number): RangeError {
-  return new RangeError(
-    `"ContentLength" expected the length of the body (${got} bytes or more), got ${expected}`,
-  );
 }
 
 /** A Readable as the SDK returns it. */

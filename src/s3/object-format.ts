@@ -44,6 +44,8 @@ export interface SideObject {
   readonly key: string;
   readonly body: Uint8Array;
   readonly metadata: ObjectMetadata;
+  /** What makes the object readable without this one, when it is added to its metadata. */
+  readonly entries: ObjectMetadata;
 }
 
 /**
@@ -61,8 +63,11 @@ export interface ObjectSealer {
   storedLength(plaintextLength: number): number;
   /** Returns a key of 32 bytes for the digests of the part ledger, always the same for one object. Caller wipes it. */
   ledgerKey(): Uint8Array;
-  /** Seals a part. The chunks hold `position.length` bytes and are not used after the promise has settled. */
-  sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart>;
+  /**
+   * Seals a part. The chunks hold `position.length` bytes and are not used after the promise has settled.
+   * @param output where the stored bytes may go if they fit; those of the result say where they are
+   */
+  sealPart(chunks: readonly Uint8Array[], position: PartPosition, output?: Uint8Array): Promise<SealedPart>;
   /** Returns the bytes that end an object whose last part was not closed: a final frame or a tag. Repeatable. */
   close(plaintextLength: number): Promise<Uint8Array>;
   /** What `resumeObject` needs, as JSON: wrapped keys only. */

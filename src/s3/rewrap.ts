@@ -13,6 +13,7 @@ import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
+import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
@@ -29,11 +30,11 @@ import {
 } from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { nameHeadError, preconditionFailed } from "./requests/head-error.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
-import { readTags } from "./requests/object-tags.ts";
-import { abortUpload } from "./requests/put.ts";
+import { type ObjectTags, readTags } from "./requests/object-tags.ts";
+import { abortUpload } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
+import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
@@ -42,7 +43,7 @@ import { bodyInRanges } from "./stored-bytes.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
-export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format"> {
+export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">, ReadOptions {
   /** Opens the object as it is. */
   readonly from: Keyring;
   /** Wraps from now on. */
@@ -64,7 +65,7 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...READING_OPTIONS } = FORMAT_OPTIONS;
+const { keyring: _, format: __, ...READING_OPTIONS } = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...READING_OPTIONS,
@@ -155,8 +156,7 @@ export async function rewrapWithin(
   });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
   const job: Job = { client, transport, options, formats: formats.all, object, head, limits };
-  if (format instanceof SingleMessageFormat) return rewrap(job, format);
-  return reencrypt(job, format);
+  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
 }
 
 // A single-message object: only its envelope changes.
@@ -235,6 +235,8 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
   const file = encodeInstructionFile(key, encodeEnvelope(envelope).movable);
   const like: Partial<S3.HeadObjectCommandOutput> = oldFile.head === "none" ? {} : oldFile.head;
   const { fields, notKept } = fieldsOf(like);
+  const location = { ...object.location, key: oldFile.key };
+  const tags = await readTags(transport, { Bucket: location.bucket, Key: location.key }, like);
   const condition = seen.head === "none" ? { IfNoneMatch: "*" } : matchOf(seen.head.ETag);
   const output = await write(
     job,
@@ -242,6 +244,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
     (pinned) =>
       transport.putObject({
         ...fields,
+        ...taggingOf(tags),
         ...pinned,
         Bucket: object.location.bucket,
         Key: key,
@@ -256,7 +259,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
     eTag: output.ETag,
     versionId: output.VersionId,
     instructionFileKey: key,
-    notKept,
+    notKept: withTags(notKept, tags),
   };
 }
 
@@ -285,21 +288,19 @@ async function replaceMetadata(
       transport.copyObject({ ...target, ...source, ...pinned, ...more, MetadataDirective: "REPLACE" });
     const answer = (found: Stored) => ({ ...found, CopyObjectResult: { ETag: found.ETag } });
     const where = object.location;
-    const tags = { kind: "kept" as "kept" | "unknown" };
+    let tags: ObjectTags = { kind: "none" }; // S3 copies them
     const output = await write(job, condition, copy({}), where, mark, answer).catch(
       async (error: unknown) => {
         // S3 does not copy tags for those who may not read them.
         if (statusOf(error) !== 403 || (await tagsOf(job)).kind !== "unknown") throw error;
-        tags.kind = "unknown";
+        tags = { kind: "unknown" };
         return write(job, condition, copy({ TaggingDirective: "REPLACE" }), where, mark, answer);
       },
     );
-    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
-    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, lost);
+    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
   }
   const tags = await tagsOf(job);
-  const Tagging = tags.kind === "tags" ? { Tagging: tags.text } : {};
-  const { UploadId } = await transport.createMultipartUpload({ ...target, ...Tagging });
+  const { UploadId } = await transport.createMultipartUpload({ ...target, ...taggingOf(tags) });
   if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
   try {
     const parts: S3.CompletedPart[] = [];
@@ -316,8 +317,7 @@ async function replaceMetadata(
       transport.completeMultipartUpload({ Bucket, Key, UploadId, MultipartUpload, ...pinned });
     // Somebody may have replaced the object after the last part was copied.
     const output = await write(job, condition, complete, object.location, mark);
-    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
-    return changed("metadata", output.ETag, output.VersionId, lost);
+    return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
   } catch (error) {
     await abortUpload(transport, { Bucket, Key, UploadId });
     throw error;
@@ -339,7 +339,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
     const put = (pinned: object) =>
       writer.putObject({
         ...fields,
-        ...(tags.kind === "tags" ? { Tagging: tags.text } : {}),
+        ...taggingOf(tags),
         ...pinned,
         Bucket,
         Key,
@@ -351,15 +351,17 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
       });
     if (head.ETag !== undefined && pinnableETag(head.ETag) === undefined) await checkUnchanged(job);
     const output = await put(condition);
-    const lost = tags.kind === "unknown" ? ([...notKept, "tags"] as const) : notKept;
-    return changed("re-encrypted", output.ETag, output.VersionId, lost);
+    return changed("re-encrypted", output.ETag, output.VersionId, withTags(notKept, tags));
   } finally {
     opened.body.destroy();
   }
 }
 
-function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions {
-  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format">>(options, READING_OPTIONS);
+function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
+  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format"> & ReadOptions>(
+    options,
+    READING_OPTIONS,
+  );
   return { ...picked, keyring };
 }
 
@@ -501,6 +503,14 @@ function checkRestored({ StorageClass, ArchiveStatus, Restore }: S3.HeadObjectCo
     ArchiveStatus ?? (/^(GLACIER|DEEP_ARCHIVE)$/.test(StorageClass ?? "") ? StorageClass : undefined);
   if (archived !== undefined && !/ongoing-request="false"/.test(Restore ?? ""))
     throw new FramesealError("UNSUPPORTED", `object is archived (${archived}): restore it first`);
+}
+
+function taggingOf(tags: ObjectTags): { Tagging?: string } {
+  return tags.kind === "tags" ? { Tagging: tags.text } : {};
+}
+
+function withTags(notKept: readonly NotKept[], tags: ObjectTags): readonly NotKept[] {
+  return tags.kind === "unknown" ? [...notKept, "tags"] : notKept;
 }
 
 function tagsOf({ transport, object, head, options }: Job) {

@@ -33,6 +33,11 @@ export class Stop {
     return this.#stopped;
   }
 
+  /** Throws the reason if the operation was stopped. */
+  throwIfStopped(): void {
+    if (this.#stopped !== undefined) throw this.#stopped.reason;
+  }
+
   /** Stops the operation. Only the first call has an effect. */
   stop(reason: unknown): void {
     if (this.#stopped !== undefined) return;

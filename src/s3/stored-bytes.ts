@@ -4,6 +4,7 @@ import { asBuffer } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { StoredObject } from "./object-format.ts";
 import { bodyFailure } from "./object-source.ts";
+import { brokenOff } from "./resuming-source.ts";
 
 /** What one request fetches to see a header. */
 export const HEAD_LENGTH = 16 * 1024;
@@ -39,7 +40,7 @@ export class ExactReader {
   readonly #chunks: Buffer[] = [];
   #waiting = 0;
   #ended = false;
-  #failure: FramesealError | undefined;
+  #failure: Error | undefined;
   #wake: (() => void) | undefined;
 
   constructor(source: Readable) {
@@ -60,14 +61,14 @@ export class ExactReader {
       wake();
     });
     source.once("close", () => {
-      if (!this.#ended) this.#failure ??= bodyFailure(undefined);
+      if (!this.#ended) this.#failure ??= brokenOff(undefined);
       wake();
     });
   }
 
   /**
    * Takes the next `length` bytes.
-   * @throws FramesealError TRUNCATED when the stream ends before
+   * @throws FramesealError TRUNCATED when the stream ends before, NETWORK when it breaks off
    */
   async take(length: number): Promise<Uint8Array[]> {
     while (this.#waiting < length) {

@@ -168,7 +168,9 @@ export function addUnsignedPayload(stack: MiddlewareStack): void {
       if (name === "PutObject" || name === "UploadPart") {
         if (request?.headers === undefined || request.protocol !== "https:")
           throw new FramesealError("POLICY", '"unsignedPayload" needs an https endpoint');
-        request.headers[payloadDigest.name] = payloadDigest.unsigned;
+        // A stream whose checksum follows it says so here, and is not signed either.
+        if (request.headers[payloadDigest.name]?.startsWith("STREAMING-") !== true)
+          request.headers[payloadDigest.name] = payloadDigest.unsigned;
       }
       return next(args);
     },

@@ -4,13 +4,16 @@ import { Readable } from "node:stream";
 import { asBuffer, totalLength } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import { isBytes, isReadable } from "../shapes.ts";
+import { cutParts } from "./body-parts.ts";
 import { fromStoredEncoding, toStoredEncoding } from "./content-encoding.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
-import { cutParts } from "./object-body.ts";
+import { type BodySource, takeBody } from "./object-body.ts";
 import type {
+  ObjectFormat,
   ObjectLocation,
   ObjectSealer,
   ObjectSource,
+  SealRequest,
   SideObject,
   StoredObject,
 } from "./object-format.ts";
@@ -28,6 +31,9 @@ import {
   wholeNumber,
   wrong,
 } from "./options.ts";
+import { checkNotReserved } from "./requests/side-object.ts";
+import { Stop } from "./stop.ts";
+import { untilRead } from "./until-read.ts";
 
 /** Options of `encryptObject` and `decryptObject`. */
 export interface ObjectOptions extends FormatOptions {
@@ -49,7 +55,7 @@ export interface EncryptedObject<Body> {
   readonly metadata: Readonly<Record<string, string>>;
   /** Bytes of `body`, if they are known. */
   readonly contentLength: number | undefined;
-  /** Must be stored first, when there is one. */
+  /** To be stored next to the object, right after it, when there is one: without it nobody can open the object. */
   readonly instructionFile: SideObject | undefined;
 }
 
@@ -96,13 +102,15 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   const location = checkOptions("location", givenLocation, LOCATION);
   checkBody("plaintext", plaintext);
   const options = checkOptions("options", givenOptions, OBJECT_OPTIONS);
-  const { written } = createFormats(options);
+  const { written, all } = createFormats(options);
+  checkNotReserved(location.key, all);
   const encoding = toStoredEncoding(options.contentEncoding, written);
   const plaintextLength = isBytes(plaintext) ? plaintext.length : undefined;
-  const sealer = await written.startObject({ location, plaintextLength, signal: options.signal });
+  const source = takeBody(plaintext, undefined);
+  const sealer = await startObject(written, { location, plaintextLength, signal: options.signal }, source);
   const metadata = joinMetadata({}, { ...sealer.metadata, ...encoding.metadata });
   const described = { metadata, instructionFile: sealer.sideObject };
-  const stream = Readable.from(sealParts(sealer, plaintext), { objectMode: false });
+  const stream = Readable.from(sealParts(sealer, source, options.signal), { objectMode: false });
   stream.once("close", () => sealer.dispose());
   if (!isBytes(plaintext)) return { ...described, body: stream as never, contentLength: undefined };
   const contentLength = sealer.storedLength(plaintext.length);
@@ -110,13 +118,33 @@ export async function encryptObject<Body extends Uint8Array | Readable>(
   return { ...described, body: body as never, contentLength };
 }
 
+// The source may fail, or the caller abort, while a key service is asked that never answers.
+async function startObject(
+  format: ObjectFormat,
+  request: SealRequest,
+  source: BodySource,
+): Promise<ObjectSealer> {
+  let stop: Stop | undefined;
+  try {
+    stop = new Stop(request.signal);
+    source.failInto(stop);
+    return await stop.race(format.startObject(request));
+  } catch (error) {
+    source.close();
+    throw error;
+  } finally {
+    stop?.release();
+  }
+}
+
 async function* sealParts(
   sealer: ObjectSealer,
-  plaintext: Uint8Array | Readable,
+  source: BodySource,
+  abortSignal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const length = Math.ceil(PART_LENGTH / sealer.alignment) * sealer.alignment;
   let offset = 0;
-  for await (const { bytes, place } of cutParts(plaintext, () => length, undefined)) {
+  for await (const { bytes, place } of cutParts(source, length, abortSignal)) {
     const part = await sealer.sealPart([bytes], { offset, length: bytes.length, place });
     offset += bytes.length;
     yield part.bytes;
@@ -149,8 +177,10 @@ export async function decryptObject<Body extends Uint8Array | Readable>(
     source: sourceOf(bytes, instructionFile),
     signal: options.signal,
   };
-  const format = await createFormats(options).recognise(stored);
-  const stream = bytes === undefined ? (body as Readable) : streamOf([bytes]);
+  const formats = createFormats(options);
+  // Listened to before anything is waited for: what breaks off meanwhile must not end the process.
+  const stream = bytes === undefined ? untilRead(body as Readable) : streamOf([bytes]);
+  const format = await formats.recognise(stored);
   const opened = await format.openWhole(stored, stream);
   const contentEncoding = fromStoredEncoding(undefined, stored.metadata);
   if (bytes === undefined)

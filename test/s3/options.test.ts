@@ -149,6 +149,7 @@ const opens = async (entry: Entry, object: Stored, options: Options, Range?: str
     }),
   );
 const base: Options = { keyring };
+
 const weak = { commitmentPolicy: "FORBID_ENCRYPT_ALLOW_DECRYPT" } as const;
 const single = { keyring, format: "s3ec-v3" } as const;
 
@@ -424,7 +425,36 @@ const long = Buffer.alloc(21 * MiB);
 const unknownLength = (): Readable =>
   Readable.from([long.subarray(0, 7 * MiB), long.subarray(7 * MiB, 14 * MiB), long.subarray(14 * MiB)]);
 
+type Reading = Pick<EncryptS3ClientOptions, "readRetries" | "readTimeout">;
+
+/** What says how `read` goes on when a body of the object `Key` breaks off. */
+const readingEffects = (read: (options: Reading) => Promise<unknown>) => {
+  /** What becomes of it when the first body is cut, or falls silent. */
+  const outcome = async (kind: "cut" | "stall-body", options: Reading): Promise<string> => {
+    await sent({});
+    let number = 0;
+    server.fault = ({ method, query }) =>
+      method === "GET" && !query.has("tagging") && ++number === 1 ? { kind, at: 10 } : undefined;
+    try {
+      return await outcomeOf(read(options));
+    } finally {
+      server.fault = () => undefined;
+    }
+  };
+  return {
+    readRetries: async () => {
+      expect(await outcome("cut", { readRetries: 0 })).toBe("NETWORK");
+      expect(await outcome("cut", { readRetries: 1 })).toBe("accepted");
+    },
+    // A minute, which it is by default, would be longer than a test may take.
+    readTimeout: async () => expect(await outcome("stall-body", { readTimeout: 200 })).toBe("accepted"),
+  };
+};
+
 const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
+  ...readingEffects((options) =>
+    readObject(encryptS3Client(plain, { keyring, ...options }), { Bucket, Key }),
+  ),
   partSize: async () => {
     expect(partsOf(await sent({ partSize: 5 * MiB }, unknownLength()))).toHaveLength(5);
     expect(partsOf(await sent({ partSize: 8 * MiB }, unknownLength()))).toHaveLength(3);
@@ -443,6 +473,32 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       if (uploadConcurrency === 1) expect(most).toBe(1);
       else expect(most).toBeGreaterThan(1);
     }
+  },
+  memory: async () => {
+    // Parts of 5 MiB: one is filled, and two more fit into 16 MiB.
+    for (const memory of [16 * MiB, 64 * MiB]) {
+      let [now, most] = [0, 0];
+      server.delay = async ({ query }) => {
+        if (!query.has("partNumber")) return;
+        most = Math.max(most, ++now);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        now -= 1;
+      };
+      await sent({ partSize: 5 * MiB, uploadConcurrency: 4, memory }, unknownLength());
+      server.delay = async () => {};
+      if (memory === 16 * MiB) expect(most).toBeLessThanOrEqual(2);
+      else expect(most).toBeGreaterThan(2);
+    }
+  },
+  expectedSize: async () => {
+    const sizes = { partSize: 5 * MiB, expectedSize: 9000 * 8 * MiB };
+    expect(partsOf(await sent(sizes, unknownLength()))).toHaveLength(3);
+  },
+  spoolFolder: async () => {
+    const sizes = { partSize: 20 * MiB, memory: 16 * MiB };
+    expect(await outcomeOf(sent({ ...sizes, spoolFolder: "/none/of/these" }, unknownLength()))).toBe(
+      "LIMIT_EXCEEDED",
+    );
   },
   serverSideEncryption: async () => {
     const [call] = await sent({ serverSideEncryption: sseS3() });
@@ -497,6 +553,7 @@ const rewrap = (options: Partial<RewrapOptions>) =>
 const putSingle = async (options: Partial<ObjectOptions> = {}): Promise<void> =>
   store(await alone.seal({ ...single, ...options }));
 const rewrapEffects: Readonly<Record<string, () => Promise<void>>> = {
+  ...readingEffects((options) => rewrap(options)),
   from: async () => {
     await putSingle();
     expect(await outcomeOf(rewrap({ from: other }))).not.toBe("accepted");
@@ -760,6 +817,7 @@ const acceptedJunk: Readonly<Record<string, readonly string[]>> = {
   instructionFileSuffix: texts,
   newInstructionFileSuffix: texts,
   versionId: texts,
+  spoolFolder: texts,
   keyId: texts,
   kmsKeyId: texts,
   partition: texts,

@@ -27,7 +27,9 @@ export interface RequestBody {
 export function decodeBody(raw: Buffer, headers: IncomingHttpHeaders, signature: Signature): RequestBody {
   const { payload } = signature;
   const declared = headers["content-length"];
-  if (declared === undefined && raw.length > 0) throw new S3Error(411, "MissingContentLength");
+  // What is cut into chunks tells its length in a header of its own.
+  if (declared === undefined && raw.length > 0 && !STREAMED.has(payload))
+    throw new S3Error(411, "MissingContentLength");
   if (declared !== undefined && Number(declared) !== raw.length) throw new S3Error(400, "IncompleteBody");
   if (!STREAMED.has(payload)) {
     if (/^[0-9a-f]{64}$/.test(payload)) {

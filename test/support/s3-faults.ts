@@ -6,7 +6,13 @@ import type { S3Call } from "./s3-objects.ts";
 /** A fault; with `after`, the call has taken effect before. */
 export type S3Fault =
   /** An error of S3. */
-  | { readonly kind: "error"; readonly status: number; readonly code: string; readonly after?: boolean }
+  | {
+      readonly kind: "error";
+      readonly status: number;
+      readonly code: string;
+      readonly after?: boolean;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   /** Hangs up before it answers. */
   | { readonly kind: "reset"; readonly after?: boolean }
   /** Hangs up, and nobody listens for a while. */
@@ -42,6 +48,12 @@ export type AnswerFault =
   | { readonly kind: "flip"; readonly at: number }
   /** Another part of the object than was asked for; told as it is, or told to be what was asked for. */
   | { readonly kind: "other-range"; readonly told: "truly" | "falsely" }
+  /** Other headers than are right, or without some; and then perhaps the connection breaks. */
+  | {
+      readonly kind: "headers";
+      readonly change: Readonly<Record<string, string | undefined>>;
+      readonly cutAt?: number;
+    }
   /** Another ETag. */
   | { readonly kind: "etag" };
 
@@ -76,6 +88,8 @@ export function sendAnswer(
   if (fault?.kind === "other-range" && fault.told === "falsely" && told["content-range"] !== undefined)
     told["content-range"] =
       `bytes ${asked?.[1]}-${asked?.[2]}${told["content-range"].replace(/^.*(?=\/)/, "")}`;
+  if (fault?.kind === "error") Object.assign(told, fault.headers);
+  if (fault?.kind === "headers") changeHeaders(told, fault.change);
   if (fault?.kind === "surplus") {
     // Node's server keeps to the length that it has told.
     const lines = Object.entries(told).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -95,9 +109,14 @@ export function sendAnswer(
     case "end":
       response.write(bytes.subarray(0, fault.at), () => socket?.end());
       return;
+    case "headers":
+      if (fault.cutAt === undefined) response.end(bytes);
+      else response.write(bytes.subarray(0, fault.cutAt), () => socket?.destroy());
+      return;
     case "stall-body":
       response.flushHeaders();
       response.write(bytes.subarray(0, fault.at));
+      if (fault.at >= bytes.length) response.end();
       return;
     case "drip":
       void drip(response, bytes, fault);
@@ -105,6 +124,15 @@ export function sendAnswer(
     default:
       response.end(bytes);
   }
+}
+
+function changeHeaders(
+  told: Record<string, string>,
+  change: Readonly<Record<string, string | undefined>>,
+): void {
+  for (const [name, value] of Object.entries(change))
+    if (value === undefined) delete told[name];
+    else told[name] = value;
 }
 
 async function drip(

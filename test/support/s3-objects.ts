@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Checksum } from "./checksums.ts";
+import { checkCopyConditions, checkReadConditions } from "./s3-conditions.ts";
 import {
   type AtRest,
   checkCustomerKey,
@@ -10,7 +11,7 @@ import {
   refuseAskingToRead,
   toldHeaders,
 } from "./s3-encryption.ts";
-import { type Answer, S3Error, xml } from "./s3-error.ts";
+import { type Answer, escapeXml, S3Error, xml } from "./s3-error.ts";
 
 const MAX_METADATA_LENGTH = 2048;
 
@@ -45,22 +46,23 @@ export function eTagOf(body: Uint8Array, { algorithm }: AtRest): string {
 export function answerObject(call: S3Call, object: StoredS3Object | undefined, keys: KmsKeys): Answer {
   const { method, headers, query, secure } = call;
   if (object === undefined) throw new S3Error(404, "NoSuchKey");
-  if (query.has("tagging")) return xml("<Tagging><TagSet></TagSet></Tagging>");
+  if (query.has("tagging")) return describeTags(object);
   refuseAskingToRead(headers);
   checkCustomerKey(object.atRest, headers, secure);
   checkKmsKey(object.atRest, keys);
-  const match = headers["if-match"];
-  if (match !== undefined && match !== object.eTag) throw new S3Error(412, "PreconditionFailed");
+  checkReadConditions(headers, object);
   const { body, eTag, modified, checksum, atRest } = object;
   if (query.has("attributes"))
     return answerAttributes(object, String(headers["x-amz-object-attributes"] ?? ""));
   const answered: Record<string, string> = {
-    ...object.headers,
+    ...toldBelongings(object),
     ...toldHeaders(atRest),
     etag: eTag,
     "last-modified": modified.toUTCString(),
     "accept-ranges": "bytes",
   };
+  const encoding = query.get("response-content-encoding");
+  if (encoding !== null) answered["content-encoding"] = encoding;
   const range = /^bytes=(\d*)-(\d*)$/.exec(String(headers.range ?? ""));
   const [, first = "", last = ""] = range ?? [];
   if (method === "HEAD" || (first === "" && last === "")) {
@@ -110,14 +112,59 @@ export function copySourceOf(text: string): { bucket: string; key: string } {
 
 /** Checks that a copy may read its source. */
 export function checkCopySource(call: S3Call, source: StoredS3Object, keys: KmsKeys): void {
-  const match = call.headers["x-amz-copy-source-if-match"];
-  if (match !== undefined && match !== source.eTag) throw new S3Error(412, "PreconditionFailed");
+  checkCopyConditions(call.headers, source);
   checkCustomerKey(source.atRest, call.headers, call.secure, "x-amz-copy-source-");
   checkKmsKey(source.atRest, keys);
 }
 
 const DESCRIBING =
   /^(x-amz-meta-|content-type$|cache-control$|content-(encoding|disposition|language)$|expires$)/;
+
+/** How an object is kept, in the requests that make it. */
+const BELONGING = /^x-amz-(tagging|acl|storage-class|website-redirect-location|object-lock-[a-z-]+)$/;
+
+/** How an object is to be kept. @throws S3Error InvalidArgument for a retention that is over */
+function belongingOf(headers: IncomingHttpHeaders): Record<string, string> {
+  const belonging: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers))
+    if (BELONGING.test(name)) belonging[name] = String(value);
+  const until = belonging["x-amz-object-lock-retain-until-date"];
+  if ((until === undefined) !== (belonging["x-amz-object-lock-mode"] === undefined))
+    throw new S3Error(400, "InvalidArgument", "object lock mode and date belong together");
+  if (until !== undefined && Date.parse(until) <= Date.now())
+    throw new S3Error(400, "InvalidArgument", "The retain until date must be in the future!");
+  return belonging;
+}
+
+/** What a request that makes an object says about it beside its bytes. */
+export function storedHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  return { ...describing(headers), ...belongingOf(headers) };
+}
+
+/** Headers of a copy: what S3 takes over from the source, and what the request says anew. */
+export function copiedHeaders(headers: IncomingHttpHeaders, source: StoredS3Object): Record<string, string> {
+  const replace = headers["x-amz-metadata-directive"] === "REPLACE";
+  const described = replace
+    ? describing(headers)
+    : Object.fromEntries(Object.entries(source.headers).filter(([name]) => DESCRIBING.test(name)));
+  const { "x-amz-tagging": tagging, ...belonging } = belongingOf(headers);
+  const tags = headers["x-amz-tagging-directive"] === "REPLACE" ? tagging : source.headers["x-amz-tagging"];
+  return { ...described, ...belonging, ...(tags === undefined ? {} : { "x-amz-tagging": tags }) };
+}
+
+// What answers tell of it: S3 counts tags, and keeps the access control list to itself.
+function toldBelongings({ headers }: StoredS3Object): Record<string, string> {
+  const { "x-amz-tagging": tagging, "x-amz-acl": _, ...told } = headers;
+  const count = [...new URLSearchParams(tagging ?? "")].length;
+  return count === 0 ? told : { ...told, "x-amz-tagging-count": String(count) };
+}
+
+function describeTags({ headers }: StoredS3Object): Answer {
+  const tags = [...new URLSearchParams(headers["x-amz-tagging"] ?? "")].map(
+    ([key, value]) => `<Tag><Key>${escapeXml(key)}</Key><Value>${escapeXml(value)}</Value></Tag>`,
+  );
+  return xml(`<Tagging><TagSet>${tags.join("")}</TagSet></Tagging>`);
+}
 
 /** What is stored beside the bytes. @throws S3Error MetadataTooLarge; InvalidArgument unless it is ASCII */
 export function describing(headers: IncomingHttpHeaders): Record<string, string> {

@@ -6,17 +6,18 @@ import type { RequestBody } from "./aws-chunked.ts";
 import type { Checksum } from "./checksums.ts";
 import { BucketSettings } from "./s3-buckets.ts";
 import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
-import { type Answer, escapeXml, S3Error, unescapeXml, xml } from "./s3-error.ts";
+import { type Answer, elementText, escapeXml, S3Error, xml } from "./s3-error.ts";
 import { answerListing } from "./s3-listing.ts";
 import {
   answerObject,
   checkConditions,
   checkCopySource,
+  copiedHeaders,
   copySourceOf,
-  describing,
   eTagOf,
   type S3Call,
   type StoredS3Object,
+  storedHeaders,
 } from "./s3-objects.ts";
 import { announcedChecksum, joinParts, listParts, putPart, type S3Upload } from "./s3-uploads.ts";
 
@@ -42,11 +43,12 @@ export class S3Service {
       case "PUT":
         checkConditions(headers, objects.get(key));
         if (source !== undefined) return this.#copy(call, String(source));
-        return this.#put(call, body.bytes, describing(headers), this.#atRest(call), body.checksum);
+        return this.#put(call, body.bytes, storedHeaders(headers), this.#atRest(call), body.checksum);
       case "GET":
       case "HEAD":
         return answerObject(call, objects.get(key), this.kmsKeys);
       case "DELETE":
+        if (headers["if-match"] !== undefined) checkConditions(headers, objects.get(key));
         objects.delete(key);
         return { status: 204 };
       default:
@@ -79,10 +81,17 @@ export class S3Service {
     if (method === "POST" && query.has("delete")) {
       if (checksum === undefined)
         throw new S3Error(400, "InvalidRequest", "Missing required header: Content-MD5");
-      const keys = [...text.matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, name = ""]) => unescapeXml(name));
-      if (keys.length > 1000) throw new S3Error(400, "MalformedXML");
-      for (const name of keys) objects.delete(name);
-      return xml("<DeleteResult></DeleteResult>");
+      const named = [...text.matchAll(/<Object>(.*?)<\/Object>/gs)].map(([, one = ""]) => ({
+        key: elementText(one, "Key") ?? "",
+        eTag: elementText(one, "ETag"),
+      }));
+      if (named.length > 1000) throw new S3Error(400, "MalformedXML");
+      const kept = named.filter(({ key, eTag }) => eTag !== undefined && objects.get(key)?.eTag !== eTag);
+      for (const { key } of named.filter((one) => !kept.includes(one))) objects.delete(key);
+      const errors = kept.map(
+        ({ key }) => `<Error><Key>${escapeXml(key)}</Key><Code>PreconditionFailed</Code></Error>`,
+      );
+      return xml(`<DeleteResult>${errors.join("")}</DeleteResult>`);
     }
     if (method === "GET" && query.has("uploads")) {
       const found = [...this.uploads].filter(([, upload]) => upload.bucket === bucket);
@@ -122,7 +131,7 @@ export class S3Service {
     const asked = askedFor(call.headers, call.secure);
     if (bucket === call.bucket && key === call.key && !replace && asked === undefined)
       throw new S3Error(400, "InvalidRequest", "This copy request is illegal: nothing would change");
-    const headers = replace ? describing(call.headers) : { ...source.headers };
+    const headers = copiedHeaders(call.headers, source);
     const answer = this.#put(call, source.body, headers, this.#atRest(call), undefined);
     const eTag = escapeXml(answer.headers?.etag ?? "");
     return { ...answer, ...xml(`<CopyObjectResult><ETag>${eTag}</ETag></CopyObjectResult>`) };
@@ -136,7 +145,7 @@ export class S3Service {
     this.uploads.set(uploadId, {
       bucket,
       key,
-      headers: describing(headers),
+      headers: storedHeaders(headers),
       asked: headers,
       atRest,
       checksum,

@@ -9,6 +9,7 @@ import {
   type SegmentPartial,
   TAG_LENGTH,
 } from "../engine.ts";
+import { checkOutput } from "../frame-run.ts";
 import { checkPartials, checkSegment } from "../node/segments.ts";
 import { type Addon, allocate, type KeyHandle, type SegmentFunction } from "./addon.ts";
 
@@ -25,8 +26,10 @@ export class NativeSegments implements SegmentCipher {
     this.#key = key;
     this.#threads = threads;
   }
-  seal(nonce: Uint8Array, firstBlock: number, chunks: Chunks): SealedSegment {
-    const ciphertext = allocate(this.#addon, checkSegment(firstBlock, chunks));
+  seal(nonce: Uint8Array, firstBlock: number, chunks: Chunks, output?: Uint8Array): SealedSegment {
+    const length = checkSegment(firstBlock, chunks);
+    if (output !== undefined) checkOutput(output, length);
+    const ciphertext = output?.subarray(0, length) ?? allocate(this.#addon, length);
     const partial = this.#run(this.#addon.sealSegment, ciphertext, nonce, firstBlock, chunks);
     return { ciphertext, partial };
   }

@@ -32,7 +32,9 @@ import type {
 import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
 import { bodyFailure, isForbidden } from "../object-source.ts";
 import type { RequestedRange } from "../requested-range.ts";
+import { brokenOff } from "../resuming-source.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
+import { untilRead } from "../until-read.ts";
 import { openFrameRange } from "./frame-range.ts";
 import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
 import { hintedShape, MessageShapes } from "./message-shapes.ts";
@@ -116,13 +118,13 @@ export class FramedFormat implements ObjectFormat {
       const opened = new Promise<void>((resolve, reject) => {
         decrypt.once("header", () => resolve());
         decrypt.once("error", reject);
-        decrypt.once("close", () => reject(bodyFailure(undefined)));
+        decrypt.once("close", () => reject(brokenOff(undefined)));
       });
       // A body that breaks off must be an error of ours, so it is given before pipeline gives its own.
       body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
       pipeline(body, decrypt, () => {});
       await opened;
-      return { plaintextLength, body: decrypt, header: parsed };
+      return { plaintextLength, body: untilRead(decrypt), header: parsed };
     } catch (error) {
       body.destroy();
       throw error;
@@ -286,7 +288,11 @@ class FramedSealer implements ObjectSealer {
     return this.#frames.ledgerKey();
   }
 
-  async sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart> {
+  async sealPart(
+    chunks: readonly Uint8Array[],
+    position: PartPosition,
+    output?: Uint8Array,
+  ): Promise<SealedPart> {
     const { offset, length, place } = position;
     const { frameLength } = this.#frames.header;
     if (this.#disposed) throw new Error("internal error: object sealer was disposed");
@@ -302,10 +308,14 @@ class FramedSealer implements ObjectSealer {
     const { headerBytes, cipher } = this.#frames;
     const headroom = offset === 0 ? headerBytes.length : 0;
     const parallel = length >= asyncFrom(cipher) && cipher.sealAsync !== undefined;
-    const bytes =
-      parallel && cipher.sealAsync !== undefined
-        ? await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom)
-        : cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
+    let bytes: Uint8Array;
+    if (parallel && cipher.sealAsync !== undefined)
+      bytes = await cipher.sealAsync(chunks, firstSequence, frameCount, finalLength, headroom);
+    else if (output !== undefined && cipher.sealInto !== undefined) {
+      const frames = output.subarray(headroom);
+      const sealedLength = cipher.sealInto(frames, chunks, firstSequence, frameCount, finalLength);
+      bytes = output.subarray(0, headroom + sealedLength);
+    } else bytes = cipher.seal(chunks, firstSequence, frameCount, finalLength, headroom);
     if (headroom > 0) bytes.set(headerBytes);
     if (place === "last" && !this.#recorded) {
       this.#recorded = true;
@@ -345,7 +355,7 @@ function hintsOf({ header, headerBytes }: PreparedFrames): Record<string, string
 }
 
 /** `namespace/name` of the wrapping key of an entry, percent-encoded. */
-export function describeKey(key: EncryptedDataKey): string {
+function describeKey(key: EncryptedDataKey): string {
   const name = rawAesKeyName(key.providerInfo) ?? asBuffer(key.providerInfo).toString("utf8");
   const provider = Buffer.from(key.providerId, "utf8").toString("utf8"); // as the header has it: well-formed
   return `${encodeURIComponent(provider)}/${encodeURIComponent(name)}`;

@@ -6,15 +6,16 @@ import { fromStoredEncoding, toStoredEncoding } from "../content-encoding.ts";
 import { type CopySource, formatCopySource, parseCopySource } from "../copy-source.ts";
 import { pinnableETag } from "../etag.ts";
 import type { Formats } from "../formats.ts";
+import { nameHeadError } from "../head-error.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
 import { framedNames, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
-import { checkFields, describingFields, meaningOf, repeatFields, sourceFields } from "../request-fields.ts";
+import { describingFields, meaningOf, repeatFields, sourceFields } from "../request-fields.ts";
 import { bodyInRanges } from "../stored-bytes.ts";
 import type { GetObjectInput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 import { describe, type Send, visibleMetadata } from "./get.ts";
-import { nameHeadError } from "./head-error.ts";
 import { readTags } from "./object-tags.ts";
-import { checkCallerFields, type PutObjectInput, putObject, type UploadOptions } from "./put.ts";
+import { checkCallerFields, type PutObjectInput, putObject } from "./put.ts";
+import type { UploadOptions } from "./upload-settings.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {
@@ -47,7 +48,6 @@ export class CopyHandler {
   }
 
   async copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
-    checkFields(input);
     checkCallerFields(input, this.#formats.all);
     checkDirective(input, "MetadataDirective", "COPY", "REPLACE");
     checkDirective(input, "TaggingDirective", "COPY", "REPLACE");

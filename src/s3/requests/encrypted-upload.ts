@@ -25,7 +25,7 @@ import { storeWithSideObject } from "./side-object.ts";
 import { type Change, StateKeeper } from "./state-keeper.ts";
 
 /** S3 refuses parts that are shorter, unless they are the last. */
-export const MIN_PART_LENGTH = 5 * 1024 * 1024;
+const MIN_PART_LENGTH = 5 * 1024 * 1024;
 
 /** The engine option, as it is handed through. */
 export type PartEngine = Parameters<typeof selectEngine>[0];
@@ -56,7 +56,7 @@ export class EncryptedUpload {
   readonly location: ObjectLocation;
   readonly uploadId: string;
   readonly ledger: PartLedger;
-  readonly #access: S3Access;
+  #access: S3Access;
   /** What Create said about storage, for the object that stands next to this one. */
   readonly #side: Readonly<Record<string, unknown>>;
   readonly #format: ObjectFormat;
@@ -140,6 +140,12 @@ export class EncryptedUpload {
   #checkOpen(): void {
     if (this.ended !== undefined) throw this.ended;
     if (this.#isDisposed) throw new FramesealError("POLICY", "upload has ended");
+  }
+
+  /** Takes the SSE-C key from a request of the caller's: states do not hold it. */
+  rememberKey(input: Readonly<Record<string, unknown>>): void {
+    const { RequestPayer: _, ExpectedBucketOwner: __, ...key } = repeatFields(input, "ListParts");
+    this.#access = { ...this.#access, ...key };
   }
 
   /**
@@ -353,7 +359,7 @@ export class EncryptedUpload {
     const fingerprint = this.#fingerprint;
     return storeWithSideObject(
       this.#sealer.sideObject,
-      { location, input: { ...this.#side, ...request }, transport },
+      { location, input: { ...this.#side, ...access, ...request }, transport },
       () =>
         completeUpload({ location, uploadId, access, parts, storedLength, fingerprint, request }, transport),
       (output) => output,
@@ -402,7 +408,10 @@ function withoutKeys(fields: Readonly<Record<string, unknown>>): Record<string, 
 /** `side` of a state that was JSON, in which dates are text. */
 function importSide(side: MultipartState["side"]): Readonly<Record<string, unknown>> {
   const date = side.ObjectLockRetainUntilDate;
-  return { ...side, ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(String(date)) }) };
+  return {
+    ...side,
+    ...(date === undefined ? {} : { ObjectLockRetainUntilDate: new Date(date as string | Date) }),
+  };
 }
 
 function totalOf(parts: readonly StoredPart[]): number | undefined {

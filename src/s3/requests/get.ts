@@ -1,5 +1,6 @@
 // GetObject: the format is recognised, ranges of plaintext become ranges of stored bytes, and lengths in the answer are
 // those of the plaintext.
+import type { Readable } from "node:stream";
 import { FramesealError } from "../../errors.ts";
 import { fromStoredEncoding } from "../content-encoding.ts";
 import type { Formats } from "../formats.ts";
@@ -10,10 +11,14 @@ import {
   bodyOf,
   collectExactly,
   createObjectSource,
+  ignoresRanges,
   isInvalidRange,
+  type PinnedSource,
   parseContentRange,
+  pinOf,
 } from "../object-source.ts";
 import { parseRange } from "../requested-range.ts";
+import { giveUp } from "../resuming-source.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import type { GetObjectInput, GetObjectOutput, Next, Transport } from "../transport.ts";
 
@@ -32,16 +37,11 @@ export async function getObject(
   if (input.Range === undefined) {
     const result = await send({});
     const output = result.output as unknown as GetObjectOutput;
-    const body = bodyOf(output);
+    const arrived = bodyOf(output);
+    const object = storedObject(output, output.ContentLength, location, input, formats, transport, arrived);
+    const body = object.source.adopt(arrived, 0, object.storedLength);
     try {
-      const { format, object } = await describe(
-        output,
-        output.ContentLength,
-        location,
-        input,
-        formats,
-        transport,
-      );
+      const format = await formats.recognise(object);
       const opened = await format.openWhole(object, body);
       const fields = {
         ContentLength: opened.plaintextLength,
@@ -65,12 +65,15 @@ export async function getObject(
   const output = result.output as unknown as GetObjectOutput;
   const body = bodyOf(output);
   const got = parseContentRange(output.ContentRange);
-  if (got === undefined || got.start !== 0) {
-    body.destroy();
-    throw new FramesealError("TRUNCATED", "server answered with another range than was asked for");
+  const length = Math.min(HEAD_LENGTH, got?.size ?? 0);
+  if (got === undefined || got.start !== 0 || got.end > length) {
+    giveUp(body);
+    if (output.ContentRange === undefined) throw ignoresRanges();
+    throw new FramesealError("NETWORK", "server answered with another range than was asked for");
   }
-  const head = await collectExactly(body, got.end);
-  const { format, object } = await describe(output, got.size, location, input, formats, transport);
+  const object = storedObject(output, got.size, location, input, formats, transport, body);
+  const head = await collectExactly(object.source.adopt(body, 0, length), length);
+  const format = await formats.recognise(object);
   const opened = await format.openRange(object, range, head);
   const { start, end, plaintextLength } = opened;
   try {
@@ -97,25 +100,44 @@ function encodingOf(
   return fromStoredEncoding(output.ContentEncoding, metadata, input.ResponseContentEncoding);
 }
 
+interface PinnedObject extends StoredObject {
+  readonly source: PinnedSource;
+}
+
+// `body` is given up if the answer does not describe an object.
+function storedObject(
+  output: Pick<GetObjectOutput, "Metadata" | "ETag" | "VersionId" | "LastModified">,
+  storedLength: number | undefined,
+  location: ObjectLocation,
+  input: GetObjectInput,
+  formats: Formats,
+  transport: Transport,
+  body?: Readable,
+): PinnedObject {
+  if (storedLength === undefined) {
+    if (body !== undefined) giveUp(body);
+    throw new FramesealError("UNSUPPORTED", "server did not tell the length of the object");
+  }
+  const pin = pinOf(output, storedLength, input.VersionId);
+  return {
+    location,
+    metadata: normalizeMetadata(output.Metadata),
+    storedLength,
+    source: createObjectSource(transport, location, pin, input, formats.reading),
+    signal: transport.signal,
+  };
+}
+
 /** The object that an answer describes, and its format. */
 export async function describe(
-  output: Pick<GetObjectOutput, "Metadata" | "ETag" | "VersionId">,
+  output: Pick<GetObjectOutput, "Metadata" | "ETag" | "VersionId" | "LastModified">,
   storedLength: number | undefined,
   location: ObjectLocation,
   input: GetObjectInput,
   formats: Formats,
   transport: Transport,
 ): Promise<{ format: ObjectFormat; object: StoredObject }> {
-  if (storedLength === undefined)
-    throw new FramesealError("UNSUPPORTED", "server did not tell the length of the object");
-  const pin = { eTag: output.ETag, versionId: input.VersionId ?? output.VersionId };
-  const object = {
-    location,
-    metadata: normalizeMetadata(output.Metadata),
-    storedLength,
-    source: createObjectSource(transport, location, pin, input),
-    signal: transport.signal,
-  };
+  const object = storedObject(output, storedLength, location, input, formats, transport);
   return { format: await formats.recognise(object), object };
 }
 

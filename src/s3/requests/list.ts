@@ -2,7 +2,8 @@
 // object than key, ETag and stored length, so some objects of each page are asked by HeadObject; where they were all
 // stored alike, the sizes of the others follow by arithmetic.
 import type * as S3 from "@aws-sdk/client-s3";
-import { hasCode, throwIfAborted } from "../../errors.ts";
+import { hasCode, isFramesealError, throwIfAborted } from "../../errors.ts";
+import { errorCode } from "../../shapes.ts";
 import type { Formats } from "../formats.ts";
 import type { SizeRule } from "../object-format.ts";
 import { repeatFields } from "../request-fields.ts";
@@ -44,13 +45,36 @@ export async function listObjects(
 ): ReturnType<Next> {
   const result = await send({});
   if (listSizes === "stored") return result;
-  const output: Record<string, unknown> = { ...result.output };
   const page = new ListedPage(input, formats, transport);
+  const output: Record<string, unknown> = withoutSideObjects(result.output, page);
   for (const name of ["Contents", "Versions"]) {
     const listed = output[name];
     if (Array.isArray(listed)) output[name] = await page.translate(listed, listSizes);
   }
   return { ...result, output };
+}
+
+// Leaves out what is deleted with the object it belongs to: tools that compare a listing with a folder would delete it
+// alone, and the object could not be read any more. Each version of it is shown, since each is deleted by itself.
+function withoutSideObjects(
+  output: Readonly<Record<string, unknown>>,
+  page: ListedPage,
+): Record<string, unknown> {
+  const { Contents, KeyCount, IsTruncated, NextMarker } = output;
+  if (!Array.isArray(Contents)) return { ...output };
+  const shown = (Contents as Listed[]).filter((one) => !page.isSideObject(one));
+  const hidden = Contents.length - shown.length;
+  if (hidden === 0) return { ...output };
+  const isFirstVersion = KeyCount === undefined;
+  return {
+    ...output,
+    Contents: shown,
+    ...(typeof KeyCount === "number" ? { KeyCount: KeyCount - hidden } : {}),
+    // ListObjects goes on after the last key that it shows, unless it names another.
+    ...(isFirstVersion && IsTruncated === true
+      ? { NextMarker: NextMarker ?? (Contents as Listed[]).at(-1)?.Key }
+      : {}),
+  };
 }
 
 /** What is known of one entry. */
@@ -71,6 +95,14 @@ class ListedPage {
     this.#transport = transport;
   }
 
+  /** True for an instruction file, judged by its key: no object of this client can have such a one. */
+  isSideObject({ Key }: Listed): boolean {
+    const key = this.#keyOf(Key);
+    return this.#formats.written
+      .sideObjectKeys("")
+      .some((suffix) => key !== undefined && key.length > suffix.length && key.endsWith(suffix));
+  }
+
   async translate(
     listed: readonly Listed[],
     listSizes: Exclude<ListSizes, "stored">,
@@ -78,7 +110,9 @@ class ListedPage {
     const entries = listed.map((one) => this.#entryOf(one));
     const unknown = entries.filter((entry) => entry !== undefined && entry.size === undefined) as Entry[];
     const sample = listSizes === "head" ? unknown : spread(unknown, SAMPLE_LENGTH);
-    const rules = await this.#askAll(sample);
+    // The first one alone: from its header the others are understood without reading theirs.
+    const rules = await this.#askAll(sample.slice(0, 1));
+    rules.push(...(await this.#askAll(sample.slice(1))));
     const rest = unknown.filter((entry) => !sample.includes(entry));
     if (rules.length > 0) await this.#askAll(rest.filter((entry) => !this.#compute(rules, entry)));
     return listed.map((one, index) => {
@@ -88,12 +122,16 @@ class ListedPage {
   }
 
   #entryOf({ Key, ETag, Size, VersionId }: Listed): Entry | undefined {
-    const { Bucket, EncodingType } = this.#input;
-    const key = EncodingType === "url" && Key !== undefined ? decodeKey(Key) : Key;
+    const { Bucket } = this.#input;
+    const key = this.#keyOf(Key);
     // No message is empty, so neither is any encrypted object.
     if (key === undefined || key === "" || Size === undefined || Size === 0) return undefined;
     const identity = { location: { bucket: String(Bucket), key }, eTag: ETag, storedLength: Size };
     return { identity, versionId: VersionId, size: this.#formats.told.knownLength(identity) };
+  }
+
+  #keyOf(listed: string | undefined): string | undefined {
+    return this.#input.EncodingType === "url" && listed !== undefined ? decodeKey(listed) : listed;
   }
 
   // Asks about each entry, and returns the rules of those that could be asked.
@@ -102,7 +140,10 @@ class ListedPage {
     const left = [...entries];
     const work = async (): Promise<void> => {
       for (let entry = left.shift(); entry !== undefined; entry = left.shift()) {
-        const rule = await this.#ask(entry);
+        const rule = await this.#ask(entry).catch((error: unknown) => {
+          left.length = 0;
+          throw error;
+        });
         if (rule === undefined || !apply(rule, entry)) continue;
         rules.push(rule);
         const { identity, size } = entry;
@@ -113,7 +154,7 @@ class ListedPage {
     return rules;
   }
 
-  // What the object says about itself. An object that cannot be asked must not fail the listing.
+  // What the object says about itself. One that is odd must not fail the listing.
   async #ask({ identity: { location }, versionId }: Entry): Promise<SizeRule | undefined> {
     throwIfAborted(this.#transport.signal);
     const reading: GetObjectInput = {
@@ -137,7 +178,9 @@ class ListedPage {
       return await format.sizeRule(object);
     } catch (error) {
       throwIfAborted(this.#transport.signal);
-      return hasCode(error, "NOT_ENCRYPTED") ? AS_STORED : undefined;
+      if (hasCode(error, "NOT_ENCRYPTED")) return AS_STORED;
+      if (isAboutObject(error)) return undefined;
+      throw error; // a size that is told because a connection broke would be taken for a change
     }
   }
 
@@ -145,7 +188,10 @@ class ListedPage {
   #compute(rules: readonly SizeRule[], entry: Entry): boolean {
     const [rule] = rules;
     const alike = rule?.name !== undefined && rules.every(({ name }) => name === rule.name);
-    return alike && apply(rule, entry);
+    if (!alike || !apply(rule, entry)) return false;
+    const { identity, size } = entry;
+    if (size !== undefined) this.#formats.told.compute(identity, size);
+    return true;
   }
 }
 
@@ -158,6 +204,15 @@ function apply(rule: SizeRule, entry: Entry): boolean {
   } catch {
     return false;
   }
+}
+
+// True if the object is odd, or may not be asked about; false if the connection or the service is at fault.
+function isAboutObject(error: unknown): boolean {
+  const code: string | undefined = errorCode(error);
+  if (isFramesealError(error)) return code !== "NETWORK";
+  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  const status = $metadata?.httpStatusCode ?? 0;
+  return status >= 400 && status < 500 && ![408, 429].includes(status);
 }
 
 // With EncodingType=url S3 encodes keys as forms do. @returns undefined for what is not encoded so

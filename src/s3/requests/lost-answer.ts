@@ -6,7 +6,8 @@ import { isErrorNamed } from "../../shapes.ts";
 import type { ObjectLocation, ObjectMetadata } from "../object-format.ts";
 import { normalizeMetadata } from "../object-metadata.ts";
 import { bodyOf, collectExactly, parseContentRange } from "../object-source.ts";
-import type { GetObjectInput, GetObjectOutput, HeadObjectOutput, Transport } from "../transport.ts";
+import { repeatFields } from "../request-fields.ts";
+import type { GetObjectInput, GetObjectOutput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 
 /** Bytes at the start of an object by which it is recognised: a message id, or ciphertext under a key of its own. */
 export const FINGERPRINT_LENGTH = 128;
@@ -59,6 +60,25 @@ export async function storeSurely<Output>(
         },
       );
     }
+}
+
+/**
+ * Sends a whole object as one request, and looks whether it was stored when the answer is lost.
+ * @param input the caller's request
+ * @param body the stored bytes
+ */
+export function storeWhole(
+  send: () => ReturnType<Next>,
+  body: Uint8Array,
+  input: Readonly<Record<string, unknown>>,
+  location: ObjectLocation,
+  transport: Transport,
+): ReturnType<Next> {
+  const look = async () => {
+    const output = await findStored(location, markOf(body), repeatFields(input, "GetObject"), transport);
+    return output && { output, response: undefined };
+  };
+  return storeSurely(send, look, transport.signal);
 }
 
 /**

@@ -2,7 +2,7 @@
 // and Abort whenever anything fails. What is in the parts is not known here.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
-import { isBytes } from "../../shapes.ts";
+import { isBytes, isError } from "../../shapes.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { isNotFound } from "../object-source.ts";
 import { repeatFields } from "../request-fields.ts";
@@ -39,9 +39,9 @@ export interface PartSender {
   /**
    * Sends a part; numbers in any order. Resolves as soon as there is room for a further part, with all of them on their
    * way still borrowed. Rejects when this or an earlier part failed.
-   * @param onSent called when S3 has the part, so that its memory is free again
+   * @param onEnd called when the part is no longer needed, sent or given up
    */
-  send(number: number, body: Uint8Array | PartSource, onSent?: () => void): Promise<void>;
+  send(number: number, body: Uint8Array | PartSource, onEnd?: () => void): Promise<void>;
   /** The same for bytes of a stored object. @param source the `CopySource…` fields of UploadPartCopy */
   copy(number: number, source: UploadPartCopySource): Promise<void>;
   /** Resolves when no part is on its way. */
@@ -73,7 +73,9 @@ export async function uploadParts(
   const stop = start.stop ?? new Stop(transport.signal);
   try {
     const upload = new PartsUpload(start, transport.withSignal(stop.signal), stop);
-    const uploadId = await upload.create();
+    const uploadId = await upload.create(transport).catch((error) => {
+      throw stop.stopped === undefined ? error : stop.stopped.reason;
+    });
     try {
       return await upload.fill(uploadId, sendParts);
     } catch (error) {
@@ -106,42 +108,43 @@ class PartsUpload {
     return { Bucket: bucket, Key: key };
   }
 
-  // An upload whose id never arrived cannot be told from one that somebody else began for the same key, so it is not
-  // looked for and never aborted; S3's lifecycle rules remove it.
-  async create(): Promise<string> {
-    const request = { ...this.#start.create, ...this.#target };
-    const { UploadId } = await this.#stop.race(this.#creating(request));
-    if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-    return UploadId;
-  }
-
-  // An answer that comes after the operation was stopped still names an upload that must not stay.
-  #creating(request: S3.CreateMultipartUploadCommandInput): Promise<S3.CreateMultipartUploadCommandOutput> {
-    const creating = this.#transport.createMultipartUpload(request);
-    creating.then(
-      ({ UploadId }) => {
-        if (this.#stop.stopped !== undefined && UploadId !== undefined)
-          void abortUpload(this.#transport, this.abortRequest(UploadId));
-      },
-      () => {},
-    );
-    return creating;
+  // When the operation stops meanwhile, the answer is waited for a little: it names an upload that must not stay. One
+  // whose id never arrives cannot be told from one that somebody else began for the same key, so it is not looked for
+  // and never aborted; S3's lifecycle rules remove it.
+  async create(transport: Transport): Promise<string> {
+    const request = { ...this.#start.create, ...this.#target } as S3.CreateMultipartUploadCommandInput;
+    const grace = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const onStop = (): void => {
+      timer = setTimeout(() => grace.abort(), CREATE_GRACE_MS);
+    };
+    this.#stop.signal.addEventListener("abort", onStop);
+    try {
+      this.#stop.throwIfStopped();
+      const { UploadId } = await transport.withSignal(grace.signal).createMultipartUpload(request);
+      if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
+      return UploadId;
+    } finally {
+      clearTimeout(timer);
+      this.#stop.signal.removeEventListener("abort", onStop);
+    }
   }
 
   async fill(
     uploadId: string,
     sendParts: (sender: PartSender) => Promise<UploadEnd>,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
+    this.#stop.throwIfStopped();
     const { location, create } = this.#start;
     const sender: PartSender = {
       uploadId,
-      send: (number, body, onSent) => this.#add(this.#sendPart(uploadId, number, body, onSent)),
+      send: (number, body, onEnd) => this.#add(this.#sendPart(uploadId, number, body), onEnd),
       copy: (number, source) => this.#add(this.#copyPart(uploadId, number, source)),
       settled: () => this.settled(),
     };
     const { storedLength, fingerprint, request } = await this.#stop.race(sendParts(sender));
     await this.settled();
-    if (this.#stop.stopped !== undefined) throw this.#stop.stopped.reason;
+    this.#stop.throwIfStopped();
     const completing = completeUpload(
       {
         location,
@@ -157,22 +160,20 @@ class PartsUpload {
     return this.#stop.race(completing);
   }
 
-  async #add(part: Promise<void>): Promise<void> {
+  async #add(part: Promise<void>, onEnd?: () => void): Promise<void> {
     const sent = this.#stop
       .race(part)
       .catch((error) => this.#stop.stop(error))
-      .finally(() => this.#sending.delete(sent));
+      .finally(() => {
+        this.#sending.delete(sent);
+        onEnd?.();
+      });
     this.#sending.add(sent);
     while (this.#sending.size >= this.#start.concurrency) await Promise.race(this.#sending);
-    if (this.#stop.stopped !== undefined) throw this.#stop.stopped.reason;
+    this.#stop.throwIfStopped();
   }
 
-  async #sendPart(
-    uploadId: string,
-    number: number,
-    body: Uint8Array | PartSource,
-    onSent: (() => void) | undefined,
-  ): Promise<void> {
+  async #sendPart(uploadId: string, number: number, body: Uint8Array | PartSource): Promise<void> {
     this.#checkNumber(number);
     const request = {
       ...repeatFields(this.#start.create, "UploadPart"),
@@ -185,7 +186,6 @@ class PartsUpload {
       ? await this.#transport.uploadPart({ ...request, Body: body })
       : await body.send((fields) => this.#transport.uploadPart({ ...request, ...fields }), this.#stop);
     this.#parts[number - 1] = completedPart(number, output);
-    onSent?.();
   }
 
   async #copyPart(uploadId: string, number: number, source: UploadPartCopySource): Promise<void> {
@@ -218,6 +218,8 @@ class PartsUpload {
   }
 }
 
+/** How long the answer to CreateMultipartUpload may take after the operation was stopped. */
+const CREATE_GRACE_MS = 2000;
 /** Attempts to abort an upload, the pause after the first, which doubles, and how long all of them may take. */
 const ABORT_ATTEMPTS = 3;
 const ABORT_PAUSE_MS = 50;
@@ -252,7 +254,7 @@ export async function abortUpload(
 /** `error`, which tells from now on which upload could not be aborted. */
 function leftBehind(error: unknown, uploadId: string): unknown {
   const text = `the upload ${uploadId} could not be aborted: its parts are still there`;
-  if (!(error instanceof Error) || !Object.isExtensible(error))
+  if (!isError(error) || !Object.isExtensible(error))
     return Object.assign(new Error(`upload failed, and ${text}`, { cause: error }), { uploadId });
   error.message = `${error.message} (${text})`;
   return Object.assign(error, { uploadId });

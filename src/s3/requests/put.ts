@@ -1,39 +1,28 @@
 // PutObject: a body of up to one part is sealed in memory and sent whole, more goes as a multipart upload. Either way a
-// retry of the SDK sends the same stored bytes again, and each part is sealed once.
+// retry sends the same stored bytes again, and each part is sealed once.
 import type * as S3 from "@aws-sdk/client-s3";
-import { FramesealError, throwIfAborted } from "../../errors.ts";
+import { isErrorNamed } from "../../shapes.ts";
+import { BodyParts } from "../body-parts.ts";
 import { toStoredEncoding } from "../content-encoding.ts";
-import { bytesInMemory, cutParts } from "../object-body.ts";
+import { type BodySource, takeBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectSealer } from "../object-format.ts";
 import { checkCallerMetadata, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { checkFields, repeatFields } from "../request-fields.ts";
+import { Stop } from "../stop.ts";
 import type { Next, Transport } from "../transport.ts";
-import {
-  type Completion,
-  completedPart,
-  completeUpload,
-  readingAccess,
-  type S3Access,
-} from "./complete-upload.ts";
-import { FINGERPRINT_LENGTH, findStored, markOf, storeSurely } from "./lost-answer.ts";
-import { MAX_PART_NUMBER } from "./part-ledger.ts";
+import { FINGERPRINT_LENGTH, storeWhole } from "./lost-answer.ts";
+import { PartMemory } from "./part-memory.ts";
+import { type PartPlan, planParts } from "./part-plan.ts";
+import { PartSpool } from "./part-spool.ts";
+import { type PartSender, type UploadEnd, uploadParts } from "./parts-upload.ts";
 import { checkNotReserved, storeWithSideObject } from "./side-object.ts";
+import type { UploadOptions } from "./upload-settings.ts";
 
 export type PutObjectInput = Partial<S3.PutObjectCommandInput> & { Body?: unknown };
 
-/** How bodies are cut and sent. */
-export interface UploadOptions {
-  /** Plaintext bytes of a part. */
-  readonly partSize: number;
-  /** Parts on their way at a time. */
-  readonly uploadConcurrency: number;
-}
-
-/** Every this many parts of a body of unknown length, parts double, so that 10,000 of them hold 8 TiB. */
-const PARTS_PER_DOUBLING = 1000;
-
 /**
- * Encrypts and stores an object.
+ * Encrypts and stores an object. Whatever fails or is aborted ends it at once, with the first reason: the source is
+ * closed, and an upload that was begun is aborted.
  * @param sendWhole sends the caller's request with the fields given
  */
 export async function putObject(
@@ -45,229 +34,249 @@ export async function putObject(
   sendWhole: (fields: Record<string, unknown>) => ReturnType<Next>,
 ): ReturnType<Next> {
   const encoding = toStoredEncoding(input.ContentEncoding, format);
-  const length = bytesInMemory(input.Body)?.length ?? input.ContentLength;
-  const sealer = await format.startObject({ location, plaintextLength: length, signal: transport.signal });
+  const source = takeBody(input.Body, input.ContentLength);
   try {
-    const metadata = joinMetadata(normalizeMetadata(input.Metadata), {
-      ...sealer.metadata,
-      ...encoding.metadata,
-    });
-    const sizes = partLengths(options.partSize, sealer.alignment, length);
-    const parts = cutParts(input.Body, sizes, input.ContentLength);
+    const stop = new Stop(transport.signal);
     try {
-      const first = await parts.next();
-      if (first.done === true) throw new Error("internal error: a body has at least one part");
-      const { bytes, place } = first.value;
-      const sealed = await sealer.sealPart([bytes], { offset: 0, length: bytes.length, place });
-      const store = async (): ReturnType<Next> => {
-        if (place === "last") {
-          const own = { Body: sealed.bytes, ContentLength: sealed.bytes.length, Metadata: metadata };
-          const send = () => sendWhole({ ...own, ...encoding.fields });
-          return storeWhole(send, sealed.bytes, input, location, transport);
-        }
-        const upload = new PartsUpload(sealer, transport, location, options);
-        const described = { ...input, ...encoding.fields };
-        const output = await upload.run(described, metadata, sealed.bytes, bytes.length, parts);
-        return { output: output as unknown as Record<string, unknown>, response: undefined };
+      source.failInto(stop);
+      const sealer = await startObject(format, location, source.length, stop);
+      const own = { ...sealer.metadata, ...encoding.metadata };
+      const fields = {
+        ...encoding.fields,
+        Metadata: joinMetadata(normalizeMetadata(input.Metadata), own),
       };
-      return await storeWithSideObject(
-        sealer.sideObject,
-        { location, input, transport },
-        store,
-        ({ output }) => output,
-      );
+      const put = { input, fields, location, sealer, options, stop, transport };
+      try {
+        return await sendSealed(put, source, sendWhole);
+      } finally {
+        sealer.dispose();
+      }
+    } catch (error) {
+      // What the SDK says of requests that were stopped.
+      throw stop.stopped !== undefined && isErrorNamed(error, "AbortError") ? stop.stopped.reason : error;
     } finally {
-      await parts.return();
+      stop.release();
     }
   } finally {
-    sealer.dispose();
+    source.close();
   }
 }
 
-// Sends a body that is one request, and looks whether it was stored when the answer is lost.
-function storeWhole(
-  send: () => ReturnType<Next>,
-  body: Uint8Array,
-  input: PutObjectInput,
-  location: ObjectLocation,
-  transport: Transport,
+/** One PutObject whose data key is there. */
+interface SealedPut {
+  readonly input: PutObjectInput;
+  /** What replaces fields of the input in the request that makes the object. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly location: ObjectLocation;
+  readonly sealer: ObjectSealer;
+  readonly options: UploadOptions;
+  readonly stop: Stop;
+  /** With the caller's signal. */
+  readonly transport: Transport;
+}
+
+async function sendSealed(
+  put: SealedPut,
+  source: BodySource,
+  sendWhole: (fields: Record<string, unknown>) => ReturnType<Next>,
 ): ReturnType<Next> {
-  const look = async () => {
-    const output = await findStored(location, markOf(body), repeatFields(input, "GetObject"), transport);
-    return output && { output, response: undefined };
-  };
-  return storeSurely(send, look, transport.signal);
-}
-
-// Part lengths: as configured, larger when the length is known and would need too many, growing when it is not known.
-function partLengths(
-  partSize: number,
-  alignment: number,
-  length: number | undefined,
-): (number: number) => number {
-  const align = (size: number): number => Math.ceil(size / alignment) * alignment;
-  if (length !== undefined) {
-    const size = align(Math.max(partSize, Math.ceil(length / MAX_PART_NUMBER)));
-    return () => size;
+  const { input, fields, location, sealer, options, stop } = put;
+  const plan = planParts({
+    ...options,
+    length: source.length,
+    alignment: sealer.alignment,
+    storedLength: (length) => sealer.storedLength(length),
+  });
+  const isLong = source.length !== undefined && source.length > plan.wholeLength;
+  const sealed = new SealedBody(new BodyParts(source, stop), sealer, plan, stop);
+  try {
+    const first = await sealed.first(isLong);
+    const transport = put.transport.withSignal(stop.signal);
+    const store = (): ReturnType<Next> => {
+      if (first.place === "more" || isLong) return sendInParts(put, sealed, first);
+      const { bytes } = first;
+      const send = () => sendWhole({ ...fields, Body: bytes, ContentLength: bytes.length });
+      return stop.race(storeWhole(send, bytes, input, location, transport));
+    };
+    const around = { location, input, transport };
+    return await storeWithSideObject(sealer.sideObject, around, store, ({ output }) => output);
+  } finally {
+    sealed.wipe();
   }
-  return (number) => align(partSize) * 2 ** Math.floor((number - 1) / PARTS_PER_DOUBLING);
 }
 
-// One multipart upload of a body that is longer than a part.
-class PartsUpload {
+async function sendInParts(put: SealedPut, sealed: SealedBody, first: SealedPiece): ReturnType<Next> {
+  const { input, fields, location, options, stop, transport } = put;
+  const { uploadConcurrency: concurrency, spoolFolder } = options;
+  const ChecksumAlgorithm = input.ChecksumAlgorithm ?? (await transport.defaultChecksum());
+  const described = repeatFields({ ...input, ...fields }, "CreateMultipartUpload");
+  const create = { ...described, ChecksumAlgorithm, Metadata: fields.Metadata };
+  const request = repeatFields(input, "CompleteMultipartUpload");
+  const output = await uploadParts({ location, create, concurrency, stop }, transport, (sender) =>
+    sealed.send(first, sender, { spoolFolder, ChecksumAlgorithm, request }),
+  );
+  return { output: output as unknown as Record<string, unknown>, response: undefined };
+}
+
+// A sealer that comes after the operation has stopped is disposed of.
+async function startObject(
+  format: ObjectFormat,
+  location: ObjectLocation,
+  plaintextLength: number | undefined,
+  stop: Stop,
+): Promise<ObjectSealer> {
+  const starting = format.startObject({ location, plaintextLength, signal: stop.signal });
+  try {
+    return await stop.race(starting);
+  } catch (error) {
+    starting.then(
+      (sealer) => sealer.dispose(),
+      () => {},
+    );
+    throw error;
+  }
+}
+
+/** A sealed piece of a body. */
+interface SealedPiece {
+  readonly bytes: Uint8Array;
+  /** Bytes of plaintext. */
+  readonly length: number;
+  readonly place: "more" | "last";
+  /** The bytes are not needed any more. */
+  release(): void;
+}
+
+/** What the parts of one upload are sent with. */
+interface PartsRequest {
+  readonly spoolFolder: string;
+  readonly ChecksumAlgorithm: S3.ChecksumAlgorithm | undefined;
+  /** Further fields of Complete. */
+  readonly request: Partial<S3.CompleteMultipartUploadCommandInput>;
+}
+
+/** One body on its way from plaintext to sealed parts. */
+class SealedBody {
+  readonly #body: BodyParts;
   readonly #sealer: ObjectSealer;
-  readonly #transport: Transport;
-  readonly #location: ObjectLocation;
-  readonly #options: UploadOptions;
+  readonly #plan: PartPlan;
+  readonly #stop: Stop;
+  #memory: PartMemory | undefined;
+  /** The part length for which the memory is divided. */
+  #divided: number | undefined;
+  #offset = 0;
 
-  constructor(sealer: ObjectSealer, transport: Transport, location: ObjectLocation, options: UploadOptions) {
+  constructor(body: BodyParts, sealer: ObjectSealer, plan: PartPlan, stop: Stop) {
+    this.#body = body;
     this.#sealer = sealer;
-    this.#transport = transport;
-    this.#location = location;
-    this.#options = options;
+    this.#plan = plan;
+    this.#stop = stop;
   }
 
-  async run(
-    input: PutObjectInput,
-    metadata: Record<string, string>,
-    first: Uint8Array,
-    firstLength: number,
-    rest: AsyncIterator<{ bytes: Uint8Array; place: "more" | "last" }>,
-  ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-    const target = { Bucket: this.#location.bucket, Key: this.#location.key };
-    const request = createInput(input, await this.#transport.defaultChecksum());
-    const created = await this.#transport.createMultipartUpload({
-      ...request,
-      ...target,
-      Metadata: metadata,
-    });
-    const { UploadId } = created;
-    if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-    const access = accessOfUpload(request);
-    const stop = new AbortController();
-    const outer = this.#transport.signal;
-    const signal = outer === undefined ? stop.signal : AbortSignal.any([outer, stop.signal]);
+  /**
+   * Seals the first piece: all of a body that is sent whole, else the first part or a slice of it.
+   * @param isLong the body is known not to be sent whole
+   */
+  async first(isLong: boolean): Promise<SealedPiece> {
+    const { wholeLength, sliceLength } = this.#plan;
+    const length = isLong && this.#isSpooled(this.#plan.lengthOf(1)) ? sliceLength : wholeLength;
+    if (isLong) return this.#next(length, this.#divide(length));
+    const { bytes, place } = await this.#body.next(length, () => this.#divide(length).plaintext);
+    return this.#seal(bytes, place, this.#memory);
+  }
+
+  /** Sends the first piece and all others. */
+  async send(first: SealedPiece, sender: PartSender, request: PartsRequest): Promise<UploadEnd> {
+    const fingerprint = first.bytes.slice(0, FINGERPRINT_LENGTH);
+    let piece: SealedPiece | undefined = first;
+    for (let number = 1, place = "more"; place === "more"; number++) {
+      const length = this.#plan.lengthOf(number);
+      if (this.#isSpooled(length)) place = await this.#sendSpooled(number, length, piece, sender, request);
+      else {
+        piece ??= await this.#next(length, await this.#divideFor(length, sender));
+        place = piece.place;
+        await sender.send(number, piece.bytes, piece.release);
+      }
+      piece = undefined;
+    }
+    return { storedLength: this.#sealer.storedLength(this.#offset), fingerprint, request: request.request };
+  }
+
+  // One part is filled while the one before is on its way.
+  async #sendSpooled(
+    number: number,
+    length: number,
+    first: SealedPiece | undefined,
+    sender: PartSender,
+    { spoolFolder, ChecksumAlgorithm }: PartsRequest,
+  ): Promise<"more" | "last"> {
+    const spool = await PartSpool.create(spoolFolder, ChecksumAlgorithm);
+    const close = (): void => void spool.close().catch(() => {});
     try {
-      const { parts, fingerprint, plaintextLength } = await this.#send(
-        first,
-        firstLength,
-        rest,
-        { ...access, ...target, UploadId },
-        signal,
-        stop,
-      );
-      const { IfMatch, IfNoneMatch } = input;
-      const completion: Completion = {
-        location: this.#location,
-        uploadId: UploadId,
-        access,
-        parts,
-        storedLength: this.#sealer.storedLength(plaintextLength),
-        fingerprint,
-        request: { ...readingAccess(access), IfMatch, IfNoneMatch },
-      };
-      return await completeUpload(completion, this.#transport.withSignal(signal));
+      let place: "more" | "last" = "more";
+      let piece = first;
+      for (let filled = 0; filled < length && place === "more"; piece = undefined) {
+        const sliceLength = Math.min(this.#plan.sliceLength, length - filled);
+        piece ??= await this.#next(sliceLength, await this.#divideFor(this.#plan.sliceLength, sender));
+        await this.#stop.race(spool.write(piece.bytes));
+        piece.release();
+        filled += piece.length;
+        place = piece.place;
+      }
+      await sender.settled();
+      await sender.send(number, spool, close);
+      return place;
     } catch (error) {
-      stop.abort();
-      const { RequestPayer, ExpectedBucketOwner } = access;
-      await abortUpload(this.#transport, { RequestPayer, ExpectedBucketOwner, ...target, UploadId });
+      close();
       throw error;
     }
   }
 
-  async #send(
-    first: Uint8Array,
-    firstLength: number,
-    rest: AsyncIterator<{ bytes: Uint8Array; place: "more" | "last" }>,
-    request: S3Access & { Bucket: string; Key: string; UploadId: string },
-    signal: AbortSignal,
-    stop: AbortController,
-  ): Promise<{ parts: S3.CompletedPart[]; fingerprint: Uint8Array; plaintextLength: number }> {
-    const transport = this.#transport.withSignal(signal);
-    const parts: S3.CompletedPart[] = [];
-    const sending = new Set<Promise<void>>();
-    let failure: { readonly error: unknown } | undefined;
-    const send = (number: number, bytes: Uint8Array): void => {
-      const sent = transport
-        .uploadPart({ ...request, PartNumber: number, Body: bytes, ContentLength: bytes.length })
-        .then(
-          (output) => {
-            parts[number - 1] = completedPart(number, output);
-          },
-          (error) => {
-            failure ??= { error };
-            stop.abort();
-          },
-        )
-        .finally(() => sending.delete(sent));
-      sending.add(sent);
-    };
-    send(1, first);
-    const fingerprint = first.slice(0, FINGERPRINT_LENGTH);
-    let offset = firstLength;
-    try {
-      for (let number = 2; ; number++) {
-        const part = await rest.next();
-        if (part.done === true) break;
-        if (failure !== undefined) break;
-        throwIfAborted(this.#transport.signal);
-        if (number > MAX_PART_NUMBER)
-          throw new FramesealError("LIMIT_EXCEEDED", `body needs more than ${MAX_PART_NUMBER} parts`);
-        const { bytes, place } = part.value;
-        const sealed = await this.#sealer.sealPart([bytes], { offset, length: bytes.length, place });
-        offset += bytes.length;
-        send(number, sealed.bytes);
-        while (sending.size >= this.#options.uploadConcurrency) await Promise.race(sending);
-      }
-    } catch (error) {
-      failure ??= { error };
-      stop.abort();
-    }
-    await Promise.allSettled(sending);
-    if (failure !== undefined) throw failure.error;
-    return { parts, fingerprint, plaintextLength: offset };
+  #isSpooled(length: number): boolean {
+    return this.#plan.slotsFor(length) === 0;
   }
-}
 
-/** Aborts an upload; tries again, since parts that stay behind cost money. */
-export async function abortUpload(
-  transport: Transport,
-  request: S3.AbortMultipartUploadCommandInput,
-): Promise<void> {
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      await transport.abortMultipartUpload(request);
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50 * 4 ** attempt));
-    }
+  async #next(length: number, memory: PartMemory): Promise<SealedPiece> {
+    const { bytes, place } = await this.#body.next(length, memory.plaintext);
+    return this.#seal(bytes, place, memory);
   }
-}
 
-const NOT_FOR_CREATE = new Set(["Body", "ContentLength", "ContentMD5", "IfMatch", "IfNoneMatch"]);
+  async #seal(
+    plaintext: Uint8Array,
+    place: "more" | "last",
+    memory: PartMemory | undefined,
+  ): Promise<SealedPiece> {
+    const slot = await memory?.take();
+    const { length } = plaintext;
+    const position = { offset: this.#offset, length, place };
+    const { bytes } = await this.#stop.race(this.#sealer.sealPart([plaintext], position, slot?.bytes));
+    this.#offset += length;
+    return { bytes, length, place, release: () => slot?.release() };
+  }
 
-function createInput(
-  input: PutObjectInput,
-  checksum: S3.ChecksumAlgorithm | undefined,
-): Record<string, unknown> {
-  const request: Record<string, unknown> = { ChecksumAlgorithm: checksum };
-  for (const [name, value] of Object.entries(input))
-    if (!NOT_FOR_CREATE.has(name) && value !== undefined) request[name] = value;
-  return request;
-}
+  // Memory in use is divided anew when all parts of the old length have arrived.
+  async #divideFor(length: number, sender: PartSender): Promise<PartMemory> {
+    if (this.#divided !== length) await sender.settled();
+    return this.#divide(length);
+  }
 
-/** What the further requests of an upload repeat from the first. */
-export function accessOfUpload(request: Record<string, unknown>): S3Access {
-  const access: Record<string, unknown> = {};
-  const names = [
-    "RequestPayer",
-    "ExpectedBucketOwner",
-    "ChecksumAlgorithm",
-    "SSECustomerAlgorithm",
-    "SSECustomerKey",
-  ];
-  for (const name of names) if (request[name] !== undefined) access[name] = request[name];
-  return access as S3Access;
+  #divide(length: number): PartMemory {
+    this.#memory ??= new PartMemory(this.#plan.memoryLength, this.#stop);
+    if (this.#divided !== length)
+      this.#memory.divide(
+        length,
+        this.#sealer.storedLength(length),
+        Math.max(1, this.#plan.slotsFor(length)),
+      );
+    this.#divided = length;
+    return this.#memory;
+  }
+
+  /** Overwrites what is left of the plaintext. */
+  wipe(): void {
+    this.#body.wipe();
+    this.#memory?.wipe();
+  }
 }
 
 /**

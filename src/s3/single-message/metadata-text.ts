@@ -2,7 +2,7 @@
 // may come back as encoded words.
 import { FramesealError } from "../../errors.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
-import { decodeEncodedWords } from "../encoded-words.ts";
+import { decodeEncodedWords, readAsUtf8 } from "../encoded-words.ts";
 
 /** Characters outside printable ASCII, the start of an encoded word, and spaces that could be taken for one. */
 const NOT_CARRIED = /[^\x20-\x7e]|=(?=\?)|(?<= ) /g;
@@ -41,9 +41,9 @@ function notStrings(name: string): FramesealError {
 }
 
 /**
- * Undoes what S3 does to JSON that was sent as UTF-8: it comes back as encoded words from its first character on. JSON
- * that has come through as it is stays so, whatever is in its strings.
+ * Undoes what servers do to JSON that was sent as UTF-8: S3 returns encoded words from the first character on, others the
+ * bytes, which Node takes for Latin-1. JSON that has come through as it is stays so, whatever is in its strings.
  */
 export function decodeMetadataText(value: string): string {
-  return value.startsWith("=?") ? decodeEncodedWords(value) : value;
+  return value.startsWith("=?") ? decodeEncodedWords(value) : (readAsUtf8(value) ?? value);
 }

@@ -70,7 +70,11 @@ export class SingleMessageSealer implements ObjectSealer {
     return Uint8Array.from(this.#ledgerKey);
   }
 
-  async sealPart(chunks: readonly Uint8Array[], position: PartPosition): Promise<SealedPart> {
+  async sealPart(
+    chunks: readonly Uint8Array[],
+    position: PartPosition,
+    output?: Uint8Array,
+  ): Promise<SealedPart> {
     const { offset, length, place } = position;
     if (this.#disposed) throw new Error("internal error: object sealer was disposed");
     checkGcmLength(offset + length);
@@ -81,11 +85,14 @@ export class SingleMessageSealer implements ObjectSealer {
     const { ciphertext, partial } =
       segments.sealAsync !== undefined && length >= MIN_ASYNC_RUN_LENGTH
         ? await segments.sealAsync(iv, firstBlock, chunks)
-        : segments.seal(iv, firstBlock, chunks);
+        : segments.seal(iv, firstBlock, chunks, output);
     if (length > 0) this.#partials.set(offset, partial);
     if (place === "more" || this.#missingBefore(offset + length) !== undefined)
       return { bytes: ciphertext, closed: false };
-    return { bytes: concatBytes([ciphertext, await this.close(offset + length)]), closed: true };
+    const tag = await this.close(offset + length);
+    if (ciphertext.buffer !== output?.buffer) return { bytes: concatBytes([ciphertext, tag]), closed: true };
+    output.set(tag, length);
+    return { bytes: output.subarray(0, length + tag.length), closed: true };
   }
 
   async close(plaintextLength: number): Promise<Uint8Array> {

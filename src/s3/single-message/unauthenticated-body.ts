@@ -6,6 +6,7 @@ import { wipe } from "../../bytes.ts";
 import { notAuthentic } from "../../errors.ts";
 import type { StoredObject } from "../object-format.ts";
 import { bodyFailure } from "../object-source.ts";
+import { untilRead } from "../until-read.ts";
 
 const BLOCK_LENGTH = 16;
 
@@ -85,7 +86,7 @@ function through(source: Readable, decipher: Decipher, skip: number, length: num
   const cut = new Cut(decipher, skip, length);
   source.once("error", (error) => cut.destroy(bodyFailure(error)));
   pipeline(source, cut, () => {});
-  return cut;
+  return untilRead(cut);
 }
 
 class Cut extends Transform {

@@ -8,6 +8,7 @@ import {
   ListObjectsV2Command,
   ListObjectVersionsCommand,
   PutObjectCommand,
+  paginateListObjectsV2,
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -16,7 +17,7 @@ import { KmsKeyring } from "../../../src/kms.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../../src/s3.ts";
 import { FakeKms } from "../../support/fake-kms.ts";
 import { outcomeOf } from "../../support/s3-outcome.ts";
-import { S3Server } from "../../support/s3-server.ts";
+import { type S3Fault, S3Server } from "../../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
@@ -71,6 +72,15 @@ async function questionsOf(work: () => Promise<unknown>): Promise<string[]> {
     .map(({ method, key }) => `${method} ${key}`);
 }
 
+/** One question fails, and is asked again by the SDK. */
+function once(fault: S3Fault): S3Server["fault"] {
+  let failed = false;
+  return ({ key, method }) => {
+    if (failed || key === "" || method !== "HEAD") return undefined;
+    failed = true;
+    return fault;
+  };
+}
 /** Stores objects of many lengths under names of many kinds. */
 async function fill(client: S3Client, count: number, folder = ""): Promise<Record<string, number>> {
   const sizes: Record<string, number> = {};
@@ -128,6 +138,8 @@ describe("sizes of the plaintexts", () => {
     });
     expect(listed).toEqual(sizes);
     expect(questions.filter((line) => line.startsWith("HEAD")).length).toBe(32);
+    expect(questions.filter((line) => line.startsWith("GET")).length).toBe(1); // the header of one
+    expect(await questionsOf(() => list(reader))).toEqual([]);
     expect(kms.calls.length).toBe(before);
   });
 
@@ -224,16 +236,64 @@ describe("objects that were not stored alike", () => {
     expect(await list(clientFor())).toEqual({ ...sizes, b: 5 });
   });
 
-  test("folders, instruction files and empty objects keep the sizes of what is stored", async () => {
-    const client = clientFor({ format: "s3ec-v3", instructionFiles: "write" });
+  test("folders and empty objects keep the size 0", async () => {
     await put(plain, "folder/", "");
-    await put(client, "folder/object", data);
-    const file = server.object(Bucket, "folder/object.instruction").body.length;
-    expect(await list(client)).toEqual({
-      "folder/": 0,
-      "folder/object": data.length,
-      "folder/object.instruction": file,
-    });
+    await put(clientFor(), "folder/object", data);
+    expect(await list(clientFor())).toEqual({ "folder/": 0, "folder/object": data.length });
+  });
+});
+
+describe("instruction files", () => {
+  const client = (more: Partial<EncryptS3ClientOptions> = {}): S3Client =>
+    clientFor({ format: "s3ec-v3", instructionFiles: "write", ...more });
+  beforeEach(async () => {
+    for (const key of ["a", "b", "c"]) await put(client(), key, data);
+    await put(plain, ".instruction", "of nothing");
+  });
+  const objects = { ".instruction": 10, a: data.length, b: data.length, c: data.length };
+  const files = ["a.instruction", "b.instruction", "c.instruction"];
+
+  test("are left out with the objects that they belong to, page by page", async () => {
+    expect(await list(client())).toEqual(objects);
+    expect(await list(client({ instructionFiles: "read" }))).toEqual(objects);
+    const { KeyCount, Contents } = await client().send(new ListObjectsV2Command({ Bucket }));
+    expect([KeyCount, Contents?.length]).toEqual([4, 4]);
+    for (const MaxKeys of [1, 2, 3]) {
+      const keys: string[] = [];
+      for await (const page of paginateListObjectsV2({ client: client(), pageSize: MaxKeys }, { Bucket }))
+        keys.push(...(page.Contents ?? []).map(({ Key = "" }) => Key));
+      expect(keys).toEqual(Object.keys(objects));
+      const first: string[] = [];
+      for (let Marker: string | undefined, more = true; more; ) {
+        const page = await client().send(new ListObjectsCommand({ Bucket, MaxKeys, Marker }));
+        first.push(...(page.Contents ?? []).map(({ Key = "" }) => Key));
+        Marker = page.NextMarker ?? page.Contents?.at(-1)?.Key;
+        more = page.IsTruncated === true;
+      }
+      expect(first).toEqual(Object.keys(objects));
+    }
+  });
+
+  test("are shown as they are stored where they belong to nothing, and among versions", async () => {
+    for (const other of [
+      client({ instructionFiles: "ignore" }),
+      client({ listSizes: "stored" }),
+      clientFor(),
+    ])
+      expect(Object.keys(await list(other))).toEqual(expect.arrayContaining(files));
+    const versions = (await listings.ListObjectVersions?.(client(), {})) ?? [];
+    expect(versions.map(({ Key }) => Key)).toEqual(expect.arrayContaining(files));
+    const { body } = server.object(Bucket, "a.instruction");
+    expect(versions.find(({ Key }) => Key === "a.instruction")?.Size).toBe(body.length);
+  });
+
+  test("keys of another suffix are left out where that was chosen", async () => {
+    const options = { instructionFileSuffix: ".key file" };
+    await put(client(options), "d", data);
+    for (const EncodingType of [undefined, "url" as const])
+      expect(
+        Object.keys(await list(client(options), { EncodingType })).filter((key) => key.startsWith("d")),
+      ).toEqual(["d"]);
   });
 });
 
@@ -279,6 +339,23 @@ describe("what cannot be found out does not fail a listing", () => {
       "x-amz-key-v2": 3,
       "x-amz-c": 3,
     });
+  });
+
+  test.each([
+    ["a connection that breaks", { kind: "reset" }],
+    ["a service that is down", { kind: "error", status: 503, code: "SlowDown" }],
+  ] as const)("%s is an error, since stored sizes would be taken for changes", async (_, fault) => {
+    await fill(clientFor(), 40);
+    server.fault = ({ key, method }) => (key !== "" && method === "HEAD" ? fault : undefined);
+    const hasty = encryptS3Client(server.client({ maxAttempts: 1 }), { keyring });
+    let outcome = "";
+    const questions = await questionsOf(async () => {
+      outcome = await outcomeOf(hasty.send(new ListObjectsV2Command({ Bucket })));
+    });
+    expect(outcome).not.toBe("accepted");
+    expect(questions.length).toBeLessThanOrEqual(32);
+    server.fault = once(fault);
+    expect(Object.values(await list(clientFor()))).toEqual(Object.values(await list(clientFor())));
   });
 
   test("an abort ends it", async () => {

@@ -190,6 +190,22 @@ test("JSON that others wrote is read as it is, or as S3 has encoded it", async (
   set(throughServer(asUtf8));
   expect(server.object(Bucket, "others").headers[name]).toMatch(/^=\?UTF-8/);
   expect((await read(encryptionContext)).equals(body)).toBe(true);
+  // Servers that return the bytes that they were sent; and callers that have the text itself.
+  set(Buffer.from(asUtf8, "utf8").toString("latin1"));
+  expect((await read(encryptionContext)).equals(body)).toBe(true);
+  const { headers, body: sealed } = stored;
+  const metadata = Object.fromEntries(
+    Object.entries(headers).filter(([header]) => header.startsWith("x-amz-meta-")),
+  );
+  for (const value of [asUtf8, JSON.stringify({ ...JSON.parse(asUtf8), tenant: "日本" })]) {
+    const opening = decryptObject(
+      { bucket: Bucket, key: "others" },
+      { body: new Uint8Array(sealed), metadata: { ...metadata, [name]: value } },
+      { ...options, encryptionContext },
+    );
+    if (value === asUtf8) expect(Buffer.from((await opening).body).equals(body)).toBe(true);
+    else expect(await outcomeOf(opening)).toBe("CONTEXT_MISMATCH");
+  }
   // Another client has written the word as it is.
   const word = { tenant: text };
   await encryptS3Client(plain, { ...options, encryptionContext: word }).send(
@@ -267,6 +283,25 @@ describe("metadata of the caller", () => {
     await send(clientFor(), "PutObject", { "Under_Score-1.x": "1", constructor: "2", "x-amz-meta-a": "3" });
     const { Metadata } = await clientFor().send(new HeadObjectCommand({ Bucket, Key: "metadata" }));
     expect(Metadata).toEqual({ "under_score-1.x": "1", constructor: "2", "x-amz-meta-a": "3" });
+  });
+
+  test("copies that replace the metadata keep to the same rules", async () => {
+    await send(clientFor({ bind: "none" }), "PutObject", { a: "1" });
+    const copy = (Metadata: Record<string, string>) =>
+      clientFor({ bind: "none" }).send(
+        new CopyObjectCommand({
+          ...{ Bucket, Key: "copy", CopySource: `${Bucket}/metadata` },
+          MetadataDirective: "REPLACE",
+          Metadata,
+        }),
+      );
+    for (const text of ["=?utf-8?q?x?=", "ä", " x", "a\r\nb"])
+      expect(await outcomeOf(copy({ note: text }))).toBe("TypeError");
+    await copy({ note: "b" });
+    const { Metadata } = await clientFor({ bind: "none" }).send(
+      new HeadObjectCommand({ Bucket, Key: "copy" }),
+    );
+    expect(Metadata).toEqual({ note: "b" });
   });
 
   test("what is no string is refused", async () => {
@@ -412,6 +447,24 @@ describe("Content-Encoding", () => {
     await writers.PutObject?.(client);
     expect(server.object(Bucket, Key).headers).toMatchObject({ "content-encoding": "gzip" });
     expect(await encodingOf(client)).toEqual(["gzip", "gzip"]);
+    // The recipe for fetch, which would decompress the ciphertext: S3 is asked to call it otherwise.
+    const fetching = async (more: object): Promise<Buffer> => {
+      const response = await fetch(await getSignedUrl(client, new GetObjectCommand({ ...target, ...more })));
+      const body = new Uint8Array(await response.arrayBuffer());
+      const metadata = Object.fromEntries(response.headers);
+      const opened = await decryptObject({ bucket: Bucket, key: Key }, { body, metadata }, { keyring });
+      return Buffer.from(opened.body);
+    };
+    await expect(fetching({})).rejects.toThrow();
+    expect((await fetching({ ResponseContentEncoding: "identity" })).equals(zipped)).toBe(true);
+  });
+
+  test("what the caller asks S3 to answer is answered", async () => {
+    const client = clientFor();
+    await writers.PutObject?.(client);
+    const got = await client.send(new GetObjectCommand({ ...target, ResponseContentEncoding: "br" }));
+    expect(got.ContentEncoding).toBe("br");
+    expect(Buffer.from((await got.Body?.transformToByteArray()) ?? []).equals(zipped)).toBe(true);
   });
 
   test("framed objects that have the header, as they were written before, give it back", async () => {

@@ -1,5 +1,5 @@
 // s3-sync-client compares sizes and times of a folder and a bucket: through an encrypting client, nothing that is there
-// is sent or fetched again.
+// is sent or fetched again, and nothing that objects need is deleted.
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,6 +41,11 @@ const options: Record<string, () => EncryptS3ClientOptions> = {
     keyring: new KmsKeyring({ generatorKeyId: kms.createKey(), client: kms.client() }),
     format: "s3ec-v3",
   }),
+  "instruction files": () => ({
+    keyring: new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: randomBytes(32) }),
+    format: "s3ec-v3",
+    instructionFiles: "write",
+  }),
 };
 
 describe.each(Object.entries(options))("%s", (name, make) => {
@@ -59,28 +64,34 @@ describe.each(Object.entries(options))("%s", (name, make) => {
       utimesSync(fileOf(number), past, past);
     }
     const settings = make();
+    const perObject = settings.instructionFiles === "write" ? 2 : 1;
     // A new client for each run, as each run of a program has one.
     const sync = async (from: string, to: string) => {
       const before = server.calls.length;
       const client = encryptS3Client(plain, settings);
-      const done = await new S3SyncClient({ client }).sync(from, to);
+      const done = await new S3SyncClient({ client }).sync(from, to, { del: true });
       const calls = server.calls.slice(before);
       return {
         created: done.created.length,
         updated: done.updated.length,
+        deleted: done.deleted.length,
         puts: calls.filter(({ method }) => method === "PUT").length,
       };
     };
-    expect(await sync(local, there)).toEqual({ created: FILES, updated: 0, puts: FILES });
-    expect(await sync(local, there)).toEqual({ created: 0, updated: 0, puts: 0 });
+    const counts = (created: number, updated: number, puts: number) => ({
+      ...{ created, updated, deleted: 0 },
+      puts: puts * perObject,
+    });
+    expect(await sync(local, there)).toEqual(counts(FILES, 0, FILES));
+    expect(await sync(local, there)).toEqual(counts(0, 0, 0));
     writeFileSync(fileOf(3), "another size");
     utimesSync(fileOf(3), past, past);
-    expect(await sync(local, there)).toEqual({ created: 0, updated: 1, puts: 1 });
-    expect(await sync(local, there)).toEqual({ created: 0, updated: 0, puts: 0 });
+    expect(await sync(local, there)).toEqual(counts(0, 1, 1));
+    expect(await sync(local, there)).toEqual(counts(0, 0, 0));
 
     const back = path.join(folder, Bucket, "back");
-    expect(await sync(there, back)).toEqual({ created: FILES, updated: 0, puts: 0 });
-    expect(await sync(there, back)).toEqual({ created: 0, updated: 0, puts: 0 });
+    expect(await sync(there, back)).toEqual(counts(FILES, 0, 0));
+    expect(await sync(there, back)).toEqual(counts(0, 0, 0));
     for (let number = 0; number < FILES; number++)
       expect(
         readFileSync(path.join(back, path.relative(local, fileOf(number)))).equals(
