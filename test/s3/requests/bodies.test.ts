@@ -479,6 +479,16 @@ describe("a source that fails", () => {
     if (body instanceof Readable && !name.includes("twice")) expect(body.destroyed).toBe(true);
   });
 
+  test("is heard while middleware of the user waits", async () => {
+    const client = clientFor();
+    const wait = (next: (args: never) => Promise<never>) => async (args: never) => {
+      await pause(30);
+      return next(args);
+    };
+    client.middlewareStack.add(wait as never, { step: "initialize", name: "wait", priority: "high" });
+    expect(await brief(put(client, createReadStream(missing)))).toMatch(/ENOENT/);
+  });
+
   test.each(Object.entries(failing))("%s of a part, and of encryptObject", async (_, { make, error }) => {
     expect(await brief((takers.UploadPart as (body: unknown) => Promise<unknown>)(make()))).toMatch(error);
     const body = make();
