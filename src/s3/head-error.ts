@@ -1,6 +1,5 @@
-// HeadObject as a step of another request: its answers have no body, so the SDK has only a status to name an error by.
-// What the caller asked for would have named it.
-import { hasCode } from "../errors.ts";
+// What S3 says when an object is not what a request expected. As a step of another request, HeadObject does not say it:
+// its answers have no body, so the SDK has only a status to name an error by.
 
 const names: Readonly<Record<number, string>> = {
   304: "PreconditionFailed",
@@ -33,15 +32,4 @@ export function preconditionFailed(subject: string, cause?: unknown): Error {
     $fault: "client",
     $metadata: { httpStatusCode: 412 },
   });
-}
-
-/**
- * What a request that stores says when the object that it reads is replaced meanwhile: as S3 does when it reads it itself.
- * @param subject what is read
- */
-export function nameReplacement(error: unknown, subject: string): unknown {
-  const cause: unknown = hasCode(error, "NETWORK") ? (error as Error).cause : undefined;
-  const status = (cause as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata
-    ?.httpStatusCode;
-  return status === 412 ? preconditionFailed(`${subject} was replaced meanwhile`, error) : error;
 }

@@ -13,7 +13,7 @@ import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
-import { nameHeadError, nameReplacement, preconditionFailed } from "./head-error.ts";
+import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
@@ -156,11 +156,7 @@ export async function rewrapWithin(
   });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
   const job: Job = { client, transport, options, formats: formats.all, object, head, limits };
-  try {
-    return await (format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format));
-  } catch (error) {
-    throw nameReplacement(error, "the object");
-  }
+  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
 }
 
 // A single-message object: only its envelope changes.

@@ -6,7 +6,7 @@ import { fromStoredEncoding, toStoredEncoding } from "../content-encoding.ts";
 import { type CopySource, formatCopySource, parseCopySource } from "../copy-source.ts";
 import { pinnableETag } from "../etag.ts";
 import type { Formats } from "../formats.ts";
-import { nameHeadError, nameReplacement } from "../head-error.ts";
+import { nameHeadError } from "../head-error.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
 import { framedNames, joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { describingFields, meaningOf, repeatFields, sourceFields } from "../request-fields.ts";
@@ -48,14 +48,6 @@ export class CopyHandler {
   }
 
   async copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
-    try {
-      return await this.#copy(input, to, send);
-    } catch (error) {
-      throw nameReplacement(error, "the source of the copy");
-    }
-  }
-
-  async #copy(input: Input, to: ObjectLocation, send: Send): ReturnType<Next> {
     checkCallerFields(input, this.#formats.all);
     checkDirective(input, "MetadataDirective", "COPY", "REPLACE");
     checkDirective(input, "TaggingDirective", "COPY", "REPLACE");
