@@ -8,7 +8,7 @@
 // first. Two writers at once: the file is stored only over the one that was seen before the
 // object, so that it never lands on that of a newer object.
 import { setTimeout as sleep } from "node:timers/promises";
-import { FramesealError } from "../../errors.ts";
+import { FramesealError, hasCode } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
 import { formatCopySource } from "../copy-source.ts";
 import { pinnableETag, sameETag } from "../etag.ts";
@@ -134,9 +134,10 @@ class SideObjectWriter {
   // Nobody can read the object as it is.
   async #withoutFile(answer: StoredAnswer, error: unknown): Promise<StoredAnswer> {
     const isNew = this.#input.IfNoneMatch === "*" || (answer.VersionId ?? "null") !== "null";
-    try {
-      if (!isNew) return await this.#moveIntoMetadata(answer);
-    } catch {}
+    const moved = isNew ? undefined : await this.#moveIntoMetadata(answer).catch(() => undefined);
+    // What was refused here, such as sealed bytes that middleware has changed, is never passed over.
+    if (moved !== undefined && hasCode(error, "POLICY")) throw error;
+    if (moved !== undefined) return moved;
     if (await this.#takeBack(answer)) throw error;
     throw new FramesealError(
       "NETWORK",
@@ -148,7 +149,7 @@ class SideObjectWriter {
   // Over what to try again, or undefined when that is of no use.
   async #afterFailure(seen: SeenTag, error: unknown, attempt: number): Promise<SeenTag | undefined> {
     const status = statusOf(error);
-    if (this.#transport.signal?.aborted) return undefined;
+    if (this.#transport.signal?.aborted || hasCode(error, "POLICY")) return undefined;
     // A server that knows no conditions.
     if (status === 501 && seen.kind !== "unknown") return { kind: "unknown" };
     const isOvertaken = seen.kind !== "unknown" && wasReplaced(error);

@@ -177,7 +177,7 @@ export class SingleMessageFormat implements ObjectFormat {
     checkWrapAllowed(envelope, false);
     const dataKey = await this.#unwrap(envelope, signal);
     try {
-      const sealer = this.#createSealer(envelope, dataKey, saved.sideObjectKey ?? undefined);
+      const sealer = this.#createSealer(envelope, dataKey, saved.sideObjectKey);
       sealer.mergeState(saved);
       return sealer;
     } finally {

@@ -29,7 +29,7 @@ export interface SingleMessageState {
   /** Contributions to the tag, sealed under a key derived from the data key: IV ‖ ciphertext ‖ tag, base64. */
   readonly partials: string;
   /** Where the envelope is stored, unless it is in the metadata of the object. */
-  readonly sideObjectKey: string | null;
+  readonly sideObjectKey?: string;
 }
 
 /** @throws FramesealError LIMIT_EXCEEDED for more than one GCM message can hold */
@@ -133,7 +133,7 @@ export class SingleMessageSealer implements ObjectSealer {
     return {
       envelope: this.#envelope,
       partials: Buffer.concat(sealed).toString("base64"),
-      sideObjectKey: this.sideObject?.key ?? null,
+      ...(this.sideObject === undefined ? {} : { sideObjectKey: this.sideObject.key }),
     };
   }
 

@@ -177,18 +177,43 @@ test("two writers at once leave an object with its own file, in whatever order t
   }
 });
 
-test("a writer that was overtaken leaves the file of the newer object alone", async () => {
+test.each(["fresh", "old"])(
+  "a writer that was overtaken leaves the newer object its file: %s",
+  async (what) => {
+    const Key = freshKey();
+    if (what === "old") await clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: small }));
+    const newer = randomBytes(77);
+    server.delay = async ({ method, key }) => {
+      if (method !== "PUT" || key !== `${Key}.instruction`) return;
+      server.delay = async () => {};
+      // Between the object of the first and its file.
+      await clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: newer }));
+    };
+    await clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: small }));
+    expect((await read(Key)).equals(newer)).toBe(true);
+  },
+);
+
+test("a writer whose object is the newer one stores its file over that of the older", async () => {
   const Key = freshKey();
   const newer = randomBytes(77);
-  server.fault = ({ method, key }) => {
-    if (method !== "PUT" || key !== `${Key}.instruction`) return undefined;
-    server.fault = () => undefined;
-    // Between the object of the first and its file.
-    void clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: newer }));
-    return { kind: "error", status: 503, code: "SlowDown" };
+  let second: Promise<unknown> | undefined;
+  let first: Promise<unknown> | undefined;
+  server.delay = async ({ method, key }) => {
+    if (method !== "PUT" || key !== `${Key}.instruction`) return;
+    if (second !== undefined) {
+      // The file of the newer object waits for that of the older one.
+      server.delay = async () => {};
+      return void (await first);
+    }
+    const { eTag } = server.object(Bucket, Key);
+    second = clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: newer }));
+    await vi.waitFor(() => expect(server.object(Bucket, Key).eTag).not.toBe(eTag));
   };
-  await clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: small }));
-  await vi.waitFor(async () => expect((await read(Key)).equals(newer)).toBe(true), { timeout: 10_000 });
+  first = clientFor().send(new sdk.PutObjectCommand({ Bucket, Key, Body: small }));
+  await first;
+  await second;
+  expect((await read(Key)).equals(newer)).toBe(true);
 });
 
 describe("keys of instruction files", () => {
