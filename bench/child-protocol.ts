@@ -13,7 +13,8 @@ export interface ChildTask {
     | "ranges"
     | "concurrent streams"
     | "ranges over HTTP"
-    | "S3 transfers";
+    | "S3 transfers"
+    | "small S3 objects";
   readonly adaptor: BufferAdaptorName | StreamAdaptorName | TransferName;
   readonly operation: "seal" | "open" | "set up";
   readonly options: TrialOptions;

@@ -15,6 +15,7 @@ const workloads: Readonly<
   "concurrent streams": async () => (await import("./workloads/streams.ts")).createConcurrentStreams,
   ranges: async () => (await import("./workloads/ranges.ts")).createRanges,
   "ranges over HTTP": async () => (await import("./workloads/ranges.ts")).createHttpRanges,
+  "small S3 objects": async () => (await import("./workloads/small-objects.ts")).createSmallObjects,
   "S3 transfers": async () => (await import("./workloads/s3-transfers.ts")).createTransfers,
 };
 

@@ -106,7 +106,7 @@ export async function runTrial(trial: Trial, effort: Effort): Promise<TrialResul
 
 // Ranges and transfers check what they read themselves.
 const isExchanging = ({ workload }: Trial): boolean =>
-  workload !== "ranges" && workload !== "ranges over HTTP" && workload !== "S3 transfers";
+  !["ranges", "ranges over HTTP", "S3 transfers", "small S3 objects"].includes(workload);
 
 interface Running {
   readonly subject: Subject;

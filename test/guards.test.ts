@@ -65,10 +65,12 @@ const GUARD =
 /** Guards that nothing in `src` calls, hands on or has in a table, exported or not. */
 function withoutCaller(src: Files): string[] {
   const all = [...src.values()].join("\n");
+  // Checks of what others implement are called by their tests.
+  const offered = [...(src.get("src/testing.ts") ?? "").matchAll(/\bexport\s+\{([^}]*)\}/g)].join();
   return [...src].flatMap(([file, code]) =>
     [...code.matchAll(GUARD)]
       .map(([, name, method]) => name ?? method ?? "")
-      .filter((name) => callsOf(all, name) === 0)
+      .filter((name) => callsOf(all, name) === 0 && counts(offered, name) === 0)
       .map((name) => `${file}: ${name}`),
   );
 }
@@ -92,7 +94,10 @@ const others: Files = new Map([...filesOf("test"), ...bench.filter(isScript)]);
 describe("guards", () => {
   test("every one has a caller", () => {
     expect([...src.values()].join("\n").match(GUARD)?.length).toBeGreaterThan(50);
-    expect(withoutCaller(src)).toEqual([]);
+    const forTests = src.get("src/testing.ts") ?? "";
+    // What "frameseal/testing" gives away is called by the tests of others.
+    const silent = withoutCaller(src).filter((line) => counts(forTests, line.replace(/^.* /, "")) === 0);
+    expect(silent).toEqual([]);
   });
   test("every export is of use", () => {
     expect(exportsOf(src).length).toBeGreaterThan(300);

@@ -8,10 +8,14 @@ import { importPackage } from "../packages.ts";
 import type { Workload } from "../workload.ts";
 import { benchBytes } from "./source.ts";
 
-interface Client {
+/** What is asked of a client of the SDK. */
+export interface Client {
   send(command: object): Promise<{ readonly Body?: AsyncIterable<Uint8Array> }>;
-  readonly middlewareStack: object;
+  readonly middlewareStack: {
+    add(middleware: (next: Handler) => Handler, options: { step: string; name: string }): void;
+  };
 }
+type Handler = (args: object) => Promise<object>;
 interface Sdk {
   readonly S3Client: new (options: object) => Client;
   readonly PutObjectCommand: new (input: object) => object;
@@ -24,21 +28,30 @@ interface LibStorage {
 const MiB = 2 ** 20;
 const PART_SIZE = 8 * MiB;
 const PARTS_IN_FLIGHT = 4;
-const Bucket = "bench";
+/** The bucket of all transfers. */
+export const Bucket = "bench";
 
-/** Of each round one transfer; `place` is the address of a server. */
-export async function createTransfers(task: ChildTask): Promise<Workload> {
-  const { place, size } = task.options;
-  if (place === undefined) throw new Absent("no server");
+/** The SDK's client for the server at `place`, and its commands. */
+export async function createPlain(
+  place: string,
+): Promise<Pick<Sdk, "PutObjectCommand" | "GetObjectCommand"> & { readonly plain: Client }> {
   const { S3Client, PutObjectCommand, GetObjectCommand } = await importPackage<Sdk>("@aws-sdk/client-s3");
-  const { Upload } = await importPackage<LibStorage>("@aws-sdk/lib-storage");
   const plain = new S3Client({
     endpoint: place,
     region: "us-east-1",
     forcePathStyle: true,
     credentials: { accessKeyId: "bench", secretAccessKey: "bench" },
   });
+  return { plain, PutObjectCommand, GetObjectCommand };
+}
+
+/** Of each round one transfer; `place` is the address of a server. */
+export async function createTransfers(task: ChildTask): Promise<Workload> {
+  const { place, size } = task.options;
+  if (place === undefined) throw new Absent("no server");
+  const { plain, PutObjectCommand, GetObjectCommand } = await createPlain(place);
   const client = clientFor(task.adaptor, plain);
+  const { Upload } = await importPackage<LibStorage>("@aws-sdk/lib-storage");
   const Key = task.adaptor.replaceAll(" ", "-");
   const put = async (): Promise<void> => {
     const params = { Bucket, Key, Body: bodyOf(size) };
@@ -69,7 +82,8 @@ export async function createTransfers(task: ChildTask): Promise<Workload> {
   };
 }
 
-function clientFor(name: string, plain: Client): Client {
+/** The client that a subject measures. */
+export function clientFor(name: string, plain: Client): Client {
   if (name === "plain S3 client") return plain;
   const format = name === "framed S3 objects" ? "framed" : "s3ec-v3";
   const options = { keyring: benchKeyring, format, partSize: PART_SIZE, uploadConcurrency: PARTS_IN_FLIGHT };

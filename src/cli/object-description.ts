@@ -78,7 +78,7 @@ async function recognise(
   { Bucket, Key }: ObjectAddress,
   head: HeadObjectCommandOutput,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope" | "header" | "problem">> {
-  const [{ createFormats }, { describe }, { Transport }, single] = await Promise.all([
+  const [{ createFormats }, { describe }, { Transport }, { SingleMessageFormat }] = await Promise.all([
     import("../s3/formats.ts"),
     import("../s3/requests/get.ts"),
     import("../s3/transport.ts"),
@@ -89,7 +89,7 @@ async function recognise(
   const location = { bucket: Bucket, key: Key };
   try {
     const { format, object } = await describe(head, head.ContentLength, location, {}, formats, transport);
-    if (format instanceof single.SingleMessageFormat) return await readEnvelope(format, object);
+    if (format instanceof SingleMessageFormat) return await readEnvelope(format, object);
     return await readHeader(object);
   } catch (error) {
     if (!isContradiction(error)) throw error;

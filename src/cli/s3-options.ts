@@ -31,6 +31,9 @@ export interface ObjectOptions extends KeyOptions, MessageOptions {
   readonly sseCKey?: string;
   readonly partSize?: number;
   readonly concurrency?: number;
+  readonly memory?: number;
+  readonly expectedSize?: number;
+  readonly spoolFolder?: string;
 }
 
 /** Adds what reading and writing of objects have in common. */
@@ -62,7 +65,14 @@ export function addUploadOptions(command: Command): Command {
     .option("--sse <s3|kms|c>", "server-side encryption to ask for in addition")
     .option("--sse-kms-key <id>", "KMS key of --sse kms (default: the AWS managed key)")
     .option("--part-size <bytes>", "plaintext bytes of an upload part (default: 8M)", parseSize)
-    .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount);
+    .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount)
+    .option("--memory <bytes>", "what parts may take; longer ones wait on disk (default: 64M)", parseSize)
+    .option(
+      "--expected-size <bytes>",
+      "about how long a pipe will be, so that no part waits on disk",
+      parseSize,
+    )
+    .option("--spool-folder <folder>", "where parts wait as ciphertext (default: that of the system)");
 }
 
 /** True for `s3://…`. */
@@ -152,6 +162,9 @@ export async function createEncryptingClient(
     authentication,
     partSize: options.partSize,
     uploadConcurrency: options.concurrency,
+    memory: options.memory,
+    expectedSize: options.expectedSize,
+    spoolFolder: options.spoolFolder,
     serverSideEncryption,
     readTimeout: milliseconds(options.readTimeout ?? DEFAULT_READ_TIMEOUT),
     unsignedPayload: isPlain ? "never" : "https-only",

@@ -109,8 +109,8 @@ export async function exportMultipartUpload(client: S3ClientLike, uploadId: stri
  * seal different bytes under the same nonces. So it is imported through the `multipartStates` of the client that
  * exported it, by whatever process; or, if that client had none, in the same process. Clients that share a store need
  * neither export nor import: they know each other's uploads.
- * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, when nothing here
- * can tell, and when parts were sent after it was made; AUTHENTICATION_FAILED when it was changed
+ * @throws FramesealError POLICY when the state was imported before, when it is not an exported one, and when nothing
+ * here can tell; AUTHENTICATION_FAILED when it was changed
  */
 export async function importMultipartUpload(client: S3ClientLike, state: MultipartState): Promise<void> {
   const plugin = pluginOf(client);

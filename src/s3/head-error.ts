@@ -1,5 +1,5 @@
-// HeadObject as a step of another request: its answers have no body, so the SDK has only a status to name an error by.
-// What the caller asked for would have named it.
+// What S3 says when an object is not what a request expected. As a step of another request, HeadObject does not say it:
+// its answers have no body, so the SDK has only a status to name an error by.
 
 const names: Readonly<Record<number, string>> = {
   304: "PreconditionFailed",
@@ -25,8 +25,9 @@ export function nameHeadError(error: unknown, subject: string): unknown {
 }
 
 /** The error of a condition that we have compared ourselves. */
-export function preconditionFailed(subject: string): Error {
-  return Object.assign(new Error(`PreconditionFailed: ${subject}`), {
+export function preconditionFailed(subject: string, cause?: unknown): Error {
+  const options = cause === undefined ? {} : { cause };
+  return Object.assign(new Error(`PreconditionFailed: ${subject}`, options), {
     name: "PreconditionFailed",
     $fault: "client",
     $metadata: { httpStatusCode: 412 },

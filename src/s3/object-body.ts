@@ -75,7 +75,7 @@ function watchOf(stream: Readable): Watch {
 }
 
 /** The bytes of a body that is in memory already, else undefined. @throws TypeError when its memory was taken away */
-export function bytesInMemory(body: unknown): Uint8Array | undefined {
+function bytesInMemory(body: unknown): Uint8Array | undefined {
   if (body === undefined || body === null) return new Uint8Array(0);
   if (typeof body === "string") return Buffer.from(body, "utf8");
   if (isArrayBuffer(body)) return attached(() => new Uint8Array(body));

@@ -44,6 +44,8 @@ export interface SideObject {
   readonly key: string;
   readonly body: Uint8Array;
   readonly metadata: ObjectMetadata;
+  /** What makes the object readable without this one, when it is added to its metadata. */
+  readonly entries: ObjectMetadata;
 }
 
 /**

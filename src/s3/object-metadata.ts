@@ -6,7 +6,7 @@ import type { ObjectMetadata } from "./object-format.ts";
 /** What S3 puts before the names of user metadata in headers. */
 export const USER_METADATA_PREFIX = "x-amz-meta-";
 /** User metadata of one object, names and values together. */
-export const MAX_USER_METADATA_LENGTH = 2048;
+const MAX_USER_METADATA_LENGTH = 2048;
 
 /** Names of the hints that framed objects carry. Not authenticated: they only save a request. */
 export const framedNames = {

@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { FramesealError, hasCode, isFramesealError, notAuthentic } from "../errors.ts";
 import { isError, isErrorNamed, isReadable, isWebReadable } from "../shapes.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
+import { preconditionFailed } from "./head-error.ts";
 import { readableFromWeb } from "./object-body.ts";
 import type { ObjectLocation, ObjectSource } from "./object-format.ts";
 import { normalizeMetadata } from "./object-metadata.ts";
@@ -182,12 +183,8 @@ function isSame(output: GetObjectOutput, pin: ObjectPin, asked: string | undefin
   return !isPinned(pin);
 }
 
-function replaced(cause: unknown): FramesealError {
-  return new FramesealError(
-    "NETWORK",
-    "the object was replaced or deleted while it was read: read it again",
-    cause === undefined ? undefined : { cause },
-  );
+function replaced(cause: unknown): Error {
+  return preconditionFailed("the object was replaced or deleted while it was read: read it again", cause);
 }
 
 /** The body of an answer as a Readable. */

@@ -156,8 +156,7 @@ export async function rewrapWithin(
   });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
   const job: Job = { client, transport, options, formats: formats.all, object, head, limits };
-  if (format instanceof SingleMessageFormat) return rewrap(job, format);
-  return reencrypt(job, format);
+  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
 }
 
 // A single-message object: only its envelope changes.

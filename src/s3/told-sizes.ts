@@ -11,34 +11,36 @@ export interface StoredIdentity {
   readonly storedLength: number;
 }
 
-interface Entry {
-  /** What the caller was told. */
-  readonly told: number | undefined;
-  /** What the final frame has confirmed. */
-  readonly verified: number | undefined;
-}
-
-/** Objects that are remembered; the ones seen longest ago are forgotten first. */
+/** Objects that are remembered of each kind of knowledge; the ones seen longest ago are forgotten first. */
 const MAX_ENTRIES = 10_000;
 
 /** The lengths of one client. */
 export class ToldSizes {
-  readonly #entries = new Map<string, Entry>();
+  /** What the caller was told of objects that were asked about. */
+  readonly #told = new RecentLengths();
+  /** What final frames have confirmed. */
+  readonly #verified = new RecentLengths();
+  /** What follows from objects that were stored alike: no promise. */
+  readonly #computed = new RecentLengths();
 
   /** The length as it was verified before. */
   verifiedLength(identity: StoredIdentity): number | undefined {
-    return this.#find(identity)?.verified;
+    return this.#verified.get(identity);
   }
 
-  /** The length as it was verified, or told, before. */
+  /** The best that is known of the length. */
   knownLength(identity: StoredIdentity): number | undefined {
-    const entry = this.#find(identity);
-    return entry?.verified ?? entry?.told;
+    return this.#verified.get(identity) ?? this.#told.get(identity) ?? this.#computed.get(identity);
   }
 
   /** Remembers what the caller is told of an object that was asked about. */
-  tell(identity: StoredIdentity, told: number): void {
-    this.#set(identity, { told, verified: this.#find(identity)?.verified });
+  tell(identity: StoredIdentity, length: number): void {
+    this.#told.set(identity, length);
+  }
+
+  /** Remembers what was computed, to compute it once. */
+  compute(identity: StoredIdentity, length: number): void {
+    this.#computed.set(identity, length);
   }
 
   /**
@@ -46,28 +48,32 @@ export class ToldSizes {
    * @throws FramesealError INVALID_METADATA while the caller has been told another
    */
   verify(identity: StoredIdentity, length: number): void {
-    const told = this.#find(identity)?.told;
-    this.#set(identity, { told, verified: length });
+    this.#verified.set(identity, length);
+    const told = this.#told.get(identity);
     if (told !== undefined && told !== length)
       throw new FramesealError(
         "INVALID_METADATA",
         `object has ${length} bytes, but ${told} were told before: its metadata does not fit it`,
       );
   }
+}
 
-  #find(identity: StoredIdentity): Entry | undefined {
+class RecentLengths {
+  readonly #lengths = new Map<string, number>();
+
+  get(identity: StoredIdentity): number | undefined {
     const key = keyOf(identity);
-    return key === undefined ? undefined : this.#entries.get(key);
+    return key === undefined ? undefined : this.#lengths.get(key);
   }
 
-  #set(identity: StoredIdentity, entry: Entry): void {
+  set(identity: StoredIdentity, length: number): void {
     const key = keyOf(identity);
     if (key === undefined) return;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    if (this.#entries.size <= MAX_ENTRIES) return;
-    for (const oldest of this.#entries.keys()) {
-      this.#entries.delete(oldest);
+    this.#lengths.delete(key);
+    this.#lengths.set(key, length);
+    if (this.#lengths.size <= MAX_ENTRIES) return;
+    for (const oldest of this.#lengths.keys()) {
+      this.#lengths.delete(oldest);
       return;
     }
   }

@@ -220,3 +220,31 @@ test("put from standard input and cat into standard output, with a range", async
   expect((await failing("cat", "-k", "a.jwk", "--range", `${body.length}-`, address)).code).toBe(1);
   expect(await run([...put, "--no-overwrite"], { stdin: body })).toMatchObject({ code: 1 });
 });
+
+test("put keeps parts within --memory, on disk in --spool-folder if need be, and sizes them by --expected-size", async () => {
+  const parts = async (...options: readonly string[]): Promise<number> => {
+    const before = server.calls.length;
+    const args = [
+      "put",
+      "-k",
+      "a.jwk",
+      ...options,
+      "-",
+      `s3://${bucket}/piped`,
+      "--endpoint",
+      server.endpoint,
+    ];
+    const result = await run(args, { stdin: Buffer.concat([body, body, body]) });
+    expect(result.code, result.stderr.toString()).toBe(0);
+    return server.calls.slice(before).filter(({ query }) => query.has("partNumber")).length;
+  };
+  expect(await parts("--memory", "16M")).toBeGreaterThan(3);
+  expect(await parts("--expected-size", "120G", "--memory", "128M")).toBe(2);
+  expect(await parts("--memory", "16M", "--part-size", "20M", "--spool-folder", ".")).toBe(2);
+  expect((await ok("cat", "-k", "a.jwk", `s3://${bucket}/piped`)).length).toBe(3 * body.length);
+  const nowhere = ["--memory", "16M", "--part-size", "20M", "--spool-folder", "none"];
+  const args = ["put", "-k", "a.jwk", ...nowhere, "-", `s3://${bucket}/none`, "--endpoint", server.endpoint];
+  expect((await run(args, { stdin: Buffer.concat([body, body]) })).stderr.toString()).toContain(
+    "spoolFolder",
+  );
+});

@@ -355,7 +355,7 @@ function hintsOf({ header, headerBytes }: PreparedFrames): Record<string, string
 }
 
 /** `namespace/name` of the wrapping key of an entry, percent-encoded. */
-export function describeKey(key: EncryptedDataKey): string {
+function describeKey(key: EncryptedDataKey): string {
   const name = rawAesKeyName(key.providerInfo) ?? asBuffer(key.providerInfo).toString("utf8");
   const provider = Buffer.from(key.providerId, "utf8").toString("utf8"); // as the header has it: well-formed
   return `${encodeURIComponent(provider)}/${encodeURIComponent(name)}`;

@@ -15,7 +15,7 @@ export interface S3Access {
 }
 
 /** The part of `access` that goes to requests without a checksum of their own. */
-export function readingAccess(access: S3Access): Omit<S3Access, "ChecksumAlgorithm"> {
+function readingAccess(access: S3Access): Omit<S3Access, "ChecksumAlgorithm"> {
   const { ChecksumAlgorithm: _, ...rest } = access;
   return rest;
 }

@@ -25,7 +25,7 @@ import { storeWithSideObject } from "./side-object.ts";
 import { type Change, StateKeeper } from "./state-keeper.ts";
 
 /** S3 refuses parts that are shorter, unless they are the last. */
-export const MIN_PART_LENGTH = 5 * 1024 * 1024;
+const MIN_PART_LENGTH = 5 * 1024 * 1024;
 
 /** The engine option, as it is handed through. */
 export type PartEngine = Parameters<typeof selectEngine>[0];

@@ -110,7 +110,9 @@ class ListedPage {
     const entries = listed.map((one) => this.#entryOf(one));
     const unknown = entries.filter((entry) => entry !== undefined && entry.size === undefined) as Entry[];
     const sample = listSizes === "head" ? unknown : spread(unknown, SAMPLE_LENGTH);
-    const rules = await this.#askAll(sample);
+    // The first one alone: from its header the others are understood without reading theirs.
+    const rules = await this.#askAll(sample.slice(0, 1));
+    rules.push(...(await this.#askAll(sample.slice(1))));
     const rest = unknown.filter((entry) => !sample.includes(entry));
     if (rules.length > 0) await this.#askAll(rest.filter((entry) => !this.#compute(rules, entry)));
     return listed.map((one, index) => {
@@ -186,7 +188,10 @@ class ListedPage {
   #compute(rules: readonly SizeRule[], entry: Entry): boolean {
     const [rule] = rules;
     const alike = rule?.name !== undefined && rules.every(({ name }) => name === rule.name);
-    return alike && apply(rule, entry);
+    if (!alike || !apply(rule, entry)) return false;
+    const { identity, size } = entry;
+    if (size !== undefined) this.#formats.told.compute(identity, size);
+    return true;
   }
 }
 

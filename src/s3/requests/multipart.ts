@@ -1,6 +1,6 @@
 // The requests of multipart uploads that callers make by hand, through lib-storage or other tools.
 import type * as S3 from "@aws-sdk/client-s3";
-import { FramesealError } from "../../errors.ts";
+import { FramesealError, throwIfAborted } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
 import { collectBody } from "../body-parts.ts";
 import { toStoredEncoding } from "../content-encoding.ts";
@@ -8,6 +8,7 @@ import type { Formats } from "../formats.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { repeatFields } from "../request-fields.ts";
+import { Stop } from "../stop.ts";
 import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
@@ -40,13 +41,22 @@ export class MultipartHandler {
     this.#fallbackPartLength = fallbackPartLength;
   }
 
+  /** Settles when the caller aborts, whatever does not answer then: a body, a store, a key service. */
   async handle(name: string, input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
+    const stop = new Stop(this.#transport.signal);
+    try {
+      return await stop.race(this.#handle(name, input, location, send));
+    } finally {
+      stop.release();
+    }
+  }
+
+  async #handle(name: string, input: Input, location: ObjectLocation, send: Send): ReturnType<Next> {
     if (name === "CreateMultipartUploadCommand") return this.#create(input, location, send);
     const uploadId = String(input.UploadId);
-    if (name === "AbortMultipartUploadCommand") {
-      return this.#abort(uploadId, location, send);
-    }
-    const upload = await this.#uploads.find(uploadId, location, this.#transport);
+    if (name === "AbortMultipartUploadCommand") return this.#abort(uploadId, location, send);
+    const upload = await this.#uploads.find(uploadId, location, this.#transport, input);
+    upload.rememberKey(input);
     if (name === "UploadPartCommand") return this.#uploadPart(upload, input, send);
     if (name === "ListPartsCommand") return this.#listParts(upload, send);
     return this.#complete(upload, input);
@@ -68,6 +78,10 @@ export class MultipartHandler {
       try {
         const side = repeatFields(input, "SideObject");
         await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access, side);
+        if (this.#transport.signal?.aborted === true) {
+          await this.#uploads.remove(UploadId);
+          throwIfAborted(this.#transport.signal); // nobody would know of the upload
+        }
       } catch (error) {
         const target = { Bucket: location.bucket, Key: location.key, UploadId };
         await abortUpload(this.#transport, { ...repeatFields(input, "AbortMultipartUpload"), ...target });
@@ -88,7 +102,6 @@ export class MultipartHandler {
     const limit = Math.min(upload.ledger.partLength ?? MAX_PART_LENGTH, MAX_PART_LENGTH);
     const collecting = collectBody(Body, limit, ContentLength, this.#transport.signal);
     const plaintext = await upload.inOrder(PartNumber, collecting);
-    upload.rememberKey(input);
     const bytes = await upload.sealPart(PartNumber, plaintext, this.#fallbackPartLength);
     const result = await send({ Body: bytes, ContentLength: bytes.length });
     upload.recordSent(PartNumber, result.output, bytes.length);

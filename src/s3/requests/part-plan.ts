@@ -1,18 +1,19 @@
-// How long the parts of an upload are, so that S3's 10,000 are enough and their buffers stay within `memory`. In memory at
-// a time are the plaintext of the part that is filled and the stored bytes of those on their way: a part of L bytes leaves
-// room for (memory − L) / L of them. A part that leaves room for none is spooled: see part-spool.ts.
+// How long the parts of an upload are, so that S3's 10,000 are enough and their buffers stay within three quarters of
+// `memory`; the last quarter is for what requests need besides. In memory at a time are the plaintext of the part that is
+// filled and the stored bytes of those on their way: with B bytes for buffers, a part of L bytes leaves room for
+// (B − L) / L of them. A part that leaves room for none is spooled: see part-spool.ts.
 //
-// - Length known: ⌈length / 10,000⌉, or `partSize` if that is more. 64 MiB of memory serve up to 312 GiB without a spool.
+// - Length known: ⌈length / 10,000⌉, or `partSize` if that is more. 64 MiB of memory serve up to 234 GiB without a spool.
 // - Length expected: the first 9,000 parts hold it. Those after them double every 100, up to S3's limit of 5 GiB.
-// - Length unknown: parts double every 500 up to the longest that memory holds (half of it), and stay so up to number
-//   5,000: 8, 16, then 32 MiB, which are 137 GiB without a spool. From there on they double every 500 again, up to
-//   5 GiB: 11 TiB in all, and 6 TiB with the least memory that is accepted.
+// - Length unknown: parts double every 500 up to the longest that the buffers hold (half of them), and stay so up to
+//   number 4,500: 8, 16, then 24 MiB, which are 93 GiB without a spool. From there on they double every 500 again, up to
+//   5 GiB: 12 TiB in all, and 7 TiB with the least memory that is accepted.
 import { FramesealError } from "../../errors.ts";
 import { MAX_PART_NUMBER } from "./part-ledger.ts";
 
 /** S3's limit, for stored bytes. */
 const MAX_STORED_PART_LENGTH = 5 * 2 ** 30;
-/** Spooled parts are sealed in slices of about this much, or a sixteenth of the memory. */
+/** Spooled parts are sealed in slices of about this much, or a sixteenth of the buffers. */
 const SLICE_LENGTH = 4 * 2 ** 20;
 
 /** What a plan is made for. */
@@ -21,7 +22,7 @@ export interface PlanRequest {
   readonly partSize: number;
   /** Most parts on their way at a time. */
   readonly uploadConcurrency: number;
-  /** Bytes for all buffers together. */
+  /** Bytes that the upload may take. */
   readonly memory: number;
   /** The plaintext length, if it is known. */
   readonly length: number | undefined;
@@ -43,13 +44,14 @@ export interface PartPlan {
   slotsFor(length: number): number;
   /** Plaintext bytes that are sealed at a time when a part is spooled. */
   readonly sliceLength: number;
-  /** Bytes for all buffers together: `memory`, if no alignment is longer and all that is needed is not less. */
+  /** Bytes for all buffers together: three quarters of `memory`, if no alignment is longer and all that is needed is not less. */
   readonly memoryLength: number;
 }
 
 /** @throws FramesealError LIMIT_EXCEEDED when the length is known and needs more parts than S3 takes */
 export function planParts(request: PlanRequest): PartPlan {
   const { partSize, uploadConcurrency, memory, length, expectedSize, alignment, storedLength } = request;
+  const buffers = Math.floor(0.75 * memory);
   const alignUp = (size: number): number => Math.ceil(size / alignment) * alignment;
   const alignDown = (size: number): number => Math.max(1, Math.floor(size / alignment)) * alignment;
   // The longest part: header and frames make stored bytes more than plaintext.
@@ -58,10 +60,10 @@ export function planParts(request: PlanRequest): PartPlan {
   const longest = alignDown((MAX_STORED_PART_LENGTH - around) / growth);
   const start = Math.min(longest, alignUp(partSize));
   const slotsFor = (size: number): number =>
-    Math.min(uploadConcurrency, Math.max(0, Math.floor((memory - size) / storedLength(size))));
-  const sliceLength = alignDown(Math.min(SLICE_LENGTH, memory / 16));
-  // One part in the making and one on its way fill the memory.
-  const inMemory = alignDown((memory - around) / (1 + growth));
+    Math.min(uploadConcurrency, Math.max(0, Math.floor((buffers - size) / storedLength(size))));
+  const sliceLength = alignDown(Math.min(SLICE_LENGTH, buffers / 16));
+  // One part in the making and one on its way fill the buffers.
+  const inMemory = alignDown((buffers - around) / (1 + growth));
   const plan = (lengthOf: (number: number) => number): PartPlan => {
     const first = lengthOf(1);
     const wholeLength = slotsFor(first) > 0 ? first : Math.min(first, inMemory);
@@ -69,7 +71,7 @@ export function planParts(request: PlanRequest): PartPlan {
     const memoryLength =
       length !== undefined && slotsFor(first) > 0
         ? first + slotsFor(first) * storedLength(first)
-        : Math.max(memory, longestPiece + storedLength(longestPiece));
+        : Math.max(buffers, longestPiece + storedLength(longestPiece));
     return { lengthOf, wholeLength, slotsFor, sliceLength, memoryLength };
   };
 
@@ -96,5 +98,5 @@ export function planParts(request: PlanRequest): PartPlan {
 }
 
 const EXPECTED_PARTS = 9000;
-const STEADY_PARTS = 5000;
+const STEADY_PARTS = 4500;
 const PARTS_PER_DOUBLING = 500;

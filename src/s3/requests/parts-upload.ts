@@ -2,7 +2,7 @@
 // and Abort whenever anything fails. What is in the parts is not known here.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
-import { isBytes } from "../../shapes.ts";
+import { isBytes, isError } from "../../shapes.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { isNotFound } from "../object-source.ts";
 import { repeatFields } from "../request-fields.ts";
@@ -254,7 +254,7 @@ export async function abortUpload(
 /** `error`, which tells from now on which upload could not be aborted. */
 function leftBehind(error: unknown, uploadId: string): unknown {
   const text = `the upload ${uploadId} could not be aborted: its parts are still there`;
-  if (!(error instanceof Error) || !Object.isExtensible(error))
+  if (!isError(error) || !Object.isExtensible(error))
     return Object.assign(new Error(`upload failed, and ${text}`, { cause: error }), { uploadId });
   error.message = `${error.message} (${text})`;
   return Object.assign(error, { uploadId });

@@ -1,20 +1,22 @@
 // What stands next to an object and belongs to it: the instruction file. It shares the object's fate.
 //
 // It is stored after the object, because only then the condition of the object is known to hold: a put that fails leaves
-// the old object and its file as they were. If the file then cannot be stored, the object is taken back: in a versioned
-// bucket the old version stands again, elsewhere there is none, and the put can be tried again. A crash in between leaves
-// an object without its file, which was never reported as stored; a bucket without versions has lost the old one, as it
-// would have with the file first. Two writers at once: the file is stored only over the one that was seen before the
+// the old object and its file as they were. If the file then cannot be stored, the object is taken back where that leaves
+// everything as it was (in a versioned bucket, or when there was none); elsewhere the old one is gone, so the new one is
+// made readable without a file: its envelope is moved into its metadata. A crash in between leaves an object without its
+// file, which was never reported as stored; a bucket without versions has lost the old one, as it would have with the file
+// first. Two writers at once: the file is stored only over the one that was seen before the
 // object, so that it never lands on that of a newer object.
 import { setTimeout as sleep } from "node:timers/promises";
 import { FramesealError } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
+import { formatCopySource } from "../copy-source.ts";
 import { pinnableETag, sameETag } from "../etag.ts";
 import type { ObjectFormat, ObjectLocation, SideObject } from "../object-format.ts";
-import { normalizeMetadata } from "../object-metadata.ts";
+import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { bodyOf, collectExactly, isNotFound } from "../object-source.ts";
-import { repeatFields } from "../request-fields.ts";
-import type { Next, Transport } from "../transport.ts";
+import { keptFields, repeatFields } from "../request-fields.ts";
+import type { GetObjectInput, Next, Transport } from "../transport.ts";
 import { findStored, markOfAll } from "./lost-answer.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -67,7 +69,7 @@ export async function storeWithSideObject<Output>(
   const graced = withGrace(transport.signal);
   try {
     const writer = new SideObjectWriter(sideObject, location, input, transport.withSignal(graced.signal));
-    await writer.write(seen, answerOf(output));
+    Object.assign(answerOf(output), await writer.write(seen, answerOf(output)));
   } finally {
     graced.end();
   }
@@ -113,18 +115,34 @@ class SideObjectWriter {
     this.#transport = transport;
   }
 
-  async write(before: SeenTag, answer: StoredAnswer): Promise<void> {
+  /** Resolves to what is different about the object now. */
+  async write(before: SeenTag, answer: StoredAnswer): Promise<StoredAnswer> {
     let seen = before;
     for (let attempt = 1; ; attempt++)
       try {
-        return await this.#put(seen);
+        await this.#put(seen);
+        return {};
       } catch (error) {
         // When the answer was lost, or somebody has stored a newer object: then the file is its own.
-        if ((await this.#isThere()) || !(await this.#isCurrent(answer))) return;
+        if ((await this.#isThere()) || !(await this.#isCurrent(answer))) return {};
         const next = attempt < ATTEMPTS ? await this.#afterFailure(seen, error, attempt) : undefined;
-        if (next === undefined) throw await this.#takeBack(answer, error);
+        if (next === undefined) return this.#withoutFile(answer, error);
         seen = next;
       }
+  }
+
+  // Nobody can read the object as it is.
+  async #withoutFile(answer: StoredAnswer, error: unknown): Promise<StoredAnswer> {
+    const isNew = this.#input.IfNoneMatch === "*" || (answer.VersionId ?? "null") !== "null";
+    try {
+      if (!isNew) return await this.#moveIntoMetadata(answer);
+    } catch {}
+    if (await this.#takeBack(answer)) throw error;
+    throw new FramesealError(
+      "NETWORK",
+      "the object was stored, but not its instruction file, and it could not be deleted again: nobody can read it; put it again",
+      { cause: error },
+    );
   }
 
   // Over what to try again, or undefined when that is of no use.
@@ -173,22 +191,43 @@ class SideObjectWriter {
     }
   }
 
-  // Nobody can read the object without the file: better none, and in a versioned bucket the one before.
-  async #takeBack(answer: StoredAnswer, error: unknown): Promise<unknown> {
+  async #moveIntoMetadata({ ETag }: StoredAnswer): Promise<StoredAnswer> {
     const { bucket: Bucket, key: Key } = this.#location;
-    const { VersionId } = answer;
-    const eTag = pinnableETag(answer.ETag);
-    const access = repeatFields(this.#input, "DeleteObject");
+    const head = await this.#transport.headObject({
+      ...repeatFields(this.#input, "HeadObject"),
+      Bucket,
+      Key,
+    });
+    const { Tagging: _, ...asked } = repeatFields(this.#input, "SideObject"); // S3 copies tags
+    const { SSECustomerAlgorithm, SSECustomerKey, SSECustomerKeyMD5 } = asked as GetObjectInput;
+    const output = await this.#transport.copyObject({
+      ...keptFields({ ...head }),
+      ...asked,
+      CopySource: formatCopySource({ ...this.#location, versionId: undefined }),
+      CopySourceIfMatch: pinnableETag(ETag),
+      CopySourceSSECustomerAlgorithm: SSECustomerAlgorithm,
+      CopySourceSSECustomerKey: SSECustomerKey,
+      CopySourceSSECustomerKeyMD5: SSECustomerKeyMD5,
+      Bucket,
+      Key,
+      MetadataDirective: "REPLACE",
+      Metadata: joinMetadata(normalizeMetadata(head.Metadata), this.#side.entries),
+    });
+    const { VersionId } = output;
+    const eTag = output.CopyObjectResult?.ETag ?? ETag;
+    return { ETag: eTag, ...(VersionId === undefined ? {} : { VersionId }) };
+  }
+
+  async #takeBack({ VersionId, ETag }: StoredAnswer): Promise<boolean> {
+    const { bucket: Bucket, key: Key } = this.#location;
+    const eTag = pinnableETag(ETag);
     const which = VersionId !== undefined ? { VersionId } : eTag !== undefined ? { IfMatch: eTag } : {};
     try {
+      const access = repeatFields(this.#input, "DeleteObject");
       await this.#transport.deleteObject({ ...access, Bucket, Key, ...which });
-      return error;
+      return true;
     } catch {
-      return new FramesealError(
-        "NETWORK",
-        "the object was stored, but not its instruction file, and it could not be deleted again: nobody can read it; put it again",
-        { cause: error },
-      );
+      return false;
     }
   }
 }

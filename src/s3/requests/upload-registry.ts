@@ -57,10 +57,18 @@ export class UploadRegistry {
     this.#uploads.set(uploadId, upload);
   }
 
-  /** @throws FramesealError POLICY when the upload was not started here and its state is not known */
-  async find(uploadId: string, location: ObjectLocation, transport: Transport): Promise<EncryptedUpload> {
-    const upload =
-      this.#known(uploadId) ?? (await this.#once(uploadId, () => this.#load(uploadId, location, transport)));
+  /**
+   * @param request what is asked of the upload: S3 lists parts only to those who have their SSE-C key
+   * @throws FramesealError POLICY when the upload was not started here and its state is not known
+   */
+  async find(
+    uploadId: string,
+    location: ObjectLocation,
+    transport: Transport,
+    request: Readonly<Record<string, unknown>> = {},
+  ): Promise<EncryptedUpload> {
+    const load = () => this.#load(uploadId, location, transport, request);
+    const upload = this.#known(uploadId) ?? (await this.#once(uploadId, load));
     if (upload === undefined)
       throw new FramesealError(
         "POLICY",
@@ -82,6 +90,7 @@ export class UploadRegistry {
     uploadId: string,
     location: ObjectLocation,
     transport: Transport,
+    request: Readonly<Record<string, unknown>>,
   ): Promise<EncryptedUpload | undefined> {
     const state = await this.#store?.load(uploadId);
     if (state === undefined) return undefined;
@@ -92,6 +101,7 @@ export class UploadRegistry {
     const upload = await this.#resume(state, transport);
     try {
       if (state.exported) throw exportedElsewhere();
+      upload.rememberKey(request);
       await upload.checkListed(transport);
     } catch (error) {
       upload.dispose();
@@ -125,9 +135,9 @@ export class UploadRegistry {
   }
 
   /**
-   * Takes over an upload. Its parts in S3 must all be in the state: an old state would repeat nonces.
-   * @throws FramesealError POLICY when they are not, when the state is not an exported one or was imported before, and
-   * when the upload goes on here already
+   * Takes over an upload.
+   * @throws FramesealError POLICY when the state is not an exported one or may have been imported before, and when the
+   * upload goes on here already
    */
   async import(state: MultipartState, transport: Transport): Promise<void> {
     checkState(state);
@@ -146,7 +156,6 @@ export class UploadRegistry {
     const { uploadId, mac } = state;
     const upload = await this.#resume(state, transport);
     try {
-      await upload.checkListed(transport);
       const stored = await this.#store?.load(uploadId);
       if (stored !== undefined && (stored.mac !== mac || stored.revision !== state.revision))
         throw new FramesealError(

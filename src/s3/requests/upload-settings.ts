@@ -9,7 +9,7 @@ export interface UploadSettings {
   /** Parts of one body on their way at a time, if `memory` has room for them; by default 4. */
   readonly uploadConcurrency?: number | undefined;
   /**
-   * Bytes for all part buffers of one upload, from 16 MiB, by default 64 MiB. When parts are too long for it, fewer are on
+   * Bytes that the parts of one upload may take, from 16 MiB, by default 64 MiB. When parts are too long for it, fewer are on
    * their way; when it has no room for two, they wait as ciphertext in a temporary file. Raise it with `partSize`.
    */
   readonly memory?: number | undefined;

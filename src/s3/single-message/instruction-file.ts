@@ -14,6 +14,7 @@ export function encodeInstructionFile(key: string, entries: ObjectMetadata): Sid
     key,
     body: Buffer.from(encodeAsciiJson(entries), "ascii"),
     metadata: { [envelopeNames.instructionFile]: "" },
+    entries,
   };
 }
 

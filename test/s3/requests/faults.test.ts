@@ -18,7 +18,7 @@ import {
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
 import {
   decryptObject,
@@ -30,6 +30,9 @@ import { FULL } from "../../support/full.ts";
 import { readObject } from "../../support/s3-outcome.ts";
 import { type S3Call, type S3Fault, S3Server, type StoredS3Object } from "../../support/s3-server.ts";
 import { openByOracle } from "../single-message/s3ec-oracle.ts";
+
+// Most of the time is spent in waiting for what never answers.
+vi.setConfig({ maxConcurrency: 10 });
 
 type Format = "framed" | "s3ec-v3";
 const Bucket = "bucket";
@@ -95,6 +98,8 @@ const cases: Readonly<Record<string, Case>> = {
   "403 from then on": {
     fault: { kind: "error", status: 403, code: "ExpiredToken" },
     burst: Number.POSITIVE_INFINITY,
+    // Between an object and its file, in a bucket without versions: two objects are never replaced at one moment.
+    not: ["put with an instruction file", "put of three parts with an instruction file"],
   },
   "error under status 200": { fault: { kind: "error200", instead: true }, only: isCompleting },
   "error under status 200 after it took effect": {
@@ -320,8 +325,9 @@ async function openStored(
   );
   const bytes = Buffer.from(opened.body);
   if (format === "s3ec-v3") {
+    // A file counts only where the object holds no envelope.
     const more = instructionFile === undefined ? {} : JSON.parse(instructionFile.toString());
-    expect((await openByOracle({ ...metadata, ...more }, body, { aes: under })).equals(bytes)).toBe(true);
+    expect((await openByOracle({ ...more, ...metadata }, body, { aes: under })).equals(bytes)).toBe(true);
   } else if (body.length < MiB) expect((await openByPeer(body, under)).equals(bytes)).toBe(true);
   return bytes;
 }
@@ -336,7 +342,7 @@ function openByPeer(message: Buffer, under: Buffer): Promise<Buffer> {
   return buffer(Readable.from([message]).pipe(decryptStream(peer)));
 }
 
-const totals = { cases: 0, right: 0, orphans: 0, told: 0, hangs: 0 };
+const totals = { cases: 0, right: 0, orphans: 0, told: 0, lost: 0, hangs: 0 };
 const errors = new Map<string, number>();
 /** Rejections and exceptions that nobody heard. */
 const unheard: string[] = [];
@@ -353,6 +359,7 @@ afterAll(() => {
   console.log(
     `faults: ${totals.cases} cases, ${totals.right} right results, typed errors: ${counted.join(", ")}; ` +
       `${totals.orphans} uploads left (${totals.told} more told by the error), ${totals.hangs} hangs, ` +
+      `${totals.lost} objects without their instruction file, told by the error, ` +
       `${unheard.length} errors that nobody heard`,
   );
 });
@@ -486,6 +493,11 @@ async function stored(
   if (found === digest(before)) return [];
   const done = await isDone();
   if (done && given.after === true) return [];
+  // Two objects cannot be replaced at one moment: without versions the old one can be lost, and the error says so.
+  if (options.instructionFiles === "write" && /instruction file/.test(String(failed))) {
+    totals.lost += 1;
+    return [];
+  }
   return [done ? "failed, but it is done" : `failed, and what was there is gone: ${found}`];
 }
 
@@ -530,7 +542,7 @@ describe.concurrent("an operation meets every fault", () => {
           for (let target = 1; target <= requests; target++) {
             // Not in full: each operation meets some of the faults, each of them at one request.
             const turn = row + column + (lasts ? 1 : 0);
-            if (!FULL && (turn % (isHeavy(name) ? 5 : 2) !== 0 || target !== 1 + (turn % requests))) continue;
+            if (!FULL && (turn % (isHeavy(name) ? 8 : 3) !== 0 || target !== 1 + (turn % requests))) continue;
             restore();
             const met = await meet(place, operation, given, target, lasts);
             const label = `${fault}${lasts ? " for good" : ""}, request ${target} of ${requests}`;

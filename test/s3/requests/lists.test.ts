@@ -138,6 +138,8 @@ describe("sizes of the plaintexts", () => {
     });
     expect(listed).toEqual(sizes);
     expect(questions.filter((line) => line.startsWith("HEAD")).length).toBe(32);
+    expect(questions.filter((line) => line.startsWith("GET")).length).toBe(1); // the header of one
+    expect(await questionsOf(() => list(reader))).toEqual([]);
     expect(kms.calls.length).toBe(before);
   });
 

@@ -228,7 +228,7 @@ describe.each(Object.entries(ways).filter(([name]) => FULL || usual.includes(nam
       return number === requests;
     });
     try {
-      expect(await outcomeOf(read(way))).toBe("NETWORK");
+      expect(await outcomeOf(read(way))).toBe("PreconditionFailed");
       expect(bodies).toBe(requests + 1);
     } finally {
       objects?.set(way.Key, before);
@@ -315,20 +315,25 @@ describe("how an answer tells of its version", () => {
   const weak = { ...none, etag: 'W/"1"' };
   test.each([
     ["a version", version, version, "accepted"],
-    ["a version, then another", version, { ...none, "x-amz-version-id": "v2" }, "NETWORK"],
+    ["a version, then another", version, { ...none, "x-amz-version-id": "v2" }, "PreconditionFailed"],
     ["a time", modified, modified, "accepted"],
     [
       "a time, then another",
       modified,
       { ...none, "last-modified": "Fri, 27 Nov 2026 10:00:01 GMT" },
-      "NETWORK",
+      "PreconditionFailed",
     ],
-    ["a time, then nothing", modified, none, "NETWORK"],
-    ["a weak tag, then another", weak, { ...none, etag: 'W/"2"' }, "NETWORK"],
+    ["a time, then nothing", modified, none, "PreconditionFailed"],
+    ["a weak tag, then another", weak, { ...none, etag: 'W/"2"' }, "PreconditionFailed"],
     ["a weak tag, then the same as a strong one", weak, { ...none, etag: '"1"' }, "accepted"],
-    ["a weak tag, then nothing", weak, none, "NETWORK"],
+    ["a weak tag, then nothing", weak, none, "PreconditionFailed"],
     ["nothing", none, none, "NETWORK"],
-    ["a tag, then another, though a condition was sent", { etag: undefined }, { etag: '"other"' }, "NETWORK"],
+    [
+      "a tag, then another, though a condition was sent",
+      { etag: undefined },
+      { etag: '"other"' },
+      "PreconditionFailed",
+    ],
   ] as const)("%s", async (_told, first, then, outcome) => {
     let number = 0;
     const told = first.etag === undefined && !("last-modified" in first) ? {} : first;

@@ -122,6 +122,25 @@ describe.each(Object.keys(ways))("the file of an object stored in %s", (way) => 
     expect((await read(Key)).length).toBeGreaterThan(0);
   });
 
+  test("that cannot be stored over an old one leaves the new object readable without", async () => {
+    const Key = freshKey();
+    await put(Key, { Tagging: "a=b" });
+    const denied = { kind: "error", status: 403, code: "AccessDenied" } as const;
+    server.fault = ({ method, key }) =>
+      method === "PUT" && key === `${Key}.instruction` ? denied : undefined;
+    const output = await put(Key, { Tagging: "c=d", ContentType: "text/x", Metadata: { own: "1" } });
+    server.fault = () => undefined;
+    const { eTag, headers } = server.object(Bucket, Key);
+    expect(headers).toMatchObject({
+      "x-amz-tagging": "c=d",
+      "content-type": "text/x",
+      "x-amz-meta-own": "1",
+      "x-amz-meta-x-amz-3": expect.any(String),
+    });
+    expect((output as { ETag?: string }).ETag).toBe(eTag);
+    expect((await read(Key)).length).toBeGreaterThan(0);
+  });
+
   test("survives answers that are lost, and servers that know no conditions", async () => {
     const isFile = (key: string) => key.endsWith(".instruction");
     for (const fault of [

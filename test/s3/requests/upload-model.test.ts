@@ -15,7 +15,7 @@ import {
   type WorldOptions,
 } from "../../support/upload-model.ts";
 
-const RUNS = Number(process.env.FRAMESEAL_RUNS ?? (FULL ? 24_000 : 1500));
+const RUNS = Number(process.env.FRAMESEAL_RUNS ?? (FULL ? 24_000 : 1000));
 const SEED = Number(process.env.FRAMESEAL_SEED ?? 20_261_127);
 const CLIENTS = 3;
 const MAX_PARTS = 4;

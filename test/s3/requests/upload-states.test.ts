@@ -11,7 +11,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
 import {
   type EncryptS3ClientOptions,
@@ -19,6 +19,8 @@ import {
   exportMultipartUpload,
   importMultipartUpload,
   type MultipartState,
+  setDefaultEncryption,
+  sseS3,
 } from "../../../src/s3.ts";
 import { readObject } from "../../support/s3-outcome.ts";
 import { S3Server } from "../../support/s3-server.ts";
@@ -39,6 +41,7 @@ beforeAll(async () => {
   server = await S3Server.start();
   plain = server.client();
   await plain.send(new CreateBucketCommand({ Bucket: target.Bucket }));
+  await setDefaultEncryption(plain, target.Bucket, { encryption: sseS3(), customerKeys: "allow" });
 });
 beforeEach(() => {
   kept.clear();
@@ -142,6 +145,37 @@ test("a state that cannot be kept at the start leaves no upload behind", async (
   onSave = () => Promise.reject(new Error("disk is full"));
   expect(await outcome(create(clientOf()))).toBe("disk is full");
   expect(server.uploads.size).toBe(0);
+});
+
+test("an abort is heard while the store does not answer, and a part that was stopped leaves no other ledger", async () => {
+  const client = clientOf();
+  const uploadId = await create(client);
+  let answer = () => {};
+  onSave = () =>
+    new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+  const stop = new AbortController();
+  const Body = data.subarray(0, P);
+  const input = { ...target, UploadId: uploadId, PartNumber: 1, Body };
+  const sending = client.send(new UploadPartCommand(input), { abortSignal: stop.signal });
+  setTimeout(() => stop.abort(), 20);
+  expect(await outcome(sending)).toBe("ABORTED");
+  answer();
+  onSave = pause;
+  expect(await outcome(part(client, uploadId, 1, randomBytes(data.length)))).toBe("POLICY");
+  expect(await outcome(part(client, uploadId, 1))).toBe("accepted");
+
+  server.uploads.clear();
+  const creating = new AbortController();
+  onSave = async () => {
+    creating.abort();
+    await pause();
+  };
+  const created = client.send(new CreateMultipartUploadCommand(target), { abortSignal: creating.signal });
+  expect(await outcome(created)).toBe("ABORTED");
+  await vi.waitFor(() => expect(server.uploads.size).toBe(0));
+  expect(kept.size).toBe(1);
 });
 
 test("an older state does not replace an upload that goes on", async () => {
@@ -285,6 +319,26 @@ describe.each(formats)("%s: clients that share a store", (format) => {
     expect((await readObject(c, target)).equals(data)).toBe(true);
   });
 
+  test("the SSE-C key is in no state: who goes on gives it again, and the bytes that end the object have it", async () => {
+    const customer = {
+      SSECustomerAlgorithm: "AES256",
+      SSECustomerKey: Buffer.alloc(32, 9).toString("base64"),
+    };
+    const secure = () =>
+      encryptS3Client(server.secureClient(), { keyring, partSize: P, multipartStates, format });
+    const created = await secure().send(new CreateMultipartUploadCommand({ ...target, ...customer }));
+    const uploadId = created.UploadId ?? "";
+    const client = secure();
+    const Body = data.subarray(0, P);
+    const input = { ...target, ...customer, UploadId: uploadId, PartNumber: 1, Body };
+    const { ETag } = await client.send(new UploadPartCommand(input));
+    expect(kept.get(uploadId)).not.toContain(customer.SSECustomerKey);
+    const MultipartUpload = { Parts: [{ PartNumber: 1, ETag }] };
+    const last = { ...target, ...customer, UploadId: uploadId, MultipartUpload };
+    await secure().send(new CompleteMultipartUploadCommand(last));
+    expect((await readObject(secure(), { ...target, ...customer })).equals(Body)).toBe(true);
+  });
+
   test("a last part without its tag is not completed as it is", async () => {
     const client = make();
     const uploadId = await create(client);
@@ -340,6 +394,7 @@ describe.each(formats)("%s: clients that share a store", (format) => {
           value.replace(/^./, (c) => (c === "A" ? "B" : "A")),
         );
       for (const to of [...altered, null, undefined]) {
+        if (to === value) continue;
         const copy = structuredClone(good) as unknown as Record<string | number, never>;
         const parent = path.slice(0, -1).reduce((at, name) => at[name] as never, copy);
         parent[path.at(-1) as string] = to as never;
@@ -418,6 +473,11 @@ describe.each(formats)("%s: clients that share a store", (format) => {
     const commitmentPolicy = "FORBID_ENCRYPT_ALLOW_DECRYPT";
     const reader = clientOf({ format: format === "framed" ? "framed" : "s3ec-v2", commitmentPolicy });
     expect(await outcome(part(reader, uploadId, 1))).toBe("POLICY");
+    const weak = clientOf({ format: format === "framed" ? "framed" : "s3ec-v2", commitmentPolicy });
+    const weakId = await create(weak);
+    for (const one of ["REQUIRE_ENCRYPT_ALLOW_DECRYPT", "REQUIRE_ENCRYPT_REQUIRE_DECRYPT"] as const)
+      expect(await outcome(part(clientOf({ format, commitmentPolicy: one }), weakId, 1))).toBe("POLICY");
+    expect(await outcome(part(weak, weakId, 1))).toBe("accepted");
     kept.set(uploadId, JSON.stringify({ ...stateOf(uploadId), version: 1 }));
     expect(await outcome(part(make(), uploadId, 1))).toMatch(/"state" expected/);
   });
