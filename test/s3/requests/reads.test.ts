@@ -16,7 +16,13 @@ import {
 } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
-import { type EncryptS3ClientOptions, encryptS3Client, rewrapObject } from "../../../src/s3.ts";
+import {
+  type EncryptS3ClientOptions,
+  encryptS3Client,
+  rewrapObject,
+  setDefaultEncryption,
+  sseS3,
+} from "../../../src/s3.ts";
 import { FULL } from "../../support/full.ts";
 import { outcomeOf } from "../../support/s3-outcome.ts";
 import { type S3Call, type S3Fault, S3Server, type StoredS3Object } from "../../support/s3-server.ts";
@@ -345,6 +351,25 @@ describe("how an answer tells of its version", () => {
     expect(await outcomeOf(read({ Key: "framed", expected: data }))).toBe("accepted");
     expect(versions.slice(0, 4)).toEqual([null, "v1", null, null]);
   });
+});
+
+test("every further request repeats who asks, who pays and the key of SSE-C", async () => {
+  const client = clientFor({}, server.secureClient({ retryStrategy: withoutPauses }));
+  const customer = { SSECustomerAlgorithm: "AES256", SSECustomerKey: randomBytes(32).toString("base64") };
+  await setDefaultEncryption(plain, Bucket, { encryption: sseS3(), customerKeys: "allow" });
+  await client.send(new PutObjectCommand({ Bucket, Key: "sse-c", Body: data, ...customer }));
+  const calls = server.calls.length;
+  letFail({ kind: "cut", at: 400_000 }, () => true);
+  const asked = { ...customer, RequestPayer: "requester", ExpectedBucketOwner: "111122223333" } as const;
+  const got = await client.send(new GetObjectCommand({ Bucket, Key: "sse-c", ...asked }));
+  expect(digest(await bytesOf(got))).toBe(digest(data));
+  const further = server.calls.slice(calls);
+  expect(further.length).toBeGreaterThan(2);
+  for (const { headers } of further)
+    expect([headers["x-amz-request-payer"], headers["x-amz-expected-bucket-owner"]]).toEqual([
+      "requester",
+      "111122223333",
+    ]);
 });
 
 describe("answers that are errors pass as the SDK gives them", () => {
