@@ -305,7 +305,7 @@ describe("what a server cannot do", () => {
     };
     const { released, code } = await drain(reader());
     server.buckets.get(Bucket)?.set(Key, before);
-    expect(code).toBe("NETWORK");
+    expect(code).toBe("PreconditionFailed");
     expect(released.length).toBe(0);
   });
 
