@@ -177,6 +177,7 @@ describe("package", () => {
     [
       "frameseal/s3",
       [
+        "asCopySource",
         "decryptObject",
         "deriveSseCKey",
         "encryptObject",
@@ -192,8 +193,11 @@ describe("package", () => {
         "setDefaultEncryption",
         "sqliteMultipartStates",
         "sseC",
+        "sseCVersionFromTags",
+        "sseCVersionTagging",
         "sseKms",
         "sseS3",
+        "withSseCKey",
       ],
     ],
   ])("%s exports these names", async (entry, names) => {

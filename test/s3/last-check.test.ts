@@ -210,8 +210,7 @@ describe("every request that carries sealed bytes", () => {
     const command = new PutObjectCommand({ Bucket, Key: "side", Body: "text" });
     const options = { format: "s3ec-v3", instructionFiles: "write" } as const;
     const before = server.calls.length;
-    // The file cannot be stored, so the envelope is moved into the metadata.
-    expect(await sendWith("client after", late(onlyFile), command, options)).toBe("accepted");
+    expect(await sendWith("client after", late(onlyFile), command, options)).toBe("POLICY");
     const writes = server.calls.slice(before).filter(({ method }) => method === "PUT");
     expect(writes.map(({ key }) => key)).not.toContain("side.instruction");
     expect(leaked).toEqual([]);
