@@ -85,12 +85,17 @@ export async function createTransfers(task: ChildTask): Promise<Workload> {
 /** The client that a subject measures. */
 export function clientFor(name: string, plain: Client): Client {
   if (name === "plain S3 client") return plain;
-  const format = name === "framed S3 objects" ? "framed" : "s3ec-v3";
+  const format = formatOf(name);
   const options = { keyring: benchKeyring, format, partSize: PART_SIZE, uploadConcurrency: PARTS_IN_FLIGHT };
   return encryptS3Client(
     plain as unknown as Parameters<typeof encryptS3Client>[0],
     options as Parameters<typeof encryptS3Client>[1],
   ) as unknown as Client;
+}
+
+/** The format that a subject writes. */
+export function formatOf(name: string): "framed" | "s3ec-v3" {
+  return name === "framed S3 objects" ? "framed" : "s3ec-v3";
 }
 
 function bodyOf(size: number): Readable {

@@ -11,7 +11,7 @@ import { benchKeyring } from "../adaptors/ours.ts";
 import type { ChildTask } from "../child-protocol.ts";
 import type { Workload } from "../workload.ts";
 import { callsFor, repeat } from "./repeat.ts";
-import { Bucket, type Client, clientFor, createPlain } from "./s3-transfers.ts";
+import { Bucket, type Client, clientFor, createPlain, formatOf } from "./s3-transfers.ts";
 import { benchBytes } from "./source.ts";
 
 /** Objects that are read in turn. */
@@ -59,13 +59,14 @@ export async function createSmallObjects(task: ChildTask): Promise<Workload> {
     const whole = await perCall(() => many(client, count), count);
     const made = requests / count;
     const sdk = await perCall(() => many(plain, count), count);
-    const { key, message } = await stepsOf(task.operation, body);
+    const { key, message } = await stepsOf(task, body);
     return {
       "requests a call": made,
       "CPU µs a call": whole,
       "by the SDK alone": sdk,
-      "for data key and header": key,
-      "to seal or open": message - key,
+      ...(key === undefined
+        ? { "for data key, envelope and bytes": message }
+        : { "for data key and header": key, "to seal or open": message - key }),
       "for the rest": whole - sdk - message,
     };
   };
@@ -91,13 +92,17 @@ async function perCall(work: () => Promise<unknown>, count: number): Promise<num
   return (user + system) / count;
 }
 
-/** Microseconds for data key and header, and for all that is done to the bytes, without any client. */
+/**
+ * Microseconds for an object without any client: for data key and header, which only framed objects have apart, and for
+ * all of it.
+ */
 async function stepsOf(
-  operation: ChildTask["operation"],
+  { operation, adaptor }: ChildTask,
   body: Uint8Array,
-): Promise<{ readonly key: number; readonly message: number }> {
+): Promise<{ readonly key: number | undefined; readonly message: number }> {
   const location = { bucket: Bucket, key: "steps" };
-  const options = { keyring: benchKeyring };
+  const format = formatOf(adaptor);
+  const options = { keyring: benchKeyring, format };
   const { body: sealed, metadata } = await encryptObject(location, body, options);
   const header = async (): Promise<void> =>
     (await prepareFrames({ ...options, plaintextLength: body.length })).dispose();
@@ -116,5 +121,6 @@ async function stepsOf(
     await repeat(work, 200);
     return perCall(() => repeat(work, 2000), 2000);
   };
-  return { key: await repeated(sealing ? header : openedHeader), message: await repeated(message) };
+  const key = format === "framed" ? await repeated(sealing ? header : openedHeader) : undefined;
+  return { key, message: await repeated(message) };
 }
