@@ -7,17 +7,18 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-const belowStream = ["shapes", "errors", "bytes", "format", "engine", "keyring", "message"];
+const belowStream = ["shapes", "errors", "until-aborted", "bytes", "format", "engine", "keyring", "message"];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
   shapes: [],
   errors: ["shapes"],
+  "until-aborted": ["errors"],
   "sdk-copy": ["errors"],
   bytes: ["errors", "shapes"],
   format: ["shapes", "errors", "bytes"],
   engine: ["shapes", "errors", "bytes", "format"],
-  keyring: ["sdk-copy", "shapes", "errors", "bytes", "format", "engine"],
-  message: ["shapes", "errors", "bytes", "format", "engine", "keyring"],
+  keyring: ["sdk-copy", "shapes", "errors", "until-aborted", "bytes", "format", "engine"],
+  message: ["shapes", "errors", "until-aborted", "bytes", "format", "engine", "keyring"],
   stream: [...belowStream],
   reader: [...belowStream, "stream"],
   file: [...belowStream, "stream"],

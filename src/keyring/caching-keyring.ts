@@ -2,9 +2,10 @@
 // key of its own from the data key and its random message id.
 import { createHash } from "node:crypto";
 import { allocateSecret, ByteWriter, wipe } from "../bytes.ts";
-import { aborted, FramesealError, throwIfAborted } from "../errors.ts";
+import { FramesealError, throwIfAborted } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { encodeEncryptionContext } from "../format/encryption-context.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 
 const DEFAULT_MAX_MESSAGES = 1000;
@@ -132,7 +133,8 @@ export class CachingKeyring implements Keyring {
       if (taken !== undefined) return taken;
       const underWay = this.#underWay.get(id);
       if (underWay === undefined) return this.#ask(id, request, { take, make });
-      if ((await orAborted(underWay, request.signal)) === "not mine") return null;
+      // The shared work goes on for the others when one caller stops waiting.
+      if ((await untilAborted(underWay, request.signal)) === "not mine") return null;
     }
   }
 
@@ -153,7 +155,7 @@ export class CachingKeyring implements Keyring {
     };
     const underWay = ask().finally(() => this.#underWay.delete(id));
     this.#underWay.set(id, underWay);
-    await orAborted(underWay, signal);
+    await untilAborted(underWay, signal);
     return taken;
   }
 
@@ -268,14 +270,4 @@ function checkBound(name: string, value: number, max: number): number {
   if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${typeof value}`);
   if (!(value >= 1 && value <= max)) throw new RangeError(`"${name}" expected 1 to ${max}, got ${value}`);
   return value;
-}
-
-// The shared work goes on for the others when one caller stops waiting.
-function orAborted<Value>(work: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(aborted(signal));
-    signal.addEventListener("abort", abort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

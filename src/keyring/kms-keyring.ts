@@ -2,10 +2,11 @@
 // only file that makes KMS commands; the client is the caller's.
 import type * as KMS from "@aws-sdk/client-kms";
 import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
-import { aborted, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
+import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
 import { isBytes, isError } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { type KmsDataKey, type KmsRequest, registerKmsAccess } from "./kms-access.ts";
 import { areRelatedKeys, formatKmsArn, isMultiRegionKey, type KmsArn, parseKmsArn } from "./kms-arn.ts";
@@ -266,7 +267,9 @@ export class KmsKeyring implements Keyring {
     const timer = setTimeout(abort, this.#timeoutMs);
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      return await Promise.race([send(client, kms, { abortSignal: stop.signal }), rejectedBy(stop.signal)]);
+      return await untilAborted(send(client, kms, { abortSignal: stop.signal }), stop.signal, (late) =>
+        wipe((late as { readonly Plaintext?: Uint8Array }).Plaintext),
+      );
     } catch (error) {
       throwIfAborted(signal);
       if (stop.signal.aborted)
@@ -391,12 +394,6 @@ async function firstSuccess(attempts: readonly (() => Promise<Uint8Array>)[]): P
     `AWS KMS unwrapped none of ${causes.length} data keys`,
     { cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")) },
   );
-}
-
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    signal.addEventListener("abort", () => reject(aborted(signal)), { once: true });
-  });
 }
 
 function onlyDecrypts(): FramesealError {

@@ -1,7 +1,8 @@
 // Several keyrings as one: any of them can open what all of them have wrapped.
 import { wipe } from "../bytes.ts";
-import { FramesealError } from "../errors.ts";
+import { FramesealError, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 
 /** Options of `MultiKeyring`; at least one keyring is needed. */
@@ -31,7 +32,8 @@ export class MultiKeyring implements Keyring {
     const { dataKey, encryptedDataKeys } = await this.generator.generateDataKey(request);
     try {
       const wrapped = [...encryptedDataKeys];
-      for (const child of this.children) wrapped.push(...(await child.wrapDataKey(dataKey, request)));
+      for (const child of this.children)
+        wrapped.push(...(await untilAborted(child.wrapDataKey(dataKey, request), request.signal)));
       return { dataKey, encryptedDataKeys: wrapped };
     } catch (error) {
       wipe(dataKey);
@@ -51,6 +53,7 @@ export class MultiKeyring implements Keyring {
   ): Promise<Uint8Array | null> {
     const causes: unknown[] = [];
     for (const keyring of this.#all()) {
+      throwIfAborted(request.signal);
       try {
         const dataKey = await keyring.unwrapDataKey(encryptedDataKeys, request);
         if (dataKey !== null) return dataKey;

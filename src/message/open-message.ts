@@ -20,6 +20,7 @@ import {
   DEFAULT_COMMITMENT_POLICY,
 } from "../format/suite.ts";
 import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
   checkConcurrency,
@@ -210,7 +211,11 @@ function mismatch(key: string): FramesealError {
 async function unwrap(keyring: Keyring, parsed: ParsedHeader, request: DataKeyRequest): Promise<Uint8Array> {
   let dataKey: Uint8Array | null;
   try {
-    dataKey = await keyring.unwrapDataKey(parsed.encryptedDataKeys, request);
+    dataKey = await untilAborted(
+      keyring.unwrapDataKey(parsed.encryptedDataKeys, request),
+      request.signal,
+      (late) => wipe(late ?? undefined),
+    );
   } catch (error) {
     if (isFramesealError(error)) throw error;
     throw noDataKey(parsed, [error]);

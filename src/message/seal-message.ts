@@ -26,6 +26,7 @@ import {
   suiteById,
 } from "../format/suite.ts";
 import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import { MessageSigner } from "./signature.ts";
 
@@ -117,7 +118,11 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
     ...(plaintextLength === undefined ? {} : { plaintextLength }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
-  const { dataKey, encryptedDataKeys } = await options.keyring.generateDataKey(request);
+  const { dataKey, encryptedDataKeys } = await untilAborted(
+    options.keyring.generateDataKey(request),
+    options.signal,
+    (late) => wipe(late.dataKey),
+  );
   try {
     throwIfAborted(options.signal);
     checkDataKey(dataKey, suite);

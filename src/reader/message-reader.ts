@@ -3,7 +3,7 @@
 import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
-import { FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { aborted, FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import { bodyLengthOf, type FrameLayout, frameOffset, layoutFromBody } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
@@ -174,13 +174,19 @@ export class MessageReader {
     const { signal } = options;
     const last = options.end ?? this.plaintextLength - 1;
     const range = resolveRange(options.start ?? 0, last + 1, this.plaintextLength);
-    const readable = Readable.from(this.#runs(range.start, range.end, signal), {
+    const stop = new AbortController();
+    const readable = Readable.from(this.#runs(range.start, range.end, stop.signal), {
       objectMode: false,
       highWaterMark: RUN_LENGTH,
     });
+    // Reads under way may never end by themselves.
+    const destroy = readable._destroy;
+    readable._destroy = (error, done) => {
+      if (!readable.readableEnded) stop.abort(error ?? new FramesealError("ABORTED", "stream was destroyed"));
+      destroy.call(readable, error, done);
+    };
     if (signal !== undefined) {
-      const onAbort = (): void =>
-        void readable.destroy(new FramesealError("ABORTED", "operation was aborted"));
+      const onAbort = (): void => void readable.destroy(aborted(signal));
       if (signal.aborted) onAbort();
       else {
         signal.addEventListener("abort", onAbort, { once: true });

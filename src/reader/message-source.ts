@@ -2,6 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { isBytes } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 
 /** Where a message can be read at any place. */
 export interface MessageSource {
@@ -23,7 +24,7 @@ export async function readExactly(
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   throwIfAborted(signal);
-  const bytes = await source.read(start, end, signal);
+  const bytes = await untilAborted(source.read(start, end, signal), signal);
   if (bytes.length !== end - start)
     throw new FramesealError(
       "TRUNCATED",

@@ -335,6 +335,8 @@ export function toSdkBody(stream: Readable): SdkBody {
     transformToWebStream(): ReadableStream {
       if (stream.readableFlowing !== null)
         throw new Error("The stream has been consumed by other callbacks.");
+      // Of a stream that has failed, Node makes an empty one.
+      if (stream.errored !== null) throw stream.errored;
       take();
       return Readable.toWeb(stream) as ReadableStream;
     },

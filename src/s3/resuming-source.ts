@@ -158,7 +158,7 @@ export class ResumingSource extends Readable {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#drop();
-    this.#requests.abort();
+    this.#endRequest();
     this.#signal?.removeEventListener("abort", this.#onAbort);
     done(error);
   }
@@ -277,13 +277,16 @@ export class ResumingSource extends Readable {
     const abort = (): void => request.abort();
     const { signal } = this.#requests;
     const longest = Math.min(MAX_TIMEOUT_MS, this.#settings.readTimeout * ANSWER_FACTOR);
-    const silence = Object.assign(new Error(`no answer for ${longest} ms`), { name: "TimeoutError" });
-    const timer = setTimeout(() => request.abort(silence), longest);
+    let silence: Error | undefined;
+    const timer = setTimeout(() => {
+      silence = Object.assign(new Error(`no answer for ${longest} ms`), { name: "TimeoutError" });
+      request.abort(silence);
+    }, longest);
     signal.addEventListener("abort", abort, { once: true });
     try {
       return await this.#request(request.signal);
     } catch (error) {
-      throw request.signal.reason === silence ? silence : error;
+      throw silence ?? error;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", abort);
@@ -301,10 +304,15 @@ export class ResumingSource extends Readable {
     return this.#openLeg(this.#position, this.#end, signal);
   }
 
+  // Not when there is none: each abort makes an error, and every source comes to its end.
+  #endRequest(): void {
+    if (this.#isOpening) this.#requests.abort();
+  }
+
   #fail(error: Error): void {
     this.#failure ??= error;
     this.#drop();
-    this.#requests.abort();
+    this.#endRequest();
     if (this.#wasRead) this.destroy(this.#failure);
   }
 }

@@ -49,15 +49,16 @@ export class Stop {
   /**
    * Settles as `work` does, or at once with the reason to stop. What `work` waits for may never answer. A failure of
    * `work` after the operation stopped is a consequence, and gives the reason too.
+   * @param onLate gets a result that nobody waits for any more
    */
-  race<Result>(work: PromiseLike<Result>): Promise<Result> {
+  race<Result>(work: PromiseLike<Result>, onLate?: (result: Result) => void): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (this.#stopped !== undefined) reject(this.#stopped.reason);
       else this.#waiting.add(reject);
       work.then(
         (result) => {
-          this.#waiting.delete(reject);
-          resolve(result);
+          if (this.#waiting.delete(reject) && this.#stopped === undefined) resolve(result);
+          else onLate?.(result);
         },
         (error) => {
           this.#waiting.delete(reject);

@@ -40,6 +40,7 @@ export class ExactReader {
   readonly #chunks: Buffer[] = [];
   #waiting = 0;
   #ended = false;
+  #isClosed = false;
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
 
@@ -61,7 +62,7 @@ export class ExactReader {
       wake();
     });
     source.once("close", () => {
-      if (!this.#ended) this.#failure ??= brokenOff(undefined);
+      this.#isClosed = true;
       wake();
     });
   }
@@ -100,6 +101,7 @@ export class ExactReader {
 
   async #more(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isClosed && !this.#ended) throw brokenOff(undefined);
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       this.#source.resume();

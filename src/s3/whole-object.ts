@@ -6,6 +6,7 @@ import { FramesealError } from "../errors.ts";
 import { isBytes, isReadable } from "../shapes.ts";
 import { cutParts } from "./body-parts.ts";
 import { fromStoredEncoding, toStoredEncoding } from "./content-encoding.ts";
+import { endedBy } from "./ended-by.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import { type BodySource, takeBody } from "./object-body.ts";
 import type {
@@ -128,7 +129,7 @@ async function startObject(
   try {
     stop = new Stop(request.signal);
     source.failInto(stop);
-    return await stop.race(format.startObject(request));
+    return await stop.race(format.startObject(request), (late) => late.dispose());
   } catch (error) {
     source.close();
     throw error;
@@ -179,12 +180,17 @@ export async function decryptObject<Body extends Uint8Array | Readable>(
   };
   const formats = createFormats(options);
   // Listened to before anything is waited for: what breaks off meanwhile must not end the process.
-  const stream = bytes === undefined ? untilRead(body as Readable) : streamOf([bytes]);
+  const stream =
+    bytes === undefined ? endedBy(untilRead(body as Readable), options.signal) : streamOf([bytes]);
   const format = await formats.recognise(stored);
   const opened = await format.openWhole(stored, stream);
   const contentEncoding = fromStoredEncoding(undefined, stored.metadata);
   if (bytes === undefined)
-    return { body: opened.body as never, contentLength: opened.plaintextLength, contentEncoding };
+    return {
+      body: endedBy(opened.body, options.signal) as never,
+      contentLength: opened.plaintextLength,
+      contentEncoding,
+    };
   const plaintext = await collectExactly(opened.body, opened.plaintextLength);
   return { body: plaintext as never, contentLength: plaintext.length, contentEncoding };
 }

@@ -20,8 +20,23 @@ export interface FrameMachine {
   finish(): Promise<void>;
   /** Frees the memory of a result that nobody needs any more, see `FrameTransform.recycle`. */
   recycle(result: Uint8Array): void;
-  /** Wipes keys after work in flight has ended. Safe at any time, more than once. */
+  /** Wipes keys after work in flight has ended, without waiting for a key service. Safe at any time, more than once. */
   dispose(): Promise<void>;
+}
+
+/** Ends the wait for a key service, which may never answer, when a machine is disposed of. */
+export class KeyWait {
+  #end: () => void = () => {};
+  readonly #ended = new Promise<void>((resolve) => {
+    this.#end = resolve;
+  });
+  /** Settles as `work` does, or when the wait has ended. `work` then still owns the key that it gets. */
+  for(work: Promise<void>): Promise<void> {
+    return Promise.race([work, this.#ended]);
+  }
+  end(): void {
+    this.#end();
+  }
 }
 
 /** Plaintext bytes gathered into one call of the engine: large enough that its fixed cost vanishes. */

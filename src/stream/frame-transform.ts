@@ -31,6 +31,7 @@ export class FrameTransform extends Transform {
     if (this.#signal !== undefined) this.destroy(aborted(this.#signal));
   };
   #work: void | Promise<void> = undefined;
+  #isConstructed = false;
   #isGathering = false;
   readonly #onTurnEnd = (): void => {
     this.#isGathering = false;
@@ -68,7 +69,10 @@ export class FrameTransform extends Transform {
     // Deferred: the subclass fields of a machine made in the constructor must exist first.
     process.nextTick(() => {
       this.#work = this.#machine.start();
-      this.#work.then(() => done(), done);
+      this.#work.then(() => {
+        this.#isConstructed = true;
+        done();
+      }, done);
     });
   }
 
@@ -131,6 +135,13 @@ export class FrameTransform extends Transform {
   override _read(size: number): void {
     this.#resume();
     super._read(size);
+  }
+
+  override destroy(error?: Error): this {
+    super.destroy(error);
+    // Node waits for the end of the construction, which may wait for a key service that never answers.
+    if (!this.#isConstructed) void this.#machine.dispose();
+    return this;
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

@@ -21,6 +21,7 @@ import {
   type Emit,
   type FrameMachine,
   framesOfRun,
+  KeyWait,
   RunQueue,
   runsInWork,
 } from "./frame-machine.ts";
@@ -37,6 +38,7 @@ export class MessageDecryptor implements FrameMachine {
   readonly #parser: HeaderParser;
   readonly #window = new Window();
   readonly #queue: RunQueue;
+  readonly #keyWait = new KeyWait();
   #state: State = "header";
   #opened: OpenedHeader | undefined;
   #walk: FrameWalk | undefined;
@@ -77,14 +79,15 @@ export class MessageDecryptor implements FrameMachine {
       const rest = chunk.subarray(this.#parser.push(chunk));
       const parsed = this.#parser.header;
       if (parsed === undefined) continue;
-      return openHeader(parsed, this.#options).then((opened) => {
-        this.#opened = opened;
+      const opening = openHeader(parsed, this.#options).then((opened) => {
         if (this.#disposed) return opened.dispose();
+        this.#opened = opened;
         if (parsed.contentType === "framed") this.#startFrames(opened);
         else this.#state = "non-framed";
         this.#onHeader(opened.header);
         return this.absorb([rest, ...chunks.slice(index + 1)]);
       });
+      return this.#keyWait.for(opening);
     }
   }
 
@@ -269,6 +272,7 @@ export class MessageDecryptor implements FrameMachine {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#keyWait.end();
     await this.#queue.settle();
     asBuffer(this.#withheld).fill(0);
     this.#longFrame?.dispose();

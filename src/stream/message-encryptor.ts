@@ -14,6 +14,7 @@ import {
   type FrameMachine,
   framesOfRun,
   GATHER_LENGTH,
+  KeyWait,
   type OnError,
   RunQueue,
   runsInWork,
@@ -30,6 +31,7 @@ export class MessageEncryptor implements FrameMachine {
   readonly #onError: OnError;
   readonly #window = new Window();
   readonly #queue: RunQueue;
+  readonly #keyWait = new KeyWait();
   #sealer: MessageSealer | undefined;
   /** Runs while gathered frames wait for more. */
   #timer: NodeJS.Timeout | undefined;
@@ -51,10 +53,18 @@ export class MessageEncryptor implements FrameMachine {
     this.#sealer = prepared;
   }
 
-  async start(): Promise<void> {
-    this.#sealer ??= new MessageSealer(await prepareFrames(this.#options));
-    if (this.#disposed) this.#sealer.dispose();
-    else this.#onHeader(this.#sealer.header);
+  start(): Promise<void> {
+    return this.#keyWait.for(this.#start());
+  }
+
+  async #start(): Promise<void> {
+    if (this.#disposed) return;
+    if (this.#sealer === undefined) {
+      const sealer = new MessageSealer(await prepareFrames(this.#options));
+      if (this.#disposed) return sealer.dispose();
+      this.#sealer = sealer;
+    }
+    this.#onHeader(this.#sealer.header);
   }
 
   absorb(chunks: readonly Uint8Array[]): void | Promise<void> {
@@ -134,6 +144,7 @@ export class MessageEncryptor implements FrameMachine {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#keyWait.end();
     this.#stopTimer();
     await this.#queue.settle();
     this.#window.wipe();

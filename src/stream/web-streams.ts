@@ -93,6 +93,8 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
       {
         start(controller) {
           input = controller as WritableStreamDefaultController;
+          // Told at once, where `abort` is called only after what hangs has ended.
+          input.signal.addEventListener("abort", () => void machine.dispose(), { once: true });
           if (signal?.aborted) onAbort();
           return attempt(() => machine.start());
         },
@@ -145,5 +147,6 @@ interface ReadableStreamDefaultController<T> {
   error(reason?: unknown): void;
 }
 interface WritableStreamDefaultController {
+  readonly signal: AbortSignal;
   error(reason?: unknown): void;
 }

@@ -2,7 +2,7 @@
 import { asBuffer, concatBytes } from "../bytes.ts";
 import { type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
 import { allocate } from "../engine/output-memory.ts";
-import { notAuthentic } from "../errors.ts";
+import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import { layoutFromPlaintext, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
 import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "../format/header.ts";
@@ -20,6 +20,7 @@ import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from
 import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
 import { isBytes } from "../shapes.ts";
+import { eachUntilAborted } from "../until-aborted.ts";
 import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
@@ -36,7 +37,7 @@ export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE, ABORTED, KEY_SERVICE
  */
 export async function encrypt(plaintext: BytesSource, options: EncryptOptions): Promise<Buffer> {
-  const bytes = await collect(plaintext, "plaintext");
+  const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
   const sealer = new MessageSealer(await prepareFrames({ ...options, plaintextLength }));
   try {
@@ -99,7 +100,7 @@ export interface DecryptedMessage {
  * LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, CONTEXT_MISMATCH, ENGINE_UNAVAILABLE, ABORTED
  */
 export async function decrypt(message: BytesSource, options: DecryptOptions): Promise<DecryptedMessage> {
-  const bytes = asBuffer(await collect(message, "message"));
+  const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
   const opened = await openHeader(parsed, options);
   try {
@@ -248,7 +249,11 @@ function refuseTrailing(body: Buffer, messageEnd: number, plaintext: Uint8Array)
   throw trailingData();
 }
 
-async function collect(source: BytesSource, name: string): Promise<Uint8Array> {
+async function collect(
+  source: BytesSource,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
   if (isBytes(source)) return source;
   if (
     typeof source !== "object" ||
@@ -259,7 +264,8 @@ async function collect(source: BytesSource, name: string): Promise<Uint8Array> {
       `"${name}" expected a Uint8Array or an (async) iterable of them, got ${typeof source}`,
     );
   const parts: Uint8Array[] = [];
-  for await (const part of source) {
+  throwIfAborted(signal);
+  for await (const part of eachUntilAborted(source, signal)) {
     if (!isBytes(part)) throw new TypeError(`"${name}" expected pieces of Uint8Array, got ${typeof part}`);
     parts.push(part);
   }

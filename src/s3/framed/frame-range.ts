@@ -1,6 +1,6 @@
 // A verified range of a framed object: the final frame first, which binds how many frames there are, then one request
 // for exactly the frames that cover the range.
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { asBuffer } from "../../bytes.ts";
 import { NO_FINAL_FRAME, type OpenedFrames } from "../../engine/engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../../errors.ts";
@@ -17,6 +17,7 @@ import { verifyFinalFrame } from "../../message/final-frame.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../../message/open-message.ts";
 import { asyncFrom, RUN_LENGTH } from "../../stream/frame-machine.ts";
 import type { OpenedRange, StoredObject } from "../object-format.ts";
+import { bodyOfPieces } from "../opened-body.ts";
 import { type RequestedRange, resolveRequestedRange } from "../requested-range.ts";
 import { ExactReader, StoredBytes } from "../stored-bytes.ts";
 
@@ -49,11 +50,7 @@ export async function openFrameRange(
     const { start, end } = resolveRequestedRange(range, layout.plaintextLength);
     const frames = new FrameRange(layout, opened, start, end);
     const source = await stored.stream(frames.storedStart, frames.storedEnd);
-    const body = Readable.from(frames.open(source, signal), { objectMode: false, highWaterMark: RUN_LENGTH });
-    body.once("close", () => {
-      source.destroy();
-      opened.dispose();
-    });
+    const body = bodyOfPieces(frames.open(source, signal), RUN_LENGTH, [source], () => opened.dispose());
     return { start, end, plaintextLength: layout.plaintextLength, body };
   } catch (error) {
     opened.dispose();

@@ -1,7 +1,7 @@
 // Framed objects: the stored body is one AWS Encryption SDK message, in parts that begin and end with whole frames.
 // Every frame is authenticated, so parts are sealed in any order and ranges are verified. The metadata repeats what the
 // header says, as hints.
-import { pipeline, type Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { asBuffer } from "../../bytes.ts";
 import { NO_FINAL_FRAME } from "../../engine/engine.ts";
 import { FramesealError, hasCode, isFramesealError, throwIfAborted } from "../../errors.ts";
@@ -31,8 +31,8 @@ import type {
 } from "../object-format.ts";
 import { FRAMED_PREFIX, framedNames } from "../object-metadata.ts";
 import { bodyFailure, isForbidden } from "../object-source.ts";
+import { pipeInto } from "../opened-body.ts";
 import type { RequestedRange } from "../requested-range.ts";
-import { brokenOff } from "../resuming-source.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { untilRead } from "../until-read.ts";
 import { openFrameRange } from "./frame-range.ts";
@@ -118,11 +118,8 @@ export class FramedFormat implements ObjectFormat {
       const opened = new Promise<void>((resolve, reject) => {
         decrypt.once("header", () => resolve());
         decrypt.once("error", reject);
-        decrypt.once("close", () => reject(brokenOff(undefined)));
       });
-      // A body that breaks off must be an error of ours, so it is given before pipeline gives its own.
-      body.once("error", (error) => decrypt.destroy(bodyFailure(error)));
-      pipeline(body, decrypt, () => {});
+      pipeInto(body, decrypt);
       await opened;
       return { plaintextLength, body: untilRead(decrypt), header: parsed };
     } catch (error) {

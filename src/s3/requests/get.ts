@@ -3,6 +3,7 @@
 import type { Readable } from "node:stream";
 import { FramesealError } from "../../errors.ts";
 import { fromStoredEncoding } from "../content-encoding.ts";
+import { endedBy } from "../ended-by.ts";
 import type { Formats } from "../formats.ts";
 import { toSdkBody } from "../object-body.ts";
 import type { ObjectFormat, ObjectLocation, ObjectMetadata, StoredObject } from "../object-format.ts";
@@ -46,7 +47,7 @@ export async function getObject(
       const fields = {
         ContentLength: opened.plaintextLength,
         ContentEncoding: encodingOf(output, object, input),
-        Body: toSdkBody(opened.body),
+        Body: toSdkBody(endedBy(opened.body, transport.signal)),
         Metadata: visibleMetadata(object.metadata, formats.all),
       };
       return { ...result, output: { ...result.output, ...fields } };
@@ -86,7 +87,7 @@ export async function getObject(
     ContentLength: end - start,
     ContentRange: `bytes ${start}-${end - 1}/${plaintextLength}`,
     ContentEncoding: encodingOf(output, object, input),
-    Body: toSdkBody(opened.body),
+    Body: toSdkBody(endedBy(opened.body, transport.signal)),
     Metadata: visibleMetadata(object.metadata, formats.all),
   };
   return { ...result, output: { ...result.output, ...fields } };

@@ -119,22 +119,14 @@ async function sendInParts(put: SealedPut, sealed: SealedBody, first: SealedPiec
 }
 
 // A sealer that comes after the operation has stopped is disposed of.
-async function startObject(
+function startObject(
   format: ObjectFormat,
   location: ObjectLocation,
   plaintextLength: number | undefined,
   stop: Stop,
 ): Promise<ObjectSealer> {
   const starting = format.startObject({ location, plaintextLength, signal: stop.signal });
-  try {
-    return await stop.race(starting);
-  } catch (error) {
-    starting.then(
-      (sealer) => sealer.dispose(),
-      () => {},
-    );
-    throw error;
-  }
+  return stop.race(starting, (late) => late.dispose());
 }
 
 /** A sealed piece of a body. */

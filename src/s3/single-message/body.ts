@@ -1,10 +1,11 @@
 // Opens the body of a single-message object: one GCM message whose tag stands at its end. What is released before the
 // tag was compared is the difference between the modes.
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { asBuffer, equalConstantTime, wipe } from "../../bytes.ts";
 import { type OpenedSegment, type SegmentPartial, TAG_LENGTH } from "../../engine/engine.ts";
 import { FramesealError, notAuthentic, throwIfAborted } from "../../errors.ts";
 import type { StoredObject } from "../object-format.ts";
+import { bodyOfPieces } from "../opened-body.ts";
 import { ExactReader } from "../stored-bytes.ts";
 import type { GcmContent } from "./content-key.ts";
 
@@ -57,15 +58,7 @@ export function openGcmBody(
 ): Readable {
   const open = { buffered: openBuffered, "two-pass": openTwice, delayed: openDelayed }[mode];
   const sources = [source];
-  const opened = Readable.from(open(object, content, sources), {
-    objectMode: false,
-    highWaterMark: PIECE_LENGTH,
-  });
-  opened.once("close", () => {
-    for (const each of sources) each.destroy();
-    content.key.dispose();
-  });
-  return opened;
+  return bodyOfPieces(open(object, content, sources), PIECE_LENGTH, sources, () => content.key.dispose());
 }
 
 type Opener = (

@@ -1,11 +1,12 @@
 // What nothing authenticates, and therefore stands behind a gate: ranges of a GCM body, which are plain counter mode, and
 // CBC bodies of old clients.
 import { createDecipheriv, createSecretKey, type Decipher, type KeyObject } from "node:crypto";
-import { pipeline, type Readable, Transform, type TransformCallback } from "node:stream";
+import { type Readable, Transform, type TransformCallback } from "node:stream";
 import { wipe } from "../../bytes.ts";
 import { notAuthentic } from "../../errors.ts";
 import type { StoredObject } from "../object-format.ts";
 import { bodyFailure } from "../object-source.ts";
+import { pipeInto } from "../opened-body.ts";
 import { untilRead } from "../until-read.ts";
 
 const BLOCK_LENGTH = 16;
@@ -84,8 +85,7 @@ export function cbcRangeStart(start: number): number {
 // Runs a stream through a cipher, without the first `skip` bytes and with exactly `length` bytes.
 function through(source: Readable, decipher: Decipher, skip: number, length: number): Readable {
   const cut = new Cut(decipher, skip, length);
-  source.once("error", (error) => cut.destroy(bodyFailure(error)));
-  pipeline(source, cut, () => {});
+  pipeInto(source, cut);
   return untilRead(cut);
 }
 
