@@ -23,7 +23,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keyring, RawAesKeyring } from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import {
@@ -92,6 +92,10 @@ class OwnSignal {
   }
   removeEventListener(_: "abort", listener: (event: { type: string }) => void): void {
     this.#listeners.delete(listener);
+  }
+  /** How many listen. */
+  get size(): number {
+    return this.#listeners.size;
   }
   abort(): void {
     this.aborted = true;
@@ -719,6 +723,105 @@ describe("a failure that comes while something else is awaited", () => {
     await sleep(100);
     expect(unheard.slice(before)).toEqual([]);
   });
+});
+
+describe("a body that was handed out", () => {
+  const unread = Object.entries({
+    "of a framed object": { Key: "large read" },
+    "of a range of a framed object": { Key: "large read", Range: "bytes=100000-12000000" },
+    "of an s3ec object": { Key: "large single" },
+    "of a range of an s3ec object": { Key: "large single", Range: "bytes=100000-12000000" },
+  });
+  /** A client with one connection: whoever holds it stops all others. */
+  const single = (options: Partial<EncryptS3ClientOptions> = {}): S3Client =>
+    encryptS3Client(
+      server.client({ maxAttempts: 1, requestHandler: { httpsAgent: {}, httpAgent: { maxSockets: 1 } } }),
+      {
+        keyring: inner,
+        enableLegacyUnauthenticatedModes: true,
+        ...options,
+      },
+    );
+  const send = async (input: object, signal?: AbortSignal, using = single()): Promise<Readable> => {
+    const command = new GetObjectCommand({ Bucket, ...input } as never);
+    return (await using.send(command, signal === undefined ? {} : { abortSignal: signal })).Body as Readable;
+  };
+  beforeAll(async () => {
+    for (const [Key, format] of [
+      ["large read", "framed"],
+      ["large single", "s3ec-v3"],
+    ] as const)
+      await client({ format }).send(new PutObjectCommand({ Bucket, Key, Body: large }));
+  });
+
+  test.each(unread)("%s: unread, it is closed by an abort that nobody listens to", async (_, input) => {
+    const before = unheard.length;
+    const own = new OwnSignal();
+    const using = single();
+    const body = await send(input, own as unknown as AbortSignal, using);
+    const closed = new Promise<void>((resolve) => body.once("close", () => resolve()));
+    own.abort();
+    await within(closed, "not closed");
+    await sleep(5);
+    expect(unheard.slice(before)).toEqual([]);
+    expect(own.size).toBe(0);
+    const sdkBody = body as unknown as { transformToByteArray(): Promise<Uint8Array> };
+    await expect(sdkBody.transformToByteArray()).rejects.toMatchObject({ code: "ABORTED" });
+    await within(using.send(new HeadObjectCommand({ Bucket, Key: "read" })), "connection is held");
+  });
+
+  test.each(unread)("%s: unread and aborted, it is no empty Web stream", async (_, input) => {
+    const controller = new AbortController();
+    const body = await send(input, controller.signal);
+    controller.abort();
+    const sdkBody = body as unknown as { transformToWebStream(): ReadableStream };
+    expect(() => sdkBody.transformToWebStream()).toThrow(expect.objectContaining({ code: "ABORTED" }));
+  });
+
+  test.each(unread)("%s: it closes when it is destroyed while the server is silent", async (_, input) => {
+    const silence = new Silence();
+    server.fault = ({ method, key, headers }) => {
+      if (method !== "GET" || key !== input.Key || /^bytes=0-/.test(String(headers.range))) return undefined;
+      void silence.wait();
+      return { kind: "stall-body", at: 3 * MiB };
+    };
+    const using = single();
+    const body = await send(input, undefined, using);
+    body.once("error", () => {});
+    body.resume();
+    await within(silence.reached, "nothing came to wait");
+    await sleep(20);
+    const closed = new Promise<void>((resolve) => body.once("close", () => resolve()));
+    body.destroy();
+    await within(closed, "not closed");
+    server.fault = () => undefined;
+    await within(using.send(new HeadObjectCommand({ Bucket, Key: "read" })), "connection is held");
+  });
+
+  test.each(unread)("%s: read to its end, it leaves nothing on the signal", async (_, input) => {
+    const own = new OwnSignal();
+    await drain(await send(input, own as unknown as AbortSignal));
+    await sleep(5);
+    expect(own.size).toBe(0);
+  });
+});
+
+test("requests that succeed abort nothing: each abort makes an error", async () => {
+  const abort = vi.spyOn(AbortController.prototype, "abort");
+  try {
+    for (const format of ["framed", "s3ec-v3"] as const) {
+      const using = client({ format });
+      for (const Body of [data, Readable.from([data, large])]) {
+        await using.send(new PutObjectCommand({ Bucket, Key: "written", Body }));
+        await drain((await using.send(new GetObjectCommand({ Bucket, Key: "written" }))).Body);
+      }
+    }
+    const part = new GetObjectCommand({ Bucket, Key: "read", Range: "bytes=100000-100010" });
+    await drain((await client().send(part)).Body);
+    expect(abort).not.toHaveBeenCalled();
+  } finally {
+    abort.mockRestore();
+  }
 });
 
 test("no error went unheard", () => expect(unheard).toEqual([]));
