@@ -32,7 +32,7 @@ import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
-import { abortUpload } from "./requests/parts-upload.ts";
+import { uploadParts } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
 import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
@@ -99,6 +99,8 @@ export type NotKept = "tags" | "expires";
 /** S3 copies no more than this in one request. */
 const MAX_COPY_LENGTH = 5 * 2 ** 30;
 const COPY_PART_LENGTH = 512 * 2 ** 20;
+/** Parts that S3 copies at a time. */
+const COPY_CONCURRENCY = 4;
 
 /**
  * Puts an object under another master key. `client` is the plain one, or one of `serverSideEncryptS3Client`. Metadata,
@@ -300,28 +302,20 @@ async function replaceMetadata(
     return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
   }
   const tags = await tagsOf(job);
-  const { UploadId } = await transport.createMultipartUpload({ ...target, ...taggingOf(tags) });
-  if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-  try {
-    const parts: S3.CompletedPart[] = [];
-    for (let start = 0; start < object.storedLength; start += limits.part) {
-      const end = Math.min(object.storedLength, start + limits.part);
-      const PartNumber = parts.length + 1;
-      const CopySourceRange = `bytes=${start}-${end - 1}`;
-      const part = { Bucket, Key, UploadId, PartNumber, CopySourceRange, ...source };
-      const { CopyPartResult } = await transport.uploadPartCopy(part);
-      parts.push({ ...CopyPartResult, PartNumber });
-    }
-    const MultipartUpload = { Parts: parts };
-    const complete = (pinned: object) =>
-      transport.completeMultipartUpload({ Bucket, Key, UploadId, MultipartUpload, ...pinned });
-    // Somebody may have replaced the object after the last part was copied.
-    const output = await write(job, condition, complete, object.location, mark);
-    return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
-  } catch (error) {
-    await abortUpload(transport, { Bucket, Key, UploadId });
-    throw error;
-  }
+  const create = { ...target, ...taggingOf(tags) };
+  const output = await uploadParts(
+    { location: object.location, create, concurrency: COPY_CONCURRENCY },
+    transport,
+    async (sender) => {
+      for (let start = 0, number = 1; start < object.storedLength; start += limits.part, number++) {
+        const end = Math.min(object.storedLength, start + limits.part);
+        await sender.copy(number, { ...source, CopySourceRange: `bytes=${start}-${end - 1}` });
+      }
+      // Somebody may have replaced the object after the last part was copied.
+      return { complete: (send) => write(job, condition, send, object.location, mark) };
+    },
+  );
+  return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
 }
 
 // A framed object: opened and sealed again as a stream. Nothing of it is stored before its last frame was verified.

@@ -8,7 +8,7 @@ import { isNotFound } from "../object-source.ts";
 import { repeatFields } from "../request-fields.ts";
 import { Stop } from "../stop.ts";
 import type { Transport } from "../transport.ts";
-import { completedPart, completeUpload, type S3Access } from "./complete-upload.ts";
+import { completedPart, completeUpload, type S3Access, sendComplete } from "./complete-upload.ts";
 import { MAX_PART_NUMBER } from "./part-ledger.ts";
 import type { PartSource } from "./part-spool.ts";
 
@@ -24,14 +24,30 @@ export interface UploadStart {
 }
 
 /** What only the end knows. */
-export interface UploadEnd {
+export type UploadEnd = SealedEnd | OwnEnd;
+
+/** The end of bytes that were sealed here. */
+interface SealedEnd {
   /** Bytes of the whole object as stored. */
   readonly storedLength: number;
   /** The first stored bytes, by which the object is recognised when the answer to Complete was lost. */
   readonly fingerprint: Uint8Array | undefined;
   /** Further fields of Complete: conditions. */
-  readonly request?: Partial<S3.CompleteMultipartUploadCommandInput> | undefined;
+  readonly request?: CompleteFields | undefined;
 }
+
+/** The end for those who have rules of their own for what makes an object appear. */
+interface OwnEnd {
+  /**
+   * Completes the upload, once all parts are there.
+   * @param send sends Complete; may be called again
+   */
+  complete(
+    send: (request: CompleteFields) => Promise<S3.CompleteMultipartUploadCommandOutput>,
+  ): Promise<S3.CompleteMultipartUploadCommandOutput>;
+}
+
+type CompleteFields = Partial<S3.CompleteMultipartUploadCommandInput>;
 
 /** Sends the parts of one upload. */
 export interface PartSender {
@@ -135,29 +151,32 @@ class PartsUpload {
     sendParts: (sender: PartSender) => Promise<UploadEnd>,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
     this.#stop.throwIfStopped();
-    const { location, create } = this.#start;
     const sender: PartSender = {
       uploadId,
       send: (number, body, onEnd) => this.#add(this.#sendPart(uploadId, number, body), onEnd),
       copy: (number, source) => this.#add(this.#copyPart(uploadId, number, source)),
       settled: () => this.settled(),
     };
-    const { storedLength, fingerprint, request } = await this.#stop.race(sendParts(sender));
+    const end = await this.#stop.race(sendParts(sender));
     await this.settled();
     this.#stop.throwIfStopped();
-    const completing = completeUpload(
-      {
-        location,
-        uploadId,
-        access: repeatFields(create, "UploadPart") as S3Access,
-        parts: this.#parts,
-        storedLength,
-        fingerprint,
-        request: { ...repeatFields(create, "CompleteMultipartUpload"), ...request },
-      },
+    return this.#stop.race(this.#complete(uploadId, end));
+  }
+
+  #complete(uploadId: string, end: UploadEnd): Promise<S3.CompleteMultipartUploadCommandOutput> {
+    const { location, create } = this.#start;
+    const repeated = repeatFields(create, "CompleteMultipartUpload");
+    const common = { location, uploadId, parts: this.#parts };
+    if ("complete" in end)
+      return end.complete((request) =>
+        sendComplete({ ...common, request: { ...repeated, ...request } }, this.#transport),
+      );
+    const { request, ...rest } = end;
+    const access = repeatFields(create, "UploadPart") as S3Access;
+    return completeUpload(
+      { ...common, ...rest, access, request: { ...repeated, ...request } },
       this.#transport,
     );
-    return this.#stop.race(completing);
   }
 
   async #add(part: Promise<void>, onEnd?: () => void): Promise<void> {
