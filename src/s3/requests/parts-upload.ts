@@ -98,9 +98,7 @@ export async function uploadParts(
       stop.stop(error);
       await upload.settled();
       const reason = stop.stopped?.reason;
-      throw (await abortUpload(transport, upload.abortRequest(uploadId)))
-        ? reason
-        : leftBehind(reason, uploadId);
+      throw await abortUpload(transport, upload.abortRequest(uploadId), reason);
     }
   } finally {
     if (start.stop === undefined) stop.release();
@@ -137,9 +135,7 @@ class PartsUpload {
     this.#stop.signal.addEventListener("abort", onStop);
     try {
       this.#stop.throwIfStopped();
-      const { UploadId } = await transport.withSignal(grace.signal).createMultipartUpload(request);
-      if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-      return UploadId;
+      return uploadIdOf(await transport.withSignal(grace.signal).createMultipartUpload(request));
     } finally {
       clearTimeout(timer);
       this.#stop.signal.removeEventListener("abort", onStop);
@@ -245,10 +241,26 @@ const ABORT_PAUSE_MS = 50;
 const ABORT_LIMIT_MS = 5000;
 
 /**
- * Aborts an upload; tries again, since parts that stay behind cost money. Ends in any case within some seconds.
- * @returns false when the upload may still be there
+ * Aborts an upload that failed.
+ * @returns `error`, which from then on names the upload if that may still be there: `uploadId`, and in its message
  */
 export async function abortUpload(
+  transport: Transport,
+  request: S3.AbortMultipartUploadCommandInput,
+  error: unknown,
+): Promise<unknown> {
+  return (await tryAbort(transport, request)) ? error : leftBehind(error, String(request.UploadId));
+}
+
+/** What S3 calls an upload that has just begun. */
+export function uploadIdOf({ UploadId }: { readonly UploadId?: unknown }): string {
+  if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
+  return UploadId;
+}
+
+// Tries again, since parts that stay behind cost money. Ends in any case within some seconds; false when the upload may
+// still be there.
+async function tryAbort(
   transport: Transport,
   request: S3.AbortMultipartUploadCommandInput,
 ): Promise<boolean> {
@@ -270,7 +282,6 @@ export async function abortUpload(
   }
 }
 
-/** `error`, which tells from now on which upload could not be aborted. */
 function leftBehind(error: unknown, uploadId: string): unknown {
   const text = `the upload ${uploadId} could not be aborted: its parts are still there`;
   if (!isError(error) || !Object.isExtensible(error))
