@@ -98,8 +98,6 @@ const cases: Readonly<Record<string, Case>> = {
   "403 from then on": {
     fault: { kind: "error", status: 403, code: "ExpiredToken" },
     burst: Number.POSITIVE_INFINITY,
-    // Between an object and its file, in a bucket without versions: two objects are never replaced at one moment.
-    not: ["put with an instruction file", "put of three parts with an instruction file"],
   },
   "error under status 200": { fault: { kind: "error200", instead: true }, only: isCompleting },
   "error under status 200 after it took effect": {
@@ -494,7 +492,7 @@ async function stored(
   const done = await isDone();
   if (done && given.after === true) return [];
   // Two objects cannot be replaced at one moment: without versions the old one can be lost, and the error says so.
-  if (options.instructionFiles === "write" && /instruction file/.test(String(failed))) {
+  if (options.instructionFiles === "write" && /before is gone/.test(String(failed))) {
     totals.lost += 1;
     return [];
   }
