@@ -42,8 +42,15 @@ import { unwrapDataKey, wrapDataKey } from "./single-message/wrapped-key.ts";
 import { bodyInRanges } from "./stored-bytes.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
+// The format stays; no plaintext is handed out, early or late; and what nothing authenticates is not rewrapped.
+type SharedOptions = Omit<
+  FormatOptions,
+  "keyring" | "format" | "authentication" | "bufferSize" | "enableLegacyUnauthenticatedModes"
+> &
+  ReadOptions;
+
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
-export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">, ReadOptions {
+export interface RewrapOptions extends SharedOptions {
   /** Opens the object as it is. */
   readonly from: Keyring;
   /** Wraps from now on. */
@@ -65,10 +72,17 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...READING_OPTIONS } = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
+const {
+  keyring: _,
+  format: __,
+  authentication: ___,
+  bufferSize: ____,
+  enableLegacyUnauthenticatedModes: _____,
+  ...SHARED_OPTIONS
+} = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
-  ...READING_OPTIONS,
+  ...SHARED_OPTIONS,
   from: keyring,
   to: keyring,
   newEncryptionContext: encryptionContext,
@@ -149,7 +163,11 @@ export async function rewrapWithin(
   const { from, signal, versionId, newInstructionFileSuffix } = options;
   if (newInstructionFileSuffix?.startsWith("/"))
     throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
-  const formats = createFormats(formatOptions(options, from));
+  // An envelope of CBC is read, to say of it that it cannot be rewrapped.
+  const formats = createFormats({
+    ...formatOptions(options, from),
+    enableLegacyUnauthenticatedModes: true,
+  });
   checkNotReserved(location.key, formats.all);
   const transport = new Transport(client, signal);
   const reading = { Bucket: location.bucket, Key: location.key, VersionId: versionId };
@@ -352,11 +370,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
 }
 
 function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
-  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format"> & ReadOptions>(
-    options,
-    READING_OPTIONS,
-  );
-  return { ...picked, keyring };
+  return { ...pickOptions<SharedOptions>(options, SHARED_OPTIONS), keyring };
 }
 
 /**
