@@ -7,7 +7,7 @@ import { interruptSignal } from "./interrupt.ts";
 import { addAwsOptions, addMessageOptions, collect, keyringFrom, parsePairs } from "./options.ts";
 import { oneLine, print, printJson } from "./output.ts";
 import {
-  addLegacyOptions,
+  addEnvelopeOptions,
   addObjectOptions,
   createS3Client,
   isObjectAddress,
@@ -51,7 +51,7 @@ export function register(program: Command): void {
     )
     .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint")
     .option("--json", "print what was done as JSON");
-  for (const add of [addObjectOptions, addLegacyOptions, addMessageOptions, addAwsOptions]) add(command);
+  for (const add of [addObjectOptions, addEnvelopeOptions, addMessageOptions, addAwsOptions]) add(command);
   command.addHelpText(
     "after",
     `
@@ -76,12 +76,14 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
   const plain = await createS3Client(options);
   const client = serverSide === undefined ? plain : serverSideEncryptS3Client(plain, serverSide);
   try {
-    const { format: __, ...storage } = objectFormatFrom(options);
+    const { bind, instructionFileSuffix, enableLegacyWrappingAlgorithms } = objectFormatFrom(options);
     const result = await rewrapObject(
       client,
       { bucket: Bucket, key: Key },
       {
-        ...storage,
+        bind,
+        instructionFileSuffix,
+        enableLegacyWrappingAlgorithms,
         encryptionContext: parsePairs("context", options.context),
         commitmentPolicy: options.commitmentPolicy as CommitmentPolicy | undefined, // the library checks it
         engine: options.engine,

@@ -45,12 +45,20 @@ export function addObjectOptions(command: Command): Command {
     .option("--read-timeout <seconds>", "wait so long for a byte of the service (default: 60)", parseCount);
 }
 
-/** Adds what reading objects of the S3 Encryption Clients takes. */
-export function addLegacyOptions(command: Command): Command {
+/** Adds what reading the envelopes of the S3 Encryption Clients takes. */
+export function addEnvelopeOptions(command: Command): Command {
   return command
     .option("--instruction-file-suffix <text>", "what names an instruction file (default: .instruction)")
+    .option(
+      "--enable-legacy-wrapping-algorithms",
+      "read data keys as old S3 Encryption Clients wrapped them",
+    );
+}
+
+/** Adds what reading objects of the S3 Encryption Clients takes. */
+export function addLegacyOptions(command: Command): Command {
+  return addEnvelopeOptions(command)
     .option("--buffer-size <bytes>", "plaintext held until it is verified (default: 64M)", parseSize)
-    .option("--enable-legacy-wrapping-algorithms", "read data keys as old S3 Encryption Clients wrapped them")
     .option(
       "--enable-legacy-unauthenticated-modes",
       "read what nothing authenticates: AES/CBC, their ranges",

@@ -32,7 +32,7 @@ import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
-import { abortUpload } from "./requests/parts-upload.ts";
+import { uploadParts } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
 import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
@@ -42,8 +42,15 @@ import { unwrapDataKey, wrapDataKey } from "./single-message/wrapped-key.ts";
 import { bodyInRanges } from "./stored-bytes.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
+// The format stays; no plaintext is handed out, early or late; and what nothing authenticates is not rewrapped.
+type SharedOptions = Omit<
+  FormatOptions,
+  "keyring" | "format" | "authentication" | "bufferSize" | "enableLegacyUnauthenticatedModes"
+> &
+  ReadOptions;
+
 /** Options of `rewrapObject`; those of reading apply to the object as it is. */
-export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">, ReadOptions {
+export interface RewrapOptions extends SharedOptions {
   /** Opens the object as it is. */
   readonly from: Keyring;
   /** Wraps from now on. */
@@ -65,10 +72,17 @@ export interface RewrapOptions extends Omit<FormatOptions, "keyring" | "format">
   readonly signal?: AbortSignal | undefined;
 }
 
-const { keyring: _, format: __, ...READING_OPTIONS } = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
+const {
+  keyring: _,
+  format: __,
+  authentication: ___,
+  bufferSize: ____,
+  enableLegacyUnauthenticatedModes: _____,
+  ...SHARED_OPTIONS
+} = { ...FORMAT_OPTIONS, ...READ_OPTIONS };
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
-  ...READING_OPTIONS,
+  ...SHARED_OPTIONS,
   from: keyring,
   to: keyring,
   newEncryptionContext: encryptionContext,
@@ -99,6 +113,8 @@ export type NotKept = "tags" | "expires";
 /** S3 copies no more than this in one request. */
 const MAX_COPY_LENGTH = 5 * 2 ** 30;
 const COPY_PART_LENGTH = 512 * 2 ** 20;
+/** Parts that S3 copies at a time. */
+const COPY_CONCURRENCY = 4;
 
 /**
  * Puts an object under another master key. `client` is the plain one, or one of `serverSideEncryptS3Client`. Metadata,
@@ -147,7 +163,11 @@ export async function rewrapWithin(
   const { from, signal, versionId, newInstructionFileSuffix } = options;
   if (newInstructionFileSuffix?.startsWith("/"))
     throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
-  const formats = createFormats(formatOptions(options, from));
+  // An envelope of CBC is read, to say of it that it cannot be rewrapped.
+  const formats = createFormats({
+    ...formatOptions(options, from),
+    enableLegacyUnauthenticatedModes: true,
+  });
   checkNotReserved(location.key, formats.all);
   const transport = new Transport(client, signal);
   const reading = { Bucket: location.bucket, Key: location.key, VersionId: versionId };
@@ -300,28 +320,20 @@ async function replaceMetadata(
     return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
   }
   const tags = await tagsOf(job);
-  const { UploadId } = await transport.createMultipartUpload({ ...target, ...taggingOf(tags) });
-  if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-  try {
-    const parts: S3.CompletedPart[] = [];
-    for (let start = 0; start < object.storedLength; start += limits.part) {
-      const end = Math.min(object.storedLength, start + limits.part);
-      const PartNumber = parts.length + 1;
-      const CopySourceRange = `bytes=${start}-${end - 1}`;
-      const part = { Bucket, Key, UploadId, PartNumber, CopySourceRange, ...source };
-      const { CopyPartResult } = await transport.uploadPartCopy(part);
-      parts.push({ ...CopyPartResult, PartNumber });
-    }
-    const MultipartUpload = { Parts: parts };
-    const complete = (pinned: object) =>
-      transport.completeMultipartUpload({ Bucket, Key, UploadId, MultipartUpload, ...pinned });
-    // Somebody may have replaced the object after the last part was copied.
-    const output = await write(job, condition, complete, object.location, mark);
-    return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
-  } catch (error) {
-    await abortUpload(transport, { Bucket, Key, UploadId });
-    throw error;
-  }
+  const create = { ...target, ...taggingOf(tags) };
+  const output = await uploadParts(
+    { location: object.location, create, concurrency: COPY_CONCURRENCY },
+    transport,
+    async (sender) => {
+      for (let start = 0, number = 1; start < object.storedLength; start += limits.part, number++) {
+        const end = Math.min(object.storedLength, start + limits.part);
+        await sender.copy(number, { ...source, CopySourceRange: `bytes=${start}-${end - 1}` });
+      }
+      // Somebody may have replaced the object after the last part was copied.
+      return { complete: (send) => write(job, condition, send, object.location, mark) };
+    },
+  );
+  return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
 }
 
 // A framed object: opened and sealed again as a stream. Nothing of it is stored before its last frame was verified.
@@ -358,11 +370,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
 }
 
 function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
-  const picked = pickOptions<Omit<FormatOptions, "keyring" | "format"> & ReadOptions>(
-    options,
-    READING_OPTIONS,
-  );
-  return { ...picked, keyring };
+  return { ...pickOptions<SharedOptions>(options, SHARED_OPTIONS), keyring };
 }
 
 /**

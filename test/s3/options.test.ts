@@ -231,8 +231,10 @@ interface Effect {
   readonly show: (entry: Entry) => Promise<void>;
   readonly skipped?: Partial<Record<string, string>>;
 }
-const NO_BODY = "a rewrap reads the envelope only";
+/** What a rewrap is not asked: it refuses these names. */
 const SAME_FORMAT = "a rewrap keeps the format";
+const NO_PLAINTEXT = "a rewrap hands out no plaintext";
+const UNPROVEN = "such objects are never rewrapped";
 
 /** The options that all ways in share. */
 const formatEffects: Readonly<Record<string, Effect>> = {
@@ -358,7 +360,7 @@ const formatEffects: Readonly<Record<string, Effect>> = {
         "accepted",
       );
     },
-    skipped: { rewrapping: NO_BODY },
+    skipped: { rewrapping: NO_PLAINTEXT },
   },
   bufferSize: {
     show: async (entry) => {
@@ -367,7 +369,7 @@ const formatEffects: Readonly<Record<string, Effect>> = {
       expect(await opens(entry, object, buffered)).toBe("accepted");
       expect(await opens(entry, object, { ...buffered, bufferSize: 9999 })).toBe("LIMIT_EXCEEDED");
     },
-    skipped: { rewrapping: NO_BODY },
+    skipped: { rewrapping: NO_PLAINTEXT },
   },
   enableLegacyWrappingAlgorithms: {
     show: async (entry) => {
@@ -386,7 +388,7 @@ const formatEffects: Readonly<Record<string, Effect>> = {
         "accepted",
       );
     },
-    skipped: { rewrapping: "such objects are never rewrapped" },
+    skipped: { rewrapping: UNPROVEN },
   },
   instructionFiles: {
     show: async (entry) => {
@@ -700,10 +702,6 @@ function throughEntry(name: string, entry: Entry): Record<string, () => Promise<
       .map(([option, { show }]) => [option, () => show(entry)]),
   );
 }
-const skippedIn = (name: string): string[] =>
-  Object.entries(formatEffects).flatMap(([option, { skipped }]) =>
-    skipped?.[name] === undefined ? [] : [option],
-  );
 const types: Readonly<Record<string, OptionsType>> = {
   EncryptS3ClientOptions: {
     effects: { ...throughEntry("client", client), ...clientEffects },
@@ -735,10 +733,6 @@ const types: Readonly<Record<string, OptionsType>> = {
     call: (options) => withSseCKey({ ...trial, ...options }, async () => {}),
   },
 };
-/** What a rewrap and an object without a client have no use for. */
-const withoutEffect: Readonly<Record<string, readonly string[]>> = {
-  RewrapOptions: skippedIn("rewrapping").filter((name) => name !== "format"),
-};
 
 /** The fields of every exported type whose name ends in "Options". */
 function publicOptions(): Map<string, string[]> {
@@ -769,12 +763,24 @@ describe("the table of options", () => {
   test("has a row for every field of every public options type", () => {
     expect([...fields.keys()].sort()).toEqual(Object.keys(types).sort());
     for (const [type, names] of fields) {
-      const rows = [...Object.keys(types[type]?.effects ?? {}), ...(withoutEffect[type] ?? [])];
+      const rows = Object.keys(types[type]?.effects ?? {});
       if (type === "RewrapOptions") rows.splice(rows.indexOf("keyring"), 1); // `from` and `to`
       expect(rows.sort(), type).toEqual([...names].sort());
       expect(names.length, type).toBeGreaterThan(1);
     }
   });
+});
+
+test.each(
+  Object.keys(formatEffects).filter((name) => formatEffects[name]?.skipped?.rewrapping !== undefined),
+)("a rewrap refuses %s, which would change nothing", async (name) => {
+  await expect(rewrap({ [name]: true })).rejects.toThrow(`expected only known names, got ${name}`);
+});
+
+test("a rewrap of what nothing authenticates is refused, whatever is enabled", async () => {
+  store(legacyObject("cbc", "AESWrap"));
+  const failed = rewrap({ ...weak, enableLegacyWrappingAlgorithms: true });
+  await expect(failed).rejects.toThrow(/nothing authenticates this object \(AES\/CBC\): encrypt it again/);
 });
 
 /** Values that hardly any option takes. */

@@ -21,7 +21,7 @@ import {
 } from "../../src/s3.ts";
 import { threeAttempts } from "../support/retries.ts";
 import { outcomeOf, readObject } from "../support/s3-outcome.ts";
-import { type S3Fault, S3Server } from "../support/s3-server.ts";
+import { type S3Call, type S3Fault, S3Server } from "../support/s3-server.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
@@ -414,4 +414,90 @@ test.each([
     const renewed = encryptS3Client(client, { keyring: keys.to });
     expect((await readObject(renewed, target)).equals(body)).toBe(true);
   }
+});
+
+describe("a copy in parts", () => {
+  const limits = { copy: MiB, part: 5 * MiB };
+  const large = randomBytes(26 * MiB);
+  const isCopy = ({ query }: S3Call): boolean => query.has("partNumber");
+  const isComplete = ({ method, query }: S3Call): boolean => method === "POST" && query.has("uploadId");
+  const requests: Readonly<Record<string, (call: S3Call) => boolean>> = {
+    CreateMultipartUpload: ({ query }) => query.has("uploads"),
+    "the first UploadPartCopy": ({ query }) => query.get("partNumber") === "1",
+    "the last UploadPartCopy": ({ query }) => query.get("partNumber") === "6",
+    CompleteMultipartUpload: isComplete,
+  };
+  const denied = { kind: "error", status: 403, code: "AccessDenied" } as const;
+  const start = (key: string, signal?: AbortSignal) =>
+    rewrapWithin(plain, { bucket: Bucket, key }, { from, to, signal }, limits);
+  const putLarge = () => put({ format: "s3ec-v3" }, { Body: large });
+
+  test("sends some parts at a time, and no more", async () => {
+    const key = await putLarge();
+    let [now, most] = [0, 0];
+    server.delay = async (call) => {
+      if (!isCopy(call)) return;
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      now -= 1;
+    };
+    await start(key);
+    server.delay = async () => {};
+    expect(most).toBe(4);
+    expect((await read(key)).equals(large)).toBe(true);
+  });
+
+  test.each(Object.keys(requests))(
+    "a refusal of %s leaves no upload and the object as it is",
+    async (name) => {
+      const key = await putLarge();
+      const before = server.object(Bucket, key);
+      server.fault = (call) => (requests[name]?.(call) === true ? denied : undefined);
+      expect(await outcomeOf(start(key))).toBe("AccessDenied");
+      expect(server.uploads.size).toBe(0);
+      expect(server.object(Bucket, key)).toBe(before);
+    },
+  );
+
+  test.each(Object.keys(requests))("an abort at %s leaves no upload", async (name) => {
+    const key = await putLarge();
+    const before = server.object(Bucket, key);
+    const controller = new AbortController();
+    server.fault = (call) => {
+      if (requests[name]?.(call) !== true) return undefined;
+      controller.abort();
+      return { kind: "stall" };
+    };
+    expect(await outcomeOf(start(key, controller.signal))).toBe("ABORTED");
+    expect(server.uploads.size).toBe(0);
+    expect(server.object(Bucket, key)).toBe(before);
+  });
+
+  test("an upload that cannot be aborted is named by the error", async () => {
+    const key = await putLarge();
+    server.fault = (call) =>
+      requests["the last UploadPartCopy"]?.(call) === true || call.method === "DELETE" ? denied : undefined;
+    const failed = start(key);
+    await expect(failed).rejects.toThrow(/could not be aborted/);
+    await expect(failed).rejects.toMatchObject({ uploadId: [...server.uploads.keys()][0] });
+    server.uploads.clear();
+  });
+
+  test("is completed where an answer is lost, and where no conditions are known", async () => {
+    for (const fault of [
+      { kind: "reset", after: true },
+      { kind: "error", status: 500, code: "InternalError", after: true },
+      { kind: "error", status: 501, code: "NotImplemented" },
+    ] as const) {
+      const key = await putLarge();
+      server.fault = (call) =>
+        isComplete(call) && (fault.kind === "reset" || fault.status === 500 || "if-match" in call.headers)
+          ? fault
+          : undefined;
+      await start(key);
+      expect(server.uploads.size).toBe(0);
+      server.fault = () => undefined;
+      expect((await read(key)).equals(large)).toBe(true);
+    }
+  });
 });

@@ -31,17 +31,35 @@ export function completedPart(number: number, output: Pick<S3.UploadPartCommandO
   return part as ListedPart;
 }
 
-/** What completing needs to know. */
-export interface Completion {
+/** What the request to complete says. */
+export interface CompleteRequest {
   readonly location: ObjectLocation;
   readonly uploadId: string;
-  readonly access: S3Access;
   readonly parts: readonly ListedPart[];
+  /** Further fields. */
+  readonly request: Partial<S3.CompleteMultipartUploadCommandInput>;
+}
+
+/** What completing needs to know. */
+export interface Completion extends CompleteRequest {
+  readonly access: S3Access;
   readonly storedLength: number;
   /** The first stored bytes, if they are known. */
   readonly fingerprint: Uint8Array | undefined;
-  /** Further fields of the request. */
-  readonly request: Partial<S3.CompleteMultipartUploadCommandInput>;
+}
+
+/** Sends the request, for those who see by themselves whether it took effect when its answer is lost. */
+export function sendComplete(
+  { location, uploadId, parts, request }: CompleteRequest,
+  transport: Transport,
+): Promise<S3.CompleteMultipartUploadCommandOutput> {
+  return transport.completeMultipartUpload({
+    ...request,
+    Bucket: location.bucket,
+    Key: location.key,
+    UploadId: uploadId,
+    MultipartUpload: { Parts: [...parts] },
+  });
 }
 
 /**
@@ -52,16 +70,10 @@ export async function completeUpload(
   completion: Completion,
   transport: Transport,
 ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-  const { location, uploadId, access, parts, storedLength, fingerprint, request } = completion;
+  const { location, access, storedLength, fingerprint } = completion;
   const target = { Bucket: location.bucket, Key: location.key };
   return storeSurely(
-    () =>
-      transport.completeMultipartUpload({
-        ...request,
-        ...target,
-        UploadId: uploadId,
-        MultipartUpload: { Parts: [...parts] },
-      }),
+    () => sendComplete(completion, transport),
     async () => {
       if (fingerprint === undefined) return undefined;
       const mark = markOf(fingerprint, storedLength);

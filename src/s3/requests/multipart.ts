@@ -13,7 +13,7 @@ import type { Next, Transport } from "../transport.ts";
 import type { ListedPart, S3Access } from "./complete-upload.ts";
 import type { EncryptedUpload } from "./encrypted-upload.ts";
 import type { Send } from "./get.ts";
-import { abortUpload } from "./parts-upload.ts";
+import { abortUpload, uploadIdOf } from "./parts-upload.ts";
 import { checkCallerFields } from "./put.ts";
 import type { UploadRegistry } from "./upload-registry.ts";
 
@@ -73,8 +73,7 @@ export class MultipartHandler {
       const caller = normalizeMetadata(input.Metadata as Record<string, string> | undefined);
       const Metadata = joinMetadata(caller, { ...sealer.metadata, ...encoding.metadata });
       const result = await send({ ChecksumAlgorithm, Metadata, ...encoding.fields });
-      const { UploadId } = result.output;
-      if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
+      const UploadId = uploadIdOf(result.output);
       try {
         const side = repeatFields(input, "SideObject");
         await this.#uploads.add(this.#formats.written, sealer, location, UploadId, access, side);
@@ -84,8 +83,8 @@ export class MultipartHandler {
         }
       } catch (error) {
         const target = { Bucket: location.bucket, Key: location.key, UploadId };
-        await abortUpload(this.#transport, { ...repeatFields(input, "AbortMultipartUpload"), ...target });
-        throw error;
+        const request = { ...repeatFields(input, "AbortMultipartUpload"), ...target };
+        throw await abortUpload(this.#transport, request, error);
       }
       return result;
     } catch (error) {

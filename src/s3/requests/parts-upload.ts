@@ -8,7 +8,7 @@ import { isNotFound } from "../object-source.ts";
 import { repeatFields } from "../request-fields.ts";
 import { Stop } from "../stop.ts";
 import type { Transport } from "../transport.ts";
-import { completedPart, completeUpload, type S3Access } from "./complete-upload.ts";
+import { completedPart, completeUpload, type S3Access, sendComplete } from "./complete-upload.ts";
 import { MAX_PART_NUMBER } from "./part-ledger.ts";
 import type { PartSource } from "./part-spool.ts";
 
@@ -24,14 +24,30 @@ export interface UploadStart {
 }
 
 /** What only the end knows. */
-export interface UploadEnd {
+export type UploadEnd = SealedEnd | OwnEnd;
+
+/** The end of bytes that were sealed here. */
+interface SealedEnd {
   /** Bytes of the whole object as stored. */
   readonly storedLength: number;
   /** The first stored bytes, by which the object is recognised when the answer to Complete was lost. */
   readonly fingerprint: Uint8Array | undefined;
   /** Further fields of Complete: conditions. */
-  readonly request?: Partial<S3.CompleteMultipartUploadCommandInput> | undefined;
+  readonly request?: CompleteFields | undefined;
 }
+
+/** The end for those who have rules of their own for what makes an object appear. */
+interface OwnEnd {
+  /**
+   * Completes the upload, once all parts are there.
+   * @param send sends Complete; may be called again
+   */
+  complete(
+    send: (request: CompleteFields) => Promise<S3.CompleteMultipartUploadCommandOutput>,
+  ): Promise<S3.CompleteMultipartUploadCommandOutput>;
+}
+
+type CompleteFields = Partial<S3.CompleteMultipartUploadCommandInput>;
 
 /** Sends the parts of one upload. */
 export interface PartSender {
@@ -82,9 +98,7 @@ export async function uploadParts(
       stop.stop(error);
       await upload.settled();
       const reason = stop.stopped?.reason;
-      throw (await abortUpload(transport, upload.abortRequest(uploadId)))
-        ? reason
-        : leftBehind(reason, uploadId);
+      throw await abortUpload(transport, upload.abortRequest(uploadId), reason);
     }
   } finally {
     if (start.stop === undefined) stop.release();
@@ -121,9 +135,7 @@ class PartsUpload {
     this.#stop.signal.addEventListener("abort", onStop);
     try {
       this.#stop.throwIfStopped();
-      const { UploadId } = await transport.withSignal(grace.signal).createMultipartUpload(request);
-      if (UploadId === undefined) throw new FramesealError("UNSUPPORTED", "server gave no upload id");
-      return UploadId;
+      return uploadIdOf(await transport.withSignal(grace.signal).createMultipartUpload(request));
     } finally {
       clearTimeout(timer);
       this.#stop.signal.removeEventListener("abort", onStop);
@@ -135,29 +147,32 @@ class PartsUpload {
     sendParts: (sender: PartSender) => Promise<UploadEnd>,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
     this.#stop.throwIfStopped();
-    const { location, create } = this.#start;
     const sender: PartSender = {
       uploadId,
       send: (number, body, onEnd) => this.#add(this.#sendPart(uploadId, number, body), onEnd),
       copy: (number, source) => this.#add(this.#copyPart(uploadId, number, source)),
       settled: () => this.settled(),
     };
-    const { storedLength, fingerprint, request } = await this.#stop.race(sendParts(sender));
+    const end = await this.#stop.race(sendParts(sender));
     await this.settled();
     this.#stop.throwIfStopped();
-    const completing = completeUpload(
-      {
-        location,
-        uploadId,
-        access: repeatFields(create, "UploadPart") as S3Access,
-        parts: this.#parts,
-        storedLength,
-        fingerprint,
-        request: { ...repeatFields(create, "CompleteMultipartUpload"), ...request },
-      },
+    return this.#stop.race(this.#complete(uploadId, end));
+  }
+
+  #complete(uploadId: string, end: UploadEnd): Promise<S3.CompleteMultipartUploadCommandOutput> {
+    const { location, create } = this.#start;
+    const repeated = repeatFields(create, "CompleteMultipartUpload");
+    const common = { location, uploadId, parts: this.#parts };
+    if ("complete" in end)
+      return end.complete((request) =>
+        sendComplete({ ...common, request: { ...repeated, ...request } }, this.#transport),
+      );
+    const { request, ...rest } = end;
+    const access = repeatFields(create, "UploadPart") as S3Access;
+    return completeUpload(
+      { ...common, ...rest, access, request: { ...repeated, ...request } },
       this.#transport,
     );
-    return this.#stop.race(completing);
   }
 
   async #add(part: Promise<void>, onEnd?: () => void): Promise<void> {
@@ -226,10 +241,26 @@ const ABORT_PAUSE_MS = 50;
 const ABORT_LIMIT_MS = 5000;
 
 /**
- * Aborts an upload; tries again, since parts that stay behind cost money. Ends in any case within some seconds.
- * @returns false when the upload may still be there
+ * Aborts an upload that failed.
+ * @returns `error`, which from then on names the upload if that may still be there: `uploadId`, and in its message
  */
 export async function abortUpload(
+  transport: Transport,
+  request: S3.AbortMultipartUploadCommandInput,
+  error: unknown,
+): Promise<unknown> {
+  return (await tryAbort(transport, request)) ? error : leftBehind(error, String(request.UploadId));
+}
+
+/** What S3 calls an upload that has just begun. */
+export function uploadIdOf({ UploadId }: { readonly UploadId?: unknown }): string {
+  if (typeof UploadId !== "string") throw new FramesealError("UNSUPPORTED", "server gave no upload id");
+  return UploadId;
+}
+
+// Tries again, since parts that stay behind cost money. Ends in any case within some seconds; false when the upload may
+// still be there.
+async function tryAbort(
   transport: Transport,
   request: S3.AbortMultipartUploadCommandInput,
 ): Promise<boolean> {
@@ -251,7 +282,6 @@ export async function abortUpload(
   }
 }
 
-/** `error`, which tells from now on which upload could not be aborted. */
 function leftBehind(error: unknown, uploadId: string): unknown {
   const text = `the upload ${uploadId} could not be aborted: its parts are still there`;
   if (!isError(error) || !Object.isExtensible(error))

@@ -3,12 +3,13 @@
 // It is stored after the object, because only then the condition of the object is known to hold: a put that fails leaves
 // the old object and its file as they were. If the file then cannot be stored, the object is taken back where that leaves
 // everything as it was (in a versioned bucket, or when there was none); elsewhere the old one is gone, so the new one is
-// made readable without a file: its envelope is moved into its metadata. A crash in between leaves an object without its
+// made readable without a file: its envelope is moved into its metadata. If that fails too, the new one is deleted, and the
+// error says that the old one is gone. A crash in between leaves an object without its
 // file, which was never reported as stored; a bucket without versions has lost the old one, as it would have with the file
 // first. Two writers at once: the file is stored only over the one that was seen before the
 // object, so that it never lands on that of a newer object.
 import { setTimeout as sleep } from "node:timers/promises";
-import { FramesealError, hasCode } from "../../errors.ts";
+import { FramesealError, hasCode, isFramesealError } from "../../errors.ts";
 import { isErrorNamed } from "../../shapes.ts";
 import { formatCopySource } from "../copy-source.ts";
 import { pinnableETag, sameETag } from "../etag.ts";
@@ -138,11 +139,17 @@ class SideObjectWriter {
     // What was refused here, such as sealed bytes that middleware has changed, is never passed over.
     if (moved !== undefined && hasCode(error, "POLICY")) throw error;
     if (moved !== undefined) return moved;
-    if (await this.#takeBack(answer)) throw error;
-    throw new FramesealError(
-      "NETWORK",
-      "the object was stored, but not its instruction file, and it could not be deleted again: nobody can read it; put it again",
-      { cause: error },
+    const what = "the object was stored, but not its instruction file";
+    const gone = isNew ? "" : "; what was under its key before is gone";
+    if (!(await this.#takeBack(answer)))
+      throw lost(
+        error,
+        `${what}, and it could not be deleted again: nobody can read it${gone}; put it again`,
+      );
+    if (isNew) throw error;
+    throw lost(
+      error,
+      `${what}, so it was deleted again${gone}, as the bucket keeps no versions: put it again`,
     );
   }
 
@@ -231,6 +238,11 @@ class SideObjectWriter {
       return false;
     }
   }
+}
+
+/** The error of a put that did not leave everything as it was. */
+function lost(cause: unknown, message: string): FramesealError {
+  return new FramesealError(isFramesealError(cause) ? cause.code : "NETWORK", message, { cause });
 }
 
 /**

@@ -20,6 +20,7 @@ import {
 import { Upload } from "@aws-sdk/lib-storage";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RawAesKeyring } from "../../../src/index.ts";
+import { rewrapWithin } from "../../../src/s3/rewrap.ts";
 import {
   decryptObject,
   type EncryptS3ClientOptions,
@@ -98,8 +99,6 @@ const cases: Readonly<Record<string, Case>> = {
   "403 from then on": {
     fault: { kind: "error", status: 403, code: "ExpiredToken" },
     burst: Number.POSITIVE_INFINITY,
-    // Between an object and its file, in a bucket without versions: two objects are never replaced at one moment.
-    not: ["put with an instruction file", "put of three parts with an instruction file"],
   },
   "error under status 200": { fault: { kind: "error200", instead: true }, only: isCompleting },
   "error under status 200 after it took effect": {
@@ -178,9 +177,16 @@ const put =
     return undefined;
   };
 const get = (Range?: string) => (place: Place) => readObject(place.client, { Bucket, Key: "read", Range });
+const rewrapping = [
+  { bucket: Bucket, key: "read" },
+  { from: keyring, to: newKeyring },
+] as const;
 const rewrap = async ({ plain }: Place) => {
-  const location = { bucket: Bucket, key: "read" };
-  await rewrapObject(plain, location, { from: keyring, to: newKeyring });
+  await rewrapObject(plain, ...rewrapping);
+  return undefined;
+};
+const rewrapInParts = async ({ plain }: Place) => {
+  await rewrapWithin(plain, ...rewrapping, { copy: 1000, part: 5 * MiB });
   return undefined;
 };
 const range = "bytes=70000-200000";
@@ -261,6 +267,11 @@ const operations: Readonly<Record<string, Operation>> = {
     formats: ["s3ec-v3"],
     options: file,
     run: rewrap,
+    stores: { key: "read", bytes: read, under: newWrappingKey },
+  },
+  "rewrap by a copy in parts": {
+    formats: ["s3ec-v3"],
+    run: rewrapInParts,
     stores: { key: "read", bytes: read, under: newWrappingKey },
   },
 };
@@ -395,10 +406,12 @@ async function meet(
   const wrong: string[] = [];
   let number = 0;
   let hit: string | undefined;
-  let hitCreate = 0;
+  let [creates, hitCreates] = [0, 0];
   let left = given.burst ?? 1;
   server.fault = (call) => {
     const { method, key, query, headers } = call;
+    const isCreate = method === "POST" && query.has("uploads");
+    if (isCreate) creates += 1;
     const request = [method, key, query.get("partNumber"), query.has("uploads"), headers.range].join(" ");
     if (++number < target || (given.only?.(call) === false && hit === undefined)) return undefined;
     if (hit === undefined && number > target) return undefined;
@@ -410,7 +423,7 @@ async function meet(
     if (hit !== undefined && left <= 0 && !(lasts && request === hit)) return undefined;
     hit ??= request;
     left -= 1;
-    if (method === "POST" && query.has("uploads")) hitCreate += 1;
+    if (isCreate) hitCreates += 1;
     return given.fault;
   };
   let failed: unknown;
@@ -446,14 +459,16 @@ async function meet(
     if (allowed !== undefined && !allowed.some(same))
       wrong.push(`gives ${typeof value === "number" ? value : "other bytes"}`);
   }
-  // An upload whose id never arrived cannot be aborted; S3's lifecycle rules remove it.
+  // An upload whose id never arrived cannot be aborted; S3's lifecycle rules remove it. A request that is sent again got no
+  // answer, also when the connection broke behind the answer before.
+  let nameless = Math.max(hitCreates, creates - 1);
   const told = JSON.stringify([
     String(failed),
     (failed as { uploadId?: unknown } | undefined)?.uploadId ?? "",
   ]);
   for (const [id, { parts }] of server.uploads) {
     if (told.includes(id)) totals.told += 1;
-    else if (hitCreate > 0 && given.after === true && parts.size === 0) hitCreate -= 1;
+    else if (nameless > 0 && given.after === true && parts.size === 0) nameless -= 1;
     else {
       totals.orphans += 1;
       wrong.push("leaves an upload behind");
@@ -494,7 +509,7 @@ async function stored(
   const done = await isDone();
   if (done && given.after === true) return [];
   // Two objects cannot be replaced at one moment: without versions the old one can be lost, and the error says so.
-  if (options.instructionFiles === "write" && /instruction file/.test(String(failed))) {
+  if (options.instructionFiles === "write" && /before is gone/.test(String(failed))) {
     totals.lost += 1;
     return [];
   }

@@ -141,6 +141,31 @@ describe.each(Object.keys(ways))("the file of an object stored in %s", (way) => 
     expect((await read(Key)).length).toBeGreaterThan(0);
   });
 
+  test("that cannot be stored, nor the envelope moved: the error says what is gone", async () => {
+    const denied = { kind: "error", status: 403, code: "AccessDenied" } as const;
+    for (const [alsoDenied, told] of [
+      [[], /not its instruction file, so it was deleted again; what was under its key before is gone/],
+      [["DELETE"], /not be deleted again: nobody can read it; what was under its key before is gone/],
+    ] as const) {
+      const Key = freshKey();
+      await put(Key);
+      server.fault = ({ method, key, headers }) => {
+        const isFile = method === "PUT" && key === `${Key}.instruction`;
+        const isDenied = alsoDenied.some((each) => each === method);
+        return isFile || isDenied || headers["x-amz-copy-source"] !== undefined ? denied : undefined;
+      };
+      await expect(put(Key)).rejects.toMatchObject({
+        name: "FramesealError",
+        message: expect.stringMatching(told),
+        cause: { name: "AccessDenied" },
+      });
+      server.fault = () => undefined;
+      expect(has(Key)).toBe(alsoDenied.length > 0);
+      await put(Key);
+      expect((await read(Key)).length).toBeGreaterThan(0);
+    }
+  });
+
   test("survives answers that are lost, and servers that know no conditions", async () => {
     const isFile = (key: string) => key.endsWith(".instruction");
     for (const fault of [

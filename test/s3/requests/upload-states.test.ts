@@ -145,6 +145,12 @@ test("a state that cannot be kept at the start leaves no upload behind", async (
   onSave = () => Promise.reject(new Error("disk is full"));
   expect(await outcome(create(clientOf()))).toBe("disk is full");
   expect(server.uploads.size).toBe(0);
+  // Or one that is named.
+  server.fault = ({ method }) =>
+    method === "DELETE" ? { kind: "error", status: 403, code: "AccessDenied" } : undefined;
+  const failed = create(clientOf());
+  await expect(failed).rejects.toThrow(/^disk is full \(the upload \S+ could not be aborted/);
+  await expect(failed).rejects.toMatchObject({ uploadId: [...server.uploads.keys()][0] });
 });
 
 test("an abort is heard while the store does not answer, and a part that was stopped leaves no other ledger", async () => {
