@@ -67,7 +67,8 @@ export class UploadRegistry {
     transport: Transport,
     request: Readonly<Record<string, unknown>> = {},
   ): Promise<EncryptedUpload> {
-    const load = () => this.#load(uploadId, location, transport, request);
+    // Shared with whoever else asks, so that no caller's signal ends it: each waits as long as he likes.
+    const load = () => this.#load(uploadId, location, transport.withSignal(undefined), request);
     const upload = this.#known(uploadId) ?? (await this.#once(uploadId, load));
     if (upload === undefined)
       throw new FramesealError(

@@ -272,6 +272,22 @@ describe.each(formats)("%s: clients that share a store", (format) => {
     expect(await outcome(part(client, uploadId, 1))).toBe("accepted");
   });
 
+  test("a caller who aborts while the state is loaded ends his own request alone", async () => {
+    const uploadId = await create(make());
+    const load = async (id: string) => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return multipartStates.load(id);
+    };
+    const client = clientOf({ format, multipartStates: { ...multipartStates, load } });
+    const Body = data.subarray(0, P);
+    const requests = [1, 2].map(
+      (PartNumber) => new UploadPartCommand({ ...target, UploadId: uploadId, PartNumber, Body }),
+    ) as [UploadPartCommand, UploadPartCommand];
+    const abortSignal = AbortSignal.timeout(10);
+    const outcomes = [outcome(client.send(requests[0], { abortSignal })), outcome(client.send(requests[1]))];
+    expect(await Promise.all(outcomes)).toEqual(["ABORTED", "accepted"]);
+  });
+
   test("bytes that change while the state is kept are sent as they were", async () => {
     const client = make();
     const uploadId = await create(client);
