@@ -107,7 +107,15 @@ export class S3ecTestServer {
     };
     if (reencrypts) {
       const enforceRotation = headers.enforcerotation === "true";
-      const { keyring: from, format: _, ...reading } = options;
+      // What only says how plaintext is handed out means nothing to a rewrap.
+      const {
+        keyring: from,
+        format: _,
+        authentication: __,
+        bufferSize: ___,
+        enableLegacyUnauthenticatedModes: ____,
+        ...reading
+      } = options;
       await rewrapObject(
         this.#s3,
         { bucket, key },
