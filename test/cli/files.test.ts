@@ -136,11 +136,13 @@ describe("refusals", () => {
   });
   test("truncated, extended, altered", async () => {
     const sealed = await readFile(file("sealed"));
+    const altered = Buffer.from(sealed);
+    altered[100_000] = ~(altered[100_000] ?? 0);
     for (const [bytes, text] of [
       [sealed.subarray(0, -1), /end/i],
       [sealed.subarray(0, 20), /end/i],
       [Buffer.concat([sealed, Buffer.of(0)]), /./],
-      [Buffer.from(sealed).fill(0xff, 100_000, 100_001), /authentic/],
+      [altered, /authentic/],
     ] as const) {
       await writeFile(file("bad"), bytes);
       await refused([...decryptTo, "bad"], 3, text);
