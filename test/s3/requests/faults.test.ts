@@ -166,6 +166,8 @@ interface Operation {
   readonly gives?: readonly (Buffer | number)[];
   /** The key under which it stores, and what then is there. */
   readonly stores?: { readonly key: "written" | "read"; readonly bytes: Buffer; readonly under?: Buffer };
+  /** The upload is that of another program, which has its id, and leaves some when it cannot complete or abort them. */
+  readonly isOthers?: true;
 }
 const both: readonly Format[] = ["framed", "s3ec-v3"];
 const stream = (bytes: Buffer): Readable =>
@@ -220,6 +222,7 @@ const operations: Readonly<Record<string, Operation>> = {
       return undefined;
     },
     stores: { key: "written", bytes: large },
+    isOthers: true,
   },
   get: { formats: both, run: get(), gives: [read, other] },
   "get in two passes": {
@@ -353,7 +356,7 @@ function openByPeer(message: Buffer, under: Buffer): Promise<Buffer> {
   return buffer(Readable.from([message]).pipe(decryptStream(peer)));
 }
 
-const totals = { cases: 0, right: 0, orphans: 0, told: 0, lost: 0, hangs: 0 };
+const totals = { cases: 0, right: 0, orphans: 0, told: 0, ofOthers: 0, lost: 0, hangs: 0 };
 const errors = new Map<string, number>();
 /** Rejections and exceptions that nobody heard. */
 const unheard: string[] = [];
@@ -369,7 +372,7 @@ afterAll(() => {
   const counted = [...errors].sort().map(([code, count]) => `${count} ${code}`);
   console.log(
     `faults: ${totals.cases} cases, ${totals.right} right results, typed errors: ${counted.join(", ")}; ` +
-      `${totals.orphans} uploads left (${totals.told} more told by the error), ${totals.hangs} hangs, ` +
+      `${totals.orphans} uploads left (${totals.told} more told by the error, ${totals.ofOthers} of lib-storage), ${totals.hangs} hangs, ` +
       `${totals.lost} objects without their instruction file, told by the error, ` +
       `${unheard.length} errors that nobody heard`,
   );
@@ -468,6 +471,7 @@ async function meet(
   ]);
   for (const [id, { parts }] of server.uploads) {
     if (told.includes(id)) totals.told += 1;
+    else if (operation.isOthers === true && failed !== undefined) totals.ofOthers += 1;
     else if (nameless > 0 && given.after === true && parts.size === 0) nameless -= 1;
     else {
       totals.orphans += 1;
