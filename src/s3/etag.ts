@@ -21,7 +21,8 @@ function isWeak(eTag: string): boolean {
   return /^\s*w\//i.test(eTag);
 }
 
-function opaqueTag(eTag: string): string {
+/** What names the bytes in a tag, however it was written. */
+export function opaqueTag(eTag: string): string {
   return eTag
     .trim()
     .replace(/^w\//i, "")

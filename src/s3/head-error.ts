@@ -1,5 +1,6 @@
 // What S3 says when an object is not what a request expected. As a step of another request, HeadObject does not say it:
 // its answers have no body, so the SDK has only a status to name an error by.
+import { statusOf } from "./transient-error.ts";
 
 const names: Readonly<Record<number, string>> = {
   304: "PreconditionFailed",
@@ -13,14 +14,16 @@ const names: Readonly<Record<number, string>> = {
  * @param subject what could not be seen
  */
 export function nameHeadError(error: unknown, subject: string): unknown {
-  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
-  const status = $metadata?.httpStatusCode;
+  const status = statusOf(error);
   const name = status === undefined ? undefined : names[status];
   if (name === undefined) return error;
   return Object.assign(error as Error, {
     name,
     message: `${name}: ${subject}`,
-    $metadata: { ...$metadata, httpStatusCode: status === 304 ? 412 : status },
+    $metadata: {
+      ...(error as { $metadata?: object }).$metadata,
+      httpStatusCode: status === 304 ? 412 : status,
+    },
   });
 }
 

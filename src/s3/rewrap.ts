@@ -40,6 +40,7 @@ import { SingleMessageFormat } from "./single-message/format.ts";
 import { encodeInstructionFile } from "./single-message/instruction-file.ts";
 import { unwrapDataKey, wrapDataKey } from "./single-message/wrapped-key.ts";
 import { bodyInRanges } from "./stored-bytes.ts";
+import { statusOf } from "./transient-error.ts";
 import { type S3ClientLike, Transport } from "./transport.ts";
 
 // The format stays; no plaintext is handed out, early or late; and what nothing authenticates is not rewrapped.
@@ -524,8 +525,4 @@ function withTags(notKept: readonly NotKept[], tags: ObjectTags): readonly NotKe
 function tagsOf({ transport, object, head, options }: Job) {
   const { bucket: Bucket, key: Key } = object.location;
   return readTags(transport, { Bucket, Key, VersionId: options.versionId }, head);
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
 }

@@ -2,6 +2,7 @@
 // lengths that nothing authenticates; a caller who then fetches ranges up to such a length must not end short of the
 // plaintext without an error.
 import { FramesealError } from "../errors.ts";
+import { opaqueTag } from "./etag.ts";
 import type { ObjectLocation } from "./object-format.ts";
 
 /** Stored bytes of an object, as requests and listings name them. */
@@ -82,5 +83,5 @@ class RecentLengths {
 // Without an ETag nothing tells one version of an object from the next.
 function keyOf({ location, eTag, storedLength }: StoredIdentity): string | undefined {
   if (eTag === undefined) return undefined;
-  return JSON.stringify([location.bucket, location.key, eTag.replaceAll('"', ""), storedLength]);
+  return JSON.stringify([location.bucket, location.key, opaqueTag(eTag), storedLength]);
 }

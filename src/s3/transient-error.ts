@@ -2,8 +2,9 @@
 import { isFramesealError } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 
-/** The HTTP status that the server answered; undefined when there was no answer. */
+/** The HTTP status that the server answered; undefined when there was no answer, or nobody waited for it. */
 export function statusOf(error: unknown): number | undefined {
+  if (isErrorNamed(error, "AbortError")) return undefined;
   const metadata = (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata;
   return metadata?.httpStatusCode;
 }
@@ -13,7 +14,8 @@ export function isTransient(error: unknown): boolean {
   if (isFramesealError(error)) return false;
   const status = statusOf(error);
   // 429 is SlowDown of some servers, 408 a request that came too slowly.
-  if (status !== undefined) return status >= 500 || status === 429 || status === 408;
+  if (status !== undefined)
+    return status >= 500 || status === 429 || status === 408 || isErrorNamed(error, "RequestTimeout");
   if (isErrorNamed(error, "CredentialsProviderError", "AbortError")) return false;
   // Errors of a connection have a code of the system, or have been through the SDK's own attempts.
   return isErrorNamed(error, "TimeoutError") || errorCode(error) !== undefined || hasMetadata(error);

@@ -2,6 +2,7 @@
 // answer was lost.
 import type * as S3 from "@aws-sdk/client-s3";
 import type { ObjectLocation } from "../object-format.ts";
+import { repeatFields } from "../request-fields.ts";
 import type { Transport } from "../transport.ts";
 import { findStored, markOf, storeSurely } from "./lost-answer.ts";
 
@@ -12,12 +13,6 @@ export interface S3Access {
   readonly ChecksumAlgorithm?: S3.ChecksumAlgorithm | undefined;
   readonly SSECustomerAlgorithm?: string | undefined;
   readonly SSECustomerKey?: string | undefined;
-}
-
-/** The part of `access` that goes to requests without a checksum of their own. */
-function readingAccess(access: S3Access): Omit<S3Access, "ChecksumAlgorithm"> {
-  const { ChecksumAlgorithm: _, ...rest } = access;
-  return rest;
 }
 
 /** One part as Complete lists it. */
@@ -77,7 +72,7 @@ export async function completeUpload(
     async () => {
       if (fingerprint === undefined) return undefined;
       const mark = markOf(fingerprint, storedLength);
-      const found = await findStored(location, mark, readingAccess(access), transport);
+      const found = await findStored(location, mark, repeatFields({ ...access }, "GetObject"), transport);
       return found && ({ ...target, ...found } as unknown as S3.CompleteMultipartUploadCommandOutput);
     },
     transport.signal,

@@ -3,6 +3,7 @@ import type * as S3 from "@aws-sdk/client-s3";
 import { concatBytes } from "../../bytes.ts";
 import { selectEngine } from "../../engine/select-engine.ts";
 import { FramesealError } from "../../errors.ts";
+import { sameETag } from "../etag.ts";
 import type {
   ObjectFormat,
   ObjectLocation,
@@ -269,8 +270,9 @@ export class EncryptedUpload {
 
   #stored(part: ListedPart): StoredPart | undefined {
     const sent = this.#sent.get(part.PartNumber ?? 0);
-    const isSame = sent?.part.ETag !== undefined && unquoted(sent.part.ETag) === unquoted(part.ETag);
-    return isSame ? { part: { ...sent.part, ...part }, length: sent.length } : undefined;
+    return sent !== undefined && sameETag(sent.part.ETag, part.ETag)
+      ? { part: { ...sent.part, ...part }, length: sent.length }
+      : undefined;
   }
 
   #keep(number: number, { bytes, closed }: SealedPart, place: "more" | "last"): void {
@@ -421,8 +423,4 @@ function totalOf(parts: readonly StoredPart[]): number | undefined {
     total += length;
   }
   return total;
-}
-
-function unquoted(eTag: string | undefined): string | undefined {
-  return eTag?.replaceAll('"', "");
 }

@@ -8,6 +8,7 @@ import type { Formats } from "../formats.ts";
 import type { SizeRule } from "../object-format.ts";
 import { repeatFields } from "../request-fields.ts";
 import type { StoredIdentity } from "../told-sizes.ts";
+import { isTransient, statusOf } from "../transient-error.ts";
 import type { GetObjectInput, Next, Transport } from "../transport.ts";
 import { describe, type Send } from "./get.ts";
 
@@ -210,9 +211,8 @@ function apply(rule: SizeRule, entry: Entry): boolean {
 function isAboutObject(error: unknown): boolean {
   const code: string | undefined = errorCode(error);
   if (isFramesealError(error)) return code !== "NETWORK";
-  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
-  const status = $metadata?.httpStatusCode ?? 0;
-  return status >= 400 && status < 500 && ![408, 429].includes(status);
+  const status = statusOf(error) ?? 0;
+  return status >= 400 && status < 500 && !isTransient(error);
 }
 
 // With EncodingType=url S3 encodes keys as forms do. @returns undefined for what is not encoded so

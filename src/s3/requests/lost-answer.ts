@@ -2,11 +2,12 @@
 // is done (412, 404), or every answer is lost. The object itself tells: no two encryptions make the same stored bytes, and
 // no two wraps the same envelope.
 import { setTimeout as sleep } from "node:timers/promises";
-import { isErrorNamed } from "../../shapes.ts";
+import { isError, isErrorNamed } from "../../shapes.ts";
 import type { ObjectLocation, ObjectMetadata } from "../object-format.ts";
 import { normalizeMetadata } from "../object-metadata.ts";
 import { bodyOf, collectExactly, parseContentRange } from "../object-source.ts";
 import { repeatFields } from "../request-fields.ts";
+import { statusOf } from "../transient-error.ts";
 import type { GetObjectInput, GetObjectOutput, HeadObjectOutput, Next, Transport } from "../transport.ts";
 
 /** Bytes at the start of an object by which it is recognised: a message id, or ciphertext under a key of its own. */
@@ -151,14 +152,6 @@ function isOpen(error: unknown): boolean {
   if (isErrorNamed(error, "AbortError")) return false;
   if (isErrorNamed(error, "FramesealError")) return (error as { code?: unknown }).code === "NETWORK";
   const status = statusOf(error);
-  if (status === undefined) return metadataOf(error) !== undefined;
+  if (status === undefined) return isError(error) && "$metadata" in error;
   return status === 404 || status === 409 || status === 412 || status >= 500 || status < 300;
-}
-
-function statusOf(error: unknown): number | undefined {
-  return metadataOf(error)?.httpStatusCode;
-}
-
-function metadataOf(error: unknown): { readonly httpStatusCode?: number } | undefined {
-  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata;
 }

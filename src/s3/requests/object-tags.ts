@@ -1,5 +1,6 @@
 // The tags of an object, for a new object that takes its place. Not every server has them, and not everybody may read them.
 import type * as S3 from "@aws-sdk/client-s3";
+import { statusOf } from "../transient-error.ts";
 import type { Transport } from "../transport.ts";
 
 /** `unknown` when there may be tags that could not be read. */
@@ -25,7 +26,7 @@ export async function readTags(
     const pairs = TagSet.map(({ Key = "", Value = "" }): [string, string] => [Key, Value]);
     return { kind: "tags", text: new URLSearchParams(pairs).toString() };
   } catch (error) {
-    const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+    const status = statusOf(error);
     const isOptional = head.TagCount === undefined && status !== undefined;
     // A refusal of what only might be there: 501 where there are no tags, 403 where they may not be read, and others.
     if (isOptional && (status < 500 || status === 501)) return { kind: "unknown" };

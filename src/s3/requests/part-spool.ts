@@ -9,8 +9,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
-import { errorCode, isErrorNamed } from "../../shapes.ts";
+import { errorCode } from "../../shapes.ts";
 import type { Stop } from "../stop.ts";
+import { isTransient } from "../transient-error.ts";
 
 /** The body of a part that is read while it is sent, and can be read again. */
 export interface PartSource {
@@ -97,7 +98,7 @@ export class PartSpool implements PartSource {
       try {
         return await upload({ Body, ...checksum });
       } catch (error) {
-        if (attempt === ATTEMPTS || stop.stopped !== undefined || !mayPass(error)) throw error;
+        if (attempt === ATTEMPTS || stop.stopped !== undefined || !isTransient(error)) throw error;
       } finally {
         Body.destroy();
       }
@@ -178,14 +179,6 @@ function hashing(hash: Hash, fieldsOf: (value: string) => Omit<PartFields, "Body
       return fields;
     },
   };
-}
-
-/** True for failures that another attempt may not meet: no answer, or one that speaks of the server. */
-function mayPass(error: unknown): boolean {
-  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
-  const status = $metadata?.httpStatusCode;
-  if (status === undefined) return !isErrorNamed(error, "FramesealError", "TypeError", "RangeError");
-  return status >= 500 || status === 429 || status === 408 || isErrorNamed(error, "RequestTimeout");
 }
 
 function spoolFailure(cause: unknown, folder: string | undefined): FramesealError {

@@ -10,13 +10,13 @@
 // object, so that it never lands on that of a newer object.
 import { setTimeout as sleep } from "node:timers/promises";
 import { FramesealError, hasCode, isFramesealError } from "../../errors.ts";
-import { isErrorNamed } from "../../shapes.ts";
 import { formatCopySource } from "../copy-source.ts";
 import { pinnableETag, sameETag } from "../etag.ts";
 import type { ObjectFormat, ObjectLocation, SideObject } from "../object-format.ts";
 import { joinMetadata, normalizeMetadata } from "../object-metadata.ts";
 import { bodyOf, collectExactly, isNotFound } from "../object-source.ts";
 import { keptFields, repeatFields } from "../request-fields.ts";
+import { statusOf } from "../transient-error.ts";
 import type { GetObjectInput, Next, Transport } from "../transport.ts";
 import { findStored, markOfAll } from "./lost-answer.ts";
 
@@ -373,9 +373,4 @@ function withGrace(signal: AbortSignal | undefined): { signal: AbortSignal; end:
       signal?.removeEventListener("abort", start);
     },
   };
-}
-
-function statusOf(error: unknown): number | undefined {
-  if (isErrorNamed(error, "AbortError")) return undefined;
-  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode;
 }

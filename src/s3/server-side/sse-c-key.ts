@@ -6,6 +6,7 @@ import { allocateSecret, ByteWriter, wipe } from "../../bytes.ts";
 import { FramesealError } from "../../errors.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
 import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../options.ts";
+import { statusOf } from "../transient-error.ts";
 
 const DOMAIN = "frameseal/sse-c/1";
 const KEY_LENGTH = 32;
@@ -190,14 +191,6 @@ export function explainSseCFailure(error: unknown): unknown {
 function mayBeWrongKey(error: unknown): boolean {
   const status = statusOf(error);
   return status === 400 || status === 403;
-}
-
-function statusOf(error: unknown): unknown {
-  if (typeof error !== "object" || error === null || !("$metadata" in error)) return undefined;
-  const { $metadata } = error;
-  if (typeof $metadata !== "object" || $metadata === null || !("httpStatusCode" in $metadata))
-    return undefined;
-  return $metadata.httpStatusCode;
 }
 
 function encodeInfo({ bucket, key, masterKeyVersion }: SseCKeyOptions): Uint8Array {
