@@ -7,18 +7,29 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-const belowStream = ["shapes", "errors", "until-aborted", "bytes", "format", "engine", "keyring", "message"];
+const belowStream = [
+  "shapes",
+  "errors",
+  "check-options",
+  "until-aborted",
+  "bytes",
+  "format",
+  "engine",
+  "keyring",
+  "message",
+];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
   shapes: [],
   errors: ["shapes"],
+  "check-options": ["shapes"],
   "until-aborted": ["errors"],
   "sdk-copy": ["errors"],
   bytes: ["errors", "shapes"],
-  format: ["shapes", "errors", "bytes"],
-  engine: ["shapes", "errors", "bytes", "format"],
-  keyring: ["sdk-copy", "shapes", "errors", "until-aborted", "bytes", "format", "engine"],
-  message: ["shapes", "errors", "until-aborted", "bytes", "format", "engine", "keyring"],
+  format: ["shapes", "errors", "check-options", "bytes"],
+  engine: ["shapes", "errors", "check-options", "bytes", "format"],
+  keyring: ["sdk-copy", "shapes", "errors", "check-options", "until-aborted", "bytes", "format", "engine"],
+  message: ["shapes", "errors", "check-options", "until-aborted", "bytes", "format", "engine", "keyring"],
   stream: [...belowStream],
   reader: [...belowStream, "stream"],
   file: [...belowStream, "stream"],

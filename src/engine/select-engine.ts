@@ -1,5 +1,6 @@
 // Which engine does the work: the option, else the environment, else the native one, else Node's. The reason is kept,
 // because a program that silently runs on the slow engine is a bug that nobody finds.
+import { type Check, wrong } from "../check-options.ts";
 import { FramesealError, isFramesealError } from "../errors.ts";
 import { isError } from "../shapes.ts";
 import type { Engine, EngineInfo } from "./engine.ts";
@@ -111,3 +112,11 @@ function environment(name: string): string | undefined {
   const value = process.env[name];
   return value === "" ? undefined : value;
 }
+
+/** The name of an engine, or one. */
+export const engineOption: Check = (name, value) => {
+  if (typeof value === "string" && !/^\w{1,10}(:\w{1,20})?$/.test(value))
+    throw wrong(name, "a name or an Engine", value);
+  selectEngine(value as EngineOption);
+  return value;
+};

@@ -1,6 +1,8 @@
 // The encryption context: public key/value pairs bound to a message. Its canonical bytes are AAD of key wrapping and
 // part of the header.
+
 import { ByteReader, ByteWriter } from "../bytes.ts";
+import { type Check, pairs } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import { MAX_UINT16 } from "./limits.ts";
 
@@ -92,3 +94,10 @@ export function splitContext(
   for (const [key, value] of Object.entries(context)) (keys.has(key) ? selected : rest)[key] = value;
   return { selected, rest };
 }
+
+/** An encryption context; a copy of it. */
+export const contextOption: Check = (name, value) => {
+  const context = pairs(name, value) as EncryptionContext;
+  encodeEncryptionContext(context);
+  return context;
+};

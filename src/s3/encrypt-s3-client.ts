@@ -1,5 +1,7 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
+
+import { type Checks, checkOptions, oneOf, withFunctions } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
@@ -19,7 +21,6 @@ import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from 
 import { LastCheck } from "./last-check.ts";
 import { watchBody } from "./object-body.ts";
 import type { ObjectLocation } from "./object-format.ts";
-import { type Checks, checkOptions, oneOf, withFunctions } from "./options.ts";
 import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import { getObject, type Send } from "./requests/get.ts";

@@ -1,21 +1,15 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
+
+import { type Checks, flag, listOfStrings, oneOf, text, wholeNumber } from "../check-options.ts";
+import { engineOption as engine } from "../engine/select-engine.ts";
 import { FramesealError } from "../errors.ts";
+import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import { FRAME_LENGTH_MULTIPLE, MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
 import { COMMITMENT_POLICIES } from "../format/suite.ts";
+import { keyringOption as keyring } from "../keyring/keyring.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
-import {
-  type Checks,
-  encryptionContext,
-  engine,
-  flag,
-  keyring,
-  listOfStrings,
-  oneOf,
-  text,
-  wholeNumber,
-} from "./options.ts";
 import { type ReadOptions, type ReadSettings, readSettings } from "./resuming-source.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
 import { ToldSizes } from "./told-sizes.ts";

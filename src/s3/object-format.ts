@@ -1,6 +1,7 @@
 // What a format of encrypted S3 objects is: how plaintext becomes stored bytes and metadata, part by part, and how
 // stored bytes become plaintext again. The client plugin knows requests and parts; a format knows bytes and keys.
 import type { Readable } from "node:stream";
+import { type Checks, needed, text } from "../check-options.ts";
 import type { MessageHeader } from "../format/header.ts";
 import type { RequestedRange } from "./requested-range.ts";
 
@@ -9,6 +10,9 @@ export interface ObjectLocation {
   readonly bucket: string;
   readonly key: string;
 }
+
+/** The options that say so. */
+export const LOCATION: Checks<ObjectLocation> = { bucket: needed(text), key: needed(text) };
 
 /** User metadata: names in lower case without `x-amz-meta-`. */
 export type ObjectMetadata = Readonly<Record<string, string>>;

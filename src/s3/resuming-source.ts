@@ -6,9 +6,9 @@
 // wherever they came from. The modes that release without a tag are those that the caller had to ask for by name.
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { type Checks, wholeNumber } from "../check-options.ts";
 import { aborted, FramesealError, notAuthentic } from "../errors.ts";
 import { isError } from "../shapes.ts";
-import { type Checks, wholeNumber } from "./options.ts";
 import { isTransient } from "./transient-error.ts";
 
 /** How reading goes on when a connection fails. */

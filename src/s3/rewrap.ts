@@ -2,11 +2,14 @@
 // it is; a framed object is encrypted again as a stream, because a new header under an old data key would repeat nonces.
 import type * as S3 from "@aws-sdk/client-s3";
 import { wipe } from "../bytes.ts";
+import { type Checks, checkOptions, flag, pickOptions, signal, text } from "../check-options.ts";
 import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
+import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import { keyringOption as keyring } from "../keyring/keyring.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { encrypts } from "./derived-client.ts";
@@ -15,19 +18,9 @@ import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
 import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
+import { LOCATION } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
-import {
-  type Checks,
-  checkOptions,
-  encryptionContext,
-  flag,
-  keyring,
-  LOCATION,
-  pickOptions,
-  signal,
-  text,
-} from "./options.ts";
 import { keptFields } from "./request-fields.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
 import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";

@@ -2,6 +2,17 @@
 // clients.
 import { Readable } from "node:stream";
 import { asBuffer, totalLength } from "../bytes.ts";
+import {
+  bytes as bytesOption,
+  type Checks,
+  checkOptions,
+  needed,
+  pairs,
+  signal,
+  text,
+  wholeNumber,
+  wrong,
+} from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import { isBytes, isReadable } from "../shapes.ts";
 import { cutParts } from "./body-parts.ts";
@@ -18,20 +29,9 @@ import type {
   SideObject,
   StoredObject,
 } from "./object-format.ts";
+import { LOCATION } from "./object-format.ts";
 import { joinMetadata, normalizeMetadata, USER_METADATA_PREFIX } from "./object-metadata.ts";
 import { collectExactly } from "./object-source.ts";
-import {
-  bytes as bytesOption,
-  type Checks,
-  checkOptions,
-  LOCATION,
-  needed,
-  pairs,
-  signal,
-  text,
-  wholeNumber,
-  wrong,
-} from "./options.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
 import { Stop } from "./stop.ts";
 import { untilRead } from "./until-read.ts";

@@ -1,6 +1,6 @@
 // How bodies that need more than one request are sent: part lengths, memory and where parts wait that are too long for it.
 import { tmpdir } from "node:os";
-import { type Checks, text, wholeNumber } from "../options.ts";
+import { type Checks, text, wholeNumber } from "../../check-options.ts";
 
 /** How large bodies are uploaded. */
 export interface UploadSettings {

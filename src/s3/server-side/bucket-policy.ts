@@ -1,7 +1,8 @@
 // Bucket policies that demand encryption: made from a few choices, and told in words. A policy decides about requests
 // by their headers; it cannot see whether a body was encrypted on the client's side.
+
+import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
 import { serverSideNames } from "../object-metadata.ts";
-import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../options.ts";
 
 /** What uploads must ask for. */
 export type RequiredEncryption = "SSE-S3" | "SSE-KMS" | "SSE-C" | "any" | "none";

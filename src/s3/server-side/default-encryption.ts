@@ -1,7 +1,7 @@
 // The default encryption of a bucket: what S3 does with uploads that do not say how they are to be encrypted.
 
+import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
 import { isErrorNamed } from "../../shapes.ts";
-import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../options.ts";
 import { loadCommands, type S3ClientLike } from "../transport.ts";
 import { checkServerSide, type SseKms, type SseS3 } from "./server-side.ts";
 

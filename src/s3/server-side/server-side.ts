@@ -1,14 +1,14 @@
 // Server-side encryption: what each S3 request must say for SSE-S3, SSE-KMS and SSE-C. It protects data where S3 stores
 // it, from everybody but S3; client-side encryption on top protects it from S3 as well.
 import { createHash } from "node:crypto";
+import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
+import { contextOption as encryptionContext } from "../../format/encryption-context.ts";
 import { isBytes } from "../../shapes.ts";
 import { operationOf } from "../command-schema.ts";
 import { parseCopySource } from "../copy-source.ts";
 import { deriveClient, ENCRYPTION_MIDDLEWARE, middlewareNames, sendIntercepted } from "../derived-client.ts";
 import { addKeyTransportCheck, checkKeyTransport } from "../key-transport.ts";
 import type { ObjectLocation } from "../object-format.ts";
-
-import { type Checks, checkOptions, encryptionContext, needed, oneOf, text, wrong } from "../options.ts";
 
 import type { HttpRequest, Middleware, MiddlewareStack, S3ClientLike } from "../sdk-client.ts";
 

@@ -3,9 +3,9 @@
 import { createHash, createHmac, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
 import { allocateSecret, ByteWriter, wipe } from "../../bytes.ts";
+import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../../check-options.ts";
 import { FramesealError } from "../../errors.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
-import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../options.ts";
 import { statusOf } from "../transient-error.ts";
 
 const DOMAIN = "frameseal/sse-c/1";

@@ -7,8 +7,8 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import { CreateBucketCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { checkOptions } from "../../../src/check-options.ts";
 import { RawAesKeyring } from "../../../src/index.ts";
-import { checkOptions } from "../../../src/s3/options.ts";
 import { planParts } from "../../../src/s3/requests/part-plan.ts";
 import { PartSpool } from "../../../src/s3/requests/part-spool.ts";
 import {

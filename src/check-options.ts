@@ -1,10 +1,8 @@
-// The one validator of the public options of "frameseal/s3". A table holds a check for every name of an options type, and
+// The one validator of public options, of every entry. A table holds a check for every name of an options type, and
 // the compiler refuses a table that lacks one; what a caller gives beyond the table is refused, so that no option is
 // accepted and ignored.
 import { constants } from "node:buffer";
-import { type EngineOption, selectEngine } from "../engine/select-engine.ts";
-import { type EncryptionContext, encodeEncryptionContext } from "../format/encryption-context.ts";
-import { isAbortSignal, isBytes } from "../shapes.ts";
+import { isAbortSignal, isBytes } from "./shapes.ts";
 
 /** Refuses a wrong value of the option `name`, or returns the value as it is to be used: copied where it could change. */
 export interface Check {
@@ -113,21 +111,6 @@ export function withFunctions(kind: string, ...functions: readonly string[]): Ch
   };
 }
 
-export const keyring: Check = needed((name, value) => {
-  const { generateDataKey, unwrapDataKey } = Object(value) as Readonly<Record<string, unknown>>;
-  if (typeof generateDataKey !== "function" || typeof unwrapDataKey !== "function")
-    throw wrong(name, "a Keyring", value);
-  return value;
-});
-
-/** The name of an engine, or one. */
-export const engine: Check = (name, value) => {
-  if (typeof value === "string" && !/^\w{1,10}(:\w{1,20})?$/.test(value))
-    throw wrong(name, "a name or an Engine", value);
-  selectEngine(value as EngineOption);
-  return value;
-};
-
 /** Pairs of strings in a plain object; a copy of them. */
 export const pairs: Check = (name, value) => {
   if (typeof value !== "object" || value === null || !isPlain(value))
@@ -141,13 +124,6 @@ export const pairs: Check = (name, value) => {
   return Object.freeze(copy);
 };
 
-/** An encryption context; a copy of it. */
-export const encryptionContext: Check = (name, value) => {
-  const context = pairs(name, value) as EncryptionContext;
-  encodeEncryptionContext(context);
-  return context;
-};
-
 /** Names in an array; a copy of it. */
 export const listOfStrings: Check = (name, value) => {
   if (!Array.isArray(value)) throw wrong(name, "an array of strings", value);
@@ -155,12 +131,6 @@ export const listOfStrings: Check = (name, value) => {
   for (const each of copy)
     if (typeof each !== "string") throw new TypeError(`"${name}" expected strings, got ${describe(each)}`);
   return Object.freeze(copy);
-};
-
-/** Which object is meant. */
-export const LOCATION: Checks<{ readonly bucket: string; readonly key: string }> = {
-  bucket: needed(text),
-  key: needed(text),
 };
 
 /** The error for a value that is something else than it should be. */
