@@ -1,5 +1,6 @@
 // frameseal engine: which engine does the work here, and why.
 import type { Command } from "commander";
+import { parseEngine } from "./options.ts";
 import { print, printJson } from "./output.ts";
 
 /** Adds the command. */
@@ -7,7 +8,7 @@ export function register(program: Command): void {
   program
     .command("engine")
     .description("show the AES-GCM engine in use, its kernel, the CPU features found, and why")
-    .option("--engine <name>", "ask for this engine: native, node, or native:KERNEL")
+    .option("--engine <name>", "ask for this engine: native, node, or native:KERNEL", parseEngine)
     .option("--json", "as JSON")
     .action(engine);
 }

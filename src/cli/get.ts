@@ -7,7 +7,7 @@ import { outputOf } from "./file-command.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { readObject } from "./object-reader.ts";
 import { addAwsOptions, addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
-import { writeText } from "./output.ts";
+import { printJson } from "./output.ts";
 import type { ProgressChoice } from "./progress.ts";
 import {
   addLegacyOptions,
@@ -66,10 +66,7 @@ async function get(from: string, target: string | undefined, options: GetOptions
     });
     await file.commit();
     if (options.json === true)
-      writeText(
-        to === 1 ? 2 : 1,
-        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length })}\n`,
-      );
+      printJson({ ...address, output: to === 1 ? "-" : to, plaintextLength: length }, to === 1 ? 2 : 1);
   } finally {
     await file.discard();
   }

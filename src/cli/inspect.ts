@@ -4,7 +4,7 @@ import { UsageError } from "./failure.ts";
 import { inputOf } from "./file-command.ts";
 import { describeHeader, printDescription } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { addAwsOptions } from "./options.ts";
+import { addAwsOptions, refuseObjectOptions } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import { isObjectAddress, type ObjectOptions } from "./s3-options.ts";
 
@@ -31,6 +31,7 @@ async function inspect(
     else printObject(object);
     return;
   }
+  refuseObjectOptions(options, ["sseCKey", "endpoint", "region", "profile"]);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const { inspectFile } = await import("../file/file.ts");

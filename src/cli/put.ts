@@ -6,6 +6,7 @@ import { Readable } from "node:stream";
 import type { Command } from "commander";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { shown } from "./names.ts";
 import {
   addAwsOptions,
   addKeyOptions,
@@ -15,7 +16,7 @@ import {
   collect,
   parsePairs,
 } from "./options.ts";
-import { hideKeys, isTerminal, printJson } from "./output.ts";
+import { isTerminal, printJson } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
 import {
   addObjectOptions,
@@ -121,6 +122,6 @@ async function put(operands: readonly string[], options: PutOptions): Promise<vo
 
 async function lengthOf(file: string): Promise<number | undefined> {
   const stats = await stat(file);
-  if (stats.isDirectory()) throw new CommandFailure(`${hideKeys(file)}: is a folder`);
+  if (stats.isDirectory()) throw new CommandFailure(`${shown(file)}: is a folder`);
   return stats.isFile() ? stats.size : undefined;
 }

@@ -6,8 +6,8 @@ import type { KeyBinding } from "../s3/framed/key-binding.ts";
 import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
 import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { CommandFailure, codeOf, UsageError } from "./failure.ts";
-import { type KeyOptions, type MessageOptions, parseCount, parseSize } from "./options.ts";
-import { hideKeys, looksLikeKey } from "./output.ts";
+import { shown } from "./names.ts";
+import { type KeyOptions, type MessageOptions, parseCount, parseSize, refuseKey } from "./options.ts";
 
 /** An object, as `s3://bucket/key` names it. */
 export interface ObjectAddress {
@@ -95,12 +95,11 @@ export function isObjectAddress(text: string | undefined): text is string {
  */
 export function parseObjectAddress(text: string, fallback?: string): ObjectAddress {
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/s.exec(text);
-  if (match?.[1] === undefined)
-    throw new UsageError(`${hideKeys(text)} is no address such as s3://bucket/key`);
+  if (match?.[1] === undefined) throw new UsageError(`${shown(text)} is no address such as s3://bucket/key`);
   const key = match[2] ?? "";
   const Key = key === "" || key.endsWith("/") ? key + (fallback ?? "") : key;
   if (Key === "" || (fallback === undefined && Key.endsWith("/")))
-    throw new UsageError(`${hideKeys(text)} names no object: give s3://bucket/key`);
+    throw new UsageError(`${shown(text)} names no object: give s3://bucket/key`);
   return { Bucket: match[1], Key };
 }
 
@@ -185,7 +184,7 @@ export function objectFormatFrom(options: ObjectOptions): Omit<FormatOptions, "k
   const isSingle = format !== undefined && format !== "framed";
   for (const [name, value] of Object.entries({ "frame-length": options.frameLength, suite: options.suite }))
     if (isSingle && value !== undefined)
-      throw new UsageError(`--${name} does not go with --format ${hideKeys(format)}`);
+      throw new UsageError(`--${name} does not go with --format ${shown(format)}`);
   if (!isSingle && instructionFile === true)
     throw new UsageError("--instruction-file goes with --format s3ec-v3");
   return {
@@ -203,7 +202,7 @@ export function objectFormatFrom(options: ObjectOptions): Omit<FormatOptions, "k
 export async function serverSideFrom(options: ObjectOptions): Promise<ServerSideEncryption | undefined> {
   const { sse, sseKmsKey, sseCKey } = options;
   if (sse !== undefined && !["s3", "kms", "c"].includes(sse))
-    throw new UsageError(`--sse is s3, kms or c, not ${hideKeys(sse)}`);
+    throw new UsageError(`--sse is s3, kms or c, not ${shown(sse)}`);
   if (sseKmsKey !== undefined && sse !== "kms") throw new UsageError("--sse-kms-key goes with --sse kms");
   if (sse === "c" && sseCKey === undefined) throw new UsageError("--sse c needs --sse-c-key FILE");
   if (sseCKey !== undefined && (sse === "s3" || sse === "kms"))
@@ -215,11 +214,10 @@ export async function serverSideFrom(options: ObjectOptions): Promise<ServerSide
 }
 
 async function readCustomerKey(file: string): Promise<Uint8Array> {
-  if (looksLikeKey(file))
-    throw new UsageError("--sse-c-key takes the name of a file; a key on the command line could be read");
+  refuseKey("--sse-c-key", file);
   const { readFile } = await import("node:fs/promises");
   const key = await readFile(file);
   if (key.length !== 32)
-    throw new CommandFailure(`key file ${hideKeys(file)}: expected 32 bytes, got ${key.length}`);
+    throw new CommandFailure(`key file ${shown(file)}: expected 32 bytes, got ${key.length}`);
   return key;
 }

@@ -8,6 +8,8 @@ import {
   addMessageOptions,
   addReportOptions,
   decryptOptionsFrom,
+  refuseIdleAwsOptions,
+  refuseObjectOptions,
 } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import {
@@ -24,20 +26,24 @@ export function register(program: Command): void {
     .command("verify")
     .description("check that a message is whole and authentic, without writing it")
     .argument("[input]", "message to verify, or s3://bucket/key (default, or -: standard input)");
-  for (const add of [
-    addKeyOptions,
-    addObjectOptions,
-    addLegacyOptions,
-    addMessageOptions,
-    addReportOptions,
-    addAwsOptions,
-  ])
-    add(command);
-  command.action(verify);
+  addKeyOptions(command);
+  const before = command.options.length;
+  for (const add of [addObjectOptions, addLegacyOptions]) add(command);
+  const ofObjects = command.options.slice(before).map((option) => option.attributeName());
+  for (const add of [addMessageOptions, addReportOptions, addAwsOptions]) add(command);
+  command.action((input: string | undefined, options: VerifyOptions) => verify(input, options, ofObjects));
 }
 
-async function verify(input: string | undefined, options: FileCommandOptions & ObjectOptions): Promise<void> {
+type VerifyOptions = FileCommandOptions & ObjectOptions;
+
+async function verify(
+  input: string | undefined,
+  options: VerifyOptions,
+  ofObjects: readonly string[],
+): Promise<void> {
   if (isObjectAddress(input)) return verifyObject(input, options);
+  refuseObjectOptions(options, ofObjects);
+  refuseIdleAwsOptions(options);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const messageOptions = await decryptOptionsFrom(options);
