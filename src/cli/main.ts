@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import type { Command } from "commander";
 import { isErrorNamed } from "../shapes.ts";
 import { describe, exitCodeOf, exitCodes } from "./failure.ts";
-import { interruptedExitCode, listenForSignals } from "./interrupt.ts";
+import { interruptedExitCode, listenForSignals, timeLimitFailure } from "./interrupt.ts";
 import { note, writeText } from "./output.ts";
 
 // A bundle may have no URL of its own.
@@ -45,10 +45,12 @@ async function createProgram(name: string | undefined): Promise<Command> {
     .description(description)
     .version(version(), "-V, --version")
     .showHelpAfterError("(frameseal --help explains)")
+    .enablePositionalOptions() // what follows -- in the words of a command is its own
     .exitOverride()
     .configureOutput({
       writeOut: (text) => writeText(1, text),
       writeErr: (text) => writeText(2, text),
+      getOutHelpWidth: () => process.stdout.columns ?? 100,
       outputError: (text) => note(text.replace(/^error: /, "").trim()),
     });
   const load = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
@@ -77,8 +79,9 @@ async function run(): Promise<number> {
     // Commander has said what is wrong already.
     if (isErrorNamed(error, "CommanderError") && "exitCode" in error)
       return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
-    const code = exitCodeOf(error);
-    if (code !== exitCodes.closedPipe) note(describe(error));
+    const failure = timeLimitFailure() ?? error;
+    const code = exitCodeOf(failure);
+    if (code !== exitCodes.closedPipe) note(describe(failure));
     return code;
   }
 }
