@@ -1,10 +1,12 @@
 // frameseal cat: an object of S3, or a range of it, to standard output. Only the frames of the range are fetched.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { shown } from "./names.ts";
+import { addFieldOptions } from "./object-fields.ts";
 import { readObject } from "./object-reader.ts";
-import { addAwsOptions, addKeyOptions, addMessageOptions } from "./options.ts";
+import { addKeyOptions, addMessageOptions } from "./options.ts";
 import {
   addLegacyOptions,
   addObjectOptions,
@@ -20,8 +22,9 @@ export function register(program: Command): void {
     .description("decrypt an object of S3, or a range of it, to standard output")
     .argument("<source>", "s3://bucket/key")
     .option("-r, --range <range>", "bytes of the plaintext: first-last, first- or -count");
-  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions, addAwsOptions])
-    add(command);
+  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions]) add(command);
+  addFieldOptions(command.optionsGroup("Fields of S3:"), "cat");
+  addAwsOptions(command);
   command.addHelpText(
     "after",
     `

@@ -1,10 +1,10 @@
 // frameseal decrypt: one message -> file or standard output. Standard output gets verified frames only, but gets them
 // before the end is known: the exit code says whether all of it is there.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, outputOf, runFileCommand } from "./file-command.ts";
 import {
-  addAwsOptions,
   addFileOptions,
   addKeyOptions,
   addMessageOptions,

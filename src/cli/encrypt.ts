@@ -1,9 +1,9 @@
 // frameseal encrypt: file or standard input -> one message.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, outputOf, runFileCommand } from "./file-command.ts";
 import {
-  addAwsOptions,
   addFileOptions,
   addKeyOptions,
   addMessageOptions,

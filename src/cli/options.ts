@@ -1,5 +1,4 @@
 // Options that several commands share, and what they mean: keys -> keyring, text -> numbers, pairs and suites.
-import type { KMSClient } from "@aws-sdk/client-kms";
 import type { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
@@ -9,13 +8,14 @@ import type { RsaPadding } from "../keyring/raw-rsa-keyring.ts";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
 import { isErrorNamed } from "../shapes.ts";
-import { CommandFailure, codeOf, UsageError } from "./failure.ts";
+import type { AwsOptions } from "./aws-client.ts";
+import { CommandFailure, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { isKey, shown } from "./names.ts";
 import { note } from "./output.ts";
 
 /** What `addKeyOptions` adds. */
-export interface KeyOptions {
+export interface KeyOptions extends AwsOptions {
   readonly key?: readonly string[];
   readonly keyNamespace?: string;
   readonly keyName?: string;
@@ -24,36 +24,27 @@ export interface KeyOptions {
   readonly kms?: readonly string[];
   readonly kmsDiscovery?: string;
   readonly kmsEndpoint?: string;
-  readonly endpoint?: string;
-  readonly region?: string;
-  readonly profile?: string;
 }
 
 /** Adds the options that name keys. Key bytes are never taken from the command line. */
 export function addKeyOptions(command: Command): Command {
   return command
+    .optionsGroup("Keys:")
     .option("-k, --key <file>", "key file made by keygen: JWK or RSA PEM (repeatable)", collect)
     .option("--key-namespace <name>", "key namespace of the --key files (default: frameseal)")
-    .option(
-      "--key-name <name>",
-      "key name of the one --key file (default: its kid, or a hash of the public key)",
-    )
+    .option("--key-name <name>", "key name of the one --key file (default: its kid, or a hash)")
     .option(
       "--rsa-padding <name>",
-      "OAEP-SHA-256 (default), OAEP-SHA-1, OAEP-SHA-384, OAEP-SHA-512 or PKCS1",
+      "OAEP-SHA-256 (default), -SHA-1, -SHA-384, -SHA-512 or PKCS1",
       oneOf("OAEP-SHA-256", "OAEP-SHA-1", "OAEP-SHA-384", "OAEP-SHA-512", "PKCS1"),
     )
     .option("--kms <arn>", "AWS KMS key (repeatable)", collect)
     .option("--kms-discovery <account[:partition]>", "decrypt with any KMS key of this account")
-    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint", parseUrl);
-}
-
-/** Adds the options that say where AWS services are, named as the AWS command line names them. */
-export function addAwsOptions(command: Command): Command {
-  return command
-    .option("--endpoint <url>", "address of the service", parseUrl)
-    .option("--region <name>", "AWS region", parseRegion)
-    .option("--profile <name>", "profile of the AWS configuration");
+    .option(
+      "--kms-endpoint <url>",
+      "address of AWS KMS (default: AWS_ENDPOINT_URL_KMS, --endpoint)",
+      parseUrl,
+    );
 }
 
 /** What `addContextOption`, `addReadOptions` and `addWriteOptions` add. */
@@ -72,17 +63,14 @@ export interface MessageOptions {
 /** Adds what encrypting and decrypting have in common. */
 export function addMessageOptions(command: Command): Command {
   return command
+    .optionsGroup("Message:")
     .option("-c, --context <key=value>", "pair of the encryption context (repeatable)", collect)
     .option(
       "--commitment-policy <name>",
-      "REQUIRE_ENCRYPT_REQUIRE_DECRYPT (default), REQUIRE_ENCRYPT_ALLOW_DECRYPT or FORBID_ENCRYPT_ALLOW_DECRYPT",
+      "REQUIRE_ENCRYPT_REQUIRE_DECRYPT (default) or another policy",
       oneOf(...COMMITMENT_POLICIES),
     )
-    .option(
-      "--engine <name>",
-      "native, node, or native:KERNEL (default: the fastest that works here)",
-      parseEngine,
-    )
+    .option("--engine <name>", "native, node, or native:KERNEL (default: the fastest here)", parseEngine)
     .option("--max-plaintext <bytes>", "refuse more plaintext than this", parseSize)
     .option("--max-frame-length <bytes>", "allow frames up to this length (default: 64M)", parseSize)
     .option("--max-encrypted-data-keys <count>", "allow so many wrapped keys (default: 16)", parseCount);
@@ -91,16 +79,13 @@ export function addMessageOptions(command: Command): Command {
 /** Adds what only encrypting takes. */
 export function addWriteOptions(command: Command): Command {
   return command
+    .optionsGroup("Message:")
     .option(
       "--frame-length <bytes>",
       "plaintext bytes of a frame, such as 4K or 1M (default: 64K)",
       parseSize,
     )
-    .option(
-      "--suite <id>",
-      "algorithm suite, such as 0x0578 for a signed message (default: 0x0478)",
-      parseSuite,
-    )
+    .option("--suite <id>", "algorithm suite, such as 0x0578: signed (default: 0x0478)", parseSuite)
     .option("--required-context <key>", "authenticate this pair without storing it (repeatable)", collect);
 }
 
@@ -197,7 +182,7 @@ export function parseUrl(text: string): string {
 }
 
 /** A name that can be a part of the name of a host. */
-function parseRegion(text: string): string {
+export function parseRegion(text: string): string {
   if (!/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(text))
     throw new UsageError("expected a region such as eu-central-1");
   return text;
@@ -316,20 +301,13 @@ export function refuseIdleKeyOptions(options: KeyOptions): void {
 /** @throws UsageError for options that say where AWS is, where only AWS KMS could be asked and is not */
 export function refuseIdleAwsOptions(options: KeyOptions): void {
   if (options.kms !== undefined || options.kmsDiscovery !== undefined) return;
-  for (const name of ["endpoint", "region", "profile"] as const)
+  for (const name of ["endpoint", "region", "profile", "connectTimeout", "readTimeout"] as const)
     if (options[name] !== undefined)
-      throw new UsageError(`--${name} is about AWS, and neither a key nor the input is there`);
-}
-
-/** @throws UsageError for those of `names` that are given, where the input is no object of S3 */
-export function refuseObjectOptions(options: object, names: readonly string[]): void {
-  for (const name of names)
-    if ((options as Readonly<Record<string, unknown>>)[name] !== undefined)
-      throw new UsageError(`${typed(name)} is about objects of S3, and the input is none`);
+      throw new UsageError(`${typed(name)} is about AWS, and neither a key nor the input is there`);
 }
 
 /** The name of an option as it is typed. */
-function typed(attribute: string): string {
+export function typed(attribute: string): string {
   return `--${attribute.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
@@ -338,8 +316,10 @@ async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"):
   if (ids.length === 0 && options.kmsDiscovery === undefined) return [];
   if (purpose === "encrypt" && options.kmsDiscovery !== undefined)
     throw new UsageError("--kms-discovery is for decrypting: to encrypt, name the key by --kms");
+  const { kmsClients, keyServiceTimeoutOf } = await import("./aws-client.ts");
   const clientOf = await kmsClients(options);
   const { KmsKeyring } = await import("../keyring/kms-keyring.ts");
+  const timeoutMs = keyServiceTimeoutOf(options);
   const keyrings: Keyring[] = [];
   const [first, ...others] = ids;
   if (first !== undefined) {
@@ -347,36 +327,14 @@ async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"):
     const client = isArn ? clientOf : clientOf(undefined);
     // To read, one entry that KMS opens is enough, and an alias cannot name it.
     const named = purpose === "encrypt" ? { generatorKeyId: first, keyIds: others } : { keyIds: ids };
-    keyrings.push(new KmsKeyring({ client, ...named, multiRegionKeys: "related" }));
+    keyrings.push(new KmsKeyring({ client, ...named, multiRegionKeys: "related", timeoutMs }));
   }
   if (options.kmsDiscovery !== undefined) {
     const [account = "", partition = "aws"] = options.kmsDiscovery.split(":");
     const discovery = { partition, accountIds: [account], region: options.region };
-    keyrings.push(new KmsKeyring({ client: clientOf, discovery }));
+    keyrings.push(new KmsKeyring({ client: clientOf, discovery, timeoutMs }));
   }
   return keyrings;
-}
-
-// Credentials come from where the AWS command line takes them.
-async function kmsClients(options: KeyOptions): Promise<(region: string | undefined) => KMSClient> {
-  let sdk: typeof import("@aws-sdk/client-kms");
-  try {
-    sdk = await import("@aws-sdk/client-kms");
-  } catch (cause) {
-    if (codeOf(cause) !== "ERR_MODULE_NOT_FOUND") throw cause;
-    throw new CommandFailure("--kms needs the package @aws-sdk/client-kms: npm install @aws-sdk/client-kms");
-  }
-  const endpoint = options.kmsEndpoint ?? options.endpoint;
-  return (region) =>
-    new sdk.KMSClient({
-      ...(endpoint === undefined ? {} : { endpoint }),
-      ...(options.profile === undefined ? {} : { profile: options.profile }),
-      ...regionOf(options.region ?? region),
-    });
-}
-
-function regionOf(region: string | undefined): { region?: string } {
-  return region === undefined ? {} : { region };
 }
 
 /** The keyring of one key file. */

@@ -29,6 +29,12 @@ export function writeHelp(descriptor: 1 | 2, text: string): void {
   writeText(descriptor, text);
 }
 
+/** Columns of a help text: those of the terminal, up to what is easy to read. */
+export function helpWidth(): number {
+  return Math.min(isTerminal(1) ? process.stdout.columns : MAX_HELP_WIDTH, MAX_HELP_WIDTH);
+}
+const MAX_HELP_WIDTH = 100;
+
 /** Writes `text` over the line of stderr that the last call wrote. @param width how much of that is to be covered */
 export function rewriteLine(text: string, width: number): void {
   writeText(2, `\r${visible(text).padEnd(width)}${text === "" ? "\r" : ""}`);

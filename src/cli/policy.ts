@@ -2,11 +2,11 @@
 import type { Command } from "commander";
 import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
 import { isErrorNamed } from "../shapes.ts";
+import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
-import { addAwsOptions, type KeyOptions } from "./options.ts";
+import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
-import { createS3Client } from "./s3-options.ts";
 
 interface PolicyOptions extends KeyOptions {
   readonly require: string;

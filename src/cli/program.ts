@@ -4,8 +4,8 @@ import { createRequire } from "node:module";
 import type { Command, CommanderError } from "commander";
 import { isErrorNamed } from "../shapes.ts";
 import { describe, exitCodeOf, exitCodes, UsageError } from "./failure.ts";
-import { interruptedExitCode } from "./interrupt.ts";
-import { note, writeHelp } from "./output.ts";
+import { interruptedExitCode, timeLimitFailure } from "./interrupt.ts";
+import { helpWidth, note, writeHelp } from "./output.ts";
 import { describeUsage, makeStrict, refuseSingleHyphens } from "./usage.ts";
 
 // A bundle may have no URL of its own.
@@ -46,10 +46,13 @@ export async function createProgram(name?: string | undefined): Promise<Command>
     .description(description)
     .version(version(), "-V, --version")
     .showSuggestionAfterError(false)
+    .enablePositionalOptions() // what follows -- in the words of a command is its own
     .exitOverride()
     .configureOutput({
       writeOut: (text) => writeHelp(1, text),
       writeErr: (text) => writeHelp(2, text),
+      getOutHelpWidth: helpWidth,
+      getErrHelpWidth: helpWidth,
       outputError: () => {}, // `run` says it in its own words
     });
   const load = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
@@ -87,8 +90,9 @@ export async function run(args: readonly string[]): Promise<number> {
       note(describeUsage(error, command, Object.keys(commands)));
       return exitCodes.usage;
     }
-    const code = exitCodeOf(error);
-    if (code !== exitCodes.closedPipe) note(describe(error));
+    const failure = timeLimitFailure() ?? error;
+    const code = exitCodeOf(failure);
+    if (code !== exitCodes.closedPipe) note(describe(failure));
     return code;
   }
 }

@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import type { CommitmentPolicy } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import { addAwsOptions, readTimeoutOf } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { addFieldOptions } from "./object-fields.ts";
 import {
-  addAwsOptions,
   addMessageOptions,
   collect,
   type KeyOptions,
@@ -19,12 +20,11 @@ import { print, printJson } from "./output.ts";
 import {
   addEnvelopeOptions,
   addObjectOptions,
-  createS3Client,
+  createObjectClient,
   isObjectAddress,
   type ObjectOptions,
   objectFormatFrom,
   parseObjectAddress,
-  serverSideFrom,
 } from "./s3-options.ts";
 
 interface RewrapCommandOptions extends ObjectOptions {
@@ -63,6 +63,7 @@ export function register(program: Command): void {
     .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint", parseUrl)
     .option("--json", "print what was done as JSON");
   for (const add of [addObjectOptions, addEnvelopeOptions, addMessageOptions, addAwsOptions]) add(command);
+  addFieldOptions(command, "rewrap");
   command.addHelpText(
     "after",
     `
@@ -80,13 +81,10 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
   if (!isObjectAddress(text)) throw new UsageError("give s3://bucket/key");
   const { Bucket, Key } = parseObjectAddress(text);
   const { rewrapObject } = await import("../s3/rewrap.ts");
-  const { serverSideEncryptS3Client } = await import("../s3/server-side/server-side.ts");
   refuseIdleKeyOptions({ ...options, ...namesOf([...options.from, options.to]) });
   const from = await keyringOf("--from", options.from, { ...options, materialDescription: [] }, "decrypt");
   const to = await keyringOf("--to", [options.to], options, "encrypt");
-  const serverSide = await serverSideFrom(options);
-  const plain = await createS3Client(options);
-  const client = serverSide === undefined ? plain : serverSideEncryptS3Client(plain, serverSide);
+  const client = await createObjectClient(options);
   try {
     const { bind, instructionFileSuffix, enableLegacyWrappingAlgorithms } = objectFormatFrom(options);
     const result = await rewrapObject(
@@ -100,6 +98,8 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
         commitmentPolicy: options.commitmentPolicy as CommitmentPolicy | undefined, // the library checks it
         engine: options.engine,
         maxEncryptedDataKeys: options.maxEncryptedDataKeys,
+        maxFrameLength: options.maxFrameLength,
+        readTimeout: readTimeoutOf(options),
         from,
         to,
         ...(options.newContext === undefined

@@ -1,15 +1,15 @@
 // frameseal verify: opens everything, writes nothing.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, runFileCommand } from "./file-command.ts";
+import { addFieldOptions } from "./object-fields.ts";
 import {
-  addAwsOptions,
   addKeyOptions,
   addMessageOptions,
   addReportOptions,
   decryptOptionsFrom,
   refuseIdleAwsOptions,
-  refuseObjectOptions,
 } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import {
@@ -17,7 +17,9 @@ import {
   addObjectOptions,
   isObjectAddress,
   type ObjectOptions,
+  ofObjects,
   parseObjectAddress,
+  refuseObjectOptions,
 } from "./s3-options.ts";
 
 /** Adds the command. */
@@ -26,23 +28,20 @@ export function register(program: Command): void {
     .command("verify")
     .description("check that a message is whole and authentic, without writing it")
     .argument("[input]", "message to verify, or s3://bucket/key (default, or -: standard input)");
-  addKeyOptions(command);
-  const before = command.options.length;
-  for (const add of [addObjectOptions, addLegacyOptions]) add(command);
-  const ofObjects = command.options.slice(before).map((option) => option.attributeName());
-  for (const add of [addMessageOptions, addReportOptions, addAwsOptions]) add(command);
-  command.action((input: string | undefined, options: VerifyOptions) => verify(input, options, ofObjects));
+  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions, addReportOptions])
+    add(command);
+  ofObjects(command, () => addFieldOptions(command.optionsGroup("Fields of S3:"), "verify"));
+  addAwsOptions(command);
+  command.action(verify);
 }
-
-type VerifyOptions = FileCommandOptions & ObjectOptions;
 
 async function verify(
   input: string | undefined,
-  options: VerifyOptions,
-  ofObjects: readonly string[],
+  options: FileCommandOptions & ObjectOptions,
+  command: Command,
 ): Promise<void> {
   if (isObjectAddress(input)) return verifyObject(input, options);
-  refuseObjectOptions(options, ofObjects);
+  refuseObjectOptions(command);
   refuseIdleAwsOptions(options);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
