@@ -7,8 +7,8 @@ import { isError } from "../shapes.ts";
 import { contact, lastContacted, metAt } from "./contacted.ts";
 import { CommandFailure, codeOf, describe, exitCodes, UsageError } from "./failure.ts";
 import { limitTime } from "./interrupt.ts";
-import { parseRegion, parseUrl } from "./options.ts";
 import { note } from "./output.ts";
+import { parseRegion, parseUrl } from "./values.ts";
 
 /** What `addAwsOptions` adds. */
 export interface AwsOptions {

@@ -1,7 +1,7 @@
 // frameseal engine: which engine does the work here, and why.
 import type { Command } from "commander";
-import { parseEngine } from "./options.ts";
 import { print, printJson } from "./output.ts";
+import { parseEngine } from "./values.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {

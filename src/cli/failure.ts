@@ -4,6 +4,7 @@
 import { getSystemErrorMap } from "node:util";
 import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
+import { hostOf } from "./contacted.ts";
 import { shown } from "./names.ts";
 import { bounded, visible } from "./output.ts";
 
@@ -322,15 +323,15 @@ function ofConnection(error: Error): Failure | undefined {
   if (error.name === "TimeoutError" && code === undefined)
     return failed(
       /establish a connection/.test(error.message)
-        ? "no connection to the service in time (--connect-timeout)"
-        : "no answer of the service in time (--read-timeout)",
+        ? `no connection to ${hostOf(error) ?? "the service"} in time (--connect-timeout)`
+        : `no answer of ${hostOf(error) ?? "the service"} in time (--read-timeout)`,
     );
   const [first = error] =
     "errors" in error && Array.isArray(error.errors) ? error.errors.filter(isError) : [error];
   const reason = codeOf(first) ?? code;
   if (reason === undefined || !("$metadata" in error || isOfConnection(first))) return undefined;
   return failed(
-    `cannot reach ${placeOf(first)} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
+    `cannot reach ${placeOf(first) ?? hostOf(error) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
   );
 }
 
@@ -362,10 +363,10 @@ function isOfConnection(error: Error): boolean {
   );
 }
 
-function placeOf(error: Error): string {
+function placeOf(error: Error): string | undefined {
   const { address, hostname, host, port } = error as Readonly<Record<string, unknown>> & Error;
   const name = address ?? hostname ?? host;
-  if (name === undefined) return "the service";
+  if (name === undefined) return undefined;
   const text = quoted(`${name}`);
   return port === undefined ? text : `${text.includes(":") ? `[${text}]` : text}:${port}`;
 }

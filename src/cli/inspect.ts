@@ -6,9 +6,10 @@ import { inputOf } from "./file-command.ts";
 import { describeHeader, printDescription } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { addFieldOptions } from "./object-fields.ts";
-import { oneOf, refuseIdleAwsOptions } from "./options.ts";
+import { refuseIdleAwsOptions } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import { isObjectAddress, type ObjectOptions, ofObjects, refuseObjectOptions } from "./s3-options.ts";
+import { oneOf } from "./values.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {

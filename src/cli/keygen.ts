@@ -4,8 +4,9 @@ import path from "node:path";
 import type { Command } from "commander";
 import { CommandFailure, codeOf, UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
-import { oneOf, refuseKey } from "./options.ts";
+import { refuseKey } from "./options.ts";
 import { note, printJson } from "./output.ts";
+import { oneOf } from "./values.ts";
 
 interface KeygenOptions {
   readonly type: string;

@@ -3,7 +3,7 @@
 import type { Command } from "commander";
 import { UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
-import { collect, parsePairs } from "./options.ts";
+import { collect, parsePairs } from "./values.ts";
 
 /** Fields of the input of an S3 request. */
 type Fields = Readonly<Record<string, unknown>>;

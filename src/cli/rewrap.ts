@@ -6,16 +6,7 @@ import { addAwsOptions, readTimeoutOf } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { addFieldOptions } from "./object-fields.ts";
-import {
-  addMessageOptions,
-  collect,
-  type KeyOptions,
-  keyringFrom,
-  oneOf,
-  parsePairs,
-  parseUrl,
-  refuseIdleKeyOptions,
-} from "./options.ts";
+import { addMessageOptions, type KeyOptions, keyringFrom, refuseIdleKeyOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 import {
   addEnvelopeOptions,
@@ -26,6 +17,7 @@ import {
   objectFormatFrom,
   parseObjectAddress,
 } from "./s3-options.ts";
+import { collect, oneOf, parsePairs, parseUrl } from "./values.ts";
 
 interface RewrapCommandOptions extends ObjectOptions {
   readonly from: readonly string[];

@@ -11,16 +11,8 @@ import { createS3Client, readTimeoutOf } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
 import { accessFields, fieldsFrom } from "./object-fields.ts";
-import {
-  collect,
-  type KeyOptions,
-  type MessageOptions,
-  oneOf,
-  parseCount,
-  parseSize,
-  refuseKey,
-  typed,
-} from "./options.ts";
+import { type KeyOptions, type MessageOptions, refuseKey } from "./options.ts";
+import { collect, oneOf, parseCount, parseSize, typed } from "./values.ts";
 
 /** An object, as `s3://bucket/key` names it. */
 export interface ObjectAddress {
@@ -249,7 +241,7 @@ async function writtenFormatFrom(options: ObjectOptions): Promise<Omit<FormatOpt
 }
 
 /** What `--sse` and its companions ask for. */
-export async function serverSideFrom(options: ObjectOptions): Promise<ServerSideEncryption | undefined> {
+async function serverSideFrom(options: ObjectOptions): Promise<ServerSideEncryption | undefined> {
   const { sse, sseKmsKey, sseCKey } = options;
   if (sseKmsKey !== undefined && sse !== "kms") throw new UsageError("--sse-kms-key goes with --sse kms");
   if (sse === "c" && sseCKey === undefined) throw new UsageError("--sse c needs --sse-c-key FILE");

@@ -4,7 +4,7 @@ import type { Command, CommanderError, Option } from "commander";
 import { nearest } from "../check-options.ts";
 import { UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
-import { collect } from "./options.ts";
+import { collect } from "./values.ts";
 
 /** Makes the options and operands of a command strict, and its errors name the option. */
 export function makeStrict(command: Command): void {

@@ -80,7 +80,7 @@ test("a server that says nothing", async () => {
     const { code, stderr } = await run([...getting, "--read-timeout", "1"], endpoint);
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: "frameseal: no answer of the service in time (--read-timeout)\n",
+      stderr: `frameseal: no answer of ${endpoint.slice("http://".length)} in time (--read-timeout)\n`,
     });
   } finally {
     for (const socket of sockets) socket.destroy();
