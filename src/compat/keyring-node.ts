@@ -1,7 +1,7 @@
 // The peer's way of writing keyrings: a class that fills in "materials". Both directions: classes of users who extend
 // KeyringNode work here, and our keyrings can be called in the peer's way.
 import { createSecretKey, type KeyObject } from "node:crypto";
-import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { asBuffer, copySecret, wipe } from "../bytes.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
@@ -97,8 +97,8 @@ class Material {
       RangeError,
     );
     this.#wasSet = true;
-    this.#dataKey = allocateSecret(bytes.length);
-    this.#dataKey.set(bytes);
+    this.#dataKey = copySecret(bytes);
+    if (bytes !== dataKey) wipe(bytes);
     if (trace !== undefined) this.keyringTrace.push(trace);
     return this;
   }
@@ -110,6 +110,11 @@ class Material {
   zeroUnencryptedDataKey(): this {
     wipe(this.takeDataKey());
     return this;
+  }
+  /** The bytes of the key, which the receiver wipes: a KeyObject keeps a copy until it is collected. Not a method of the peer. */
+  copyDataKey(): Uint8Array {
+    needs(this.#dataKey !== undefined, "unencryptedDataKey has not been set");
+    return copySecret(this.#dataKey);
   }
   /** Takes the key out; the receiver wipes it. Not a method of the peer. */
   takeDataKey(): Uint8Array | undefined {
@@ -204,7 +209,7 @@ export class WrappedKeyring extends KeyringNode {
   async _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
     const request = requestFor(material);
     if (material.hasUnencryptedDataKey) {
-      const dataKey = unwrapDataKey(material.getUnencryptedDataKey());
+      const dataKey = material.copyDataKey();
       try {
         for (const key of await this.wrapDataKey(dataKey, request))
           material.addEncryptedDataKey(toPeerKey(key));

@@ -1,7 +1,7 @@
 // Fewer calls of a key service: data keys are used for several messages, within bounds. Each message still derives a
 // key of its own from the data key and its random message id.
 import { createHash } from "node:crypto";
-import { allocateSecret, ByteWriter, wipe } from "../bytes.ts";
+import { ByteWriter, copySecret, wipe } from "../bytes.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { encodeEncryptionContext } from "../format/encryption-context.ts";
@@ -95,7 +95,7 @@ export class CachingKeyring implements Keyring {
   ): Promise<Uint8Array | null> {
     if (!isCacheable(request)) return this.keyring.unwrapDataKey(encryptedDataKeys, request);
     return this.#share(unwrapId(encryptedDataKeys, request), request, {
-      take: ({ dataKey }) => copy(dataKey),
+      take: ({ dataKey }) => copySecret(dataKey),
       make: async (shared) => {
         const dataKey = await this.keyring.unwrapDataKey(encryptedDataKeys, shared);
         return dataKey === null ? null : { dataKey, encryptedDataKeys: [] };
@@ -202,7 +202,7 @@ export class CachingKeyring implements Keyring {
       return undefined;
     }
     const taken = {
-      dataKey: copy(entry.dataKey),
+      dataKey: copySecret(entry.dataKey),
       encryptedDataKeys: entry.encryptedDataKeys.map(copyEncryptedDataKey),
     };
     entry.messages += 1;
@@ -255,15 +255,9 @@ function digest(writer: ByteWriter): string {
   return createHash("sha512").update(writer.finish()).digest("base64");
 }
 
-function copy(secret: Uint8Array): Uint8Array {
-  const result = allocateSecret(secret.length);
-  result.set(secret);
-  return result;
-}
-
 // Callers see these in headers: what they do to them must not reach the next message.
 function copyEncryptedDataKey({ providerId, providerInfo, ciphertext }: EncryptedDataKey): EncryptedDataKey {
-  return { providerId, providerInfo: copy(providerInfo), ciphertext: copy(ciphertext) };
+  return { providerId, providerInfo: Uint8Array.from(providerInfo), ciphertext: Uint8Array.from(ciphertext) };
 }
 
 function checkBound(name: string, value: number, max: number): number {

@@ -1,7 +1,7 @@
 // Data keys from AWS KMS: GenerateDataKey when writing, Decrypt when reading. The wrapping keys never leave KMS. The
 // only file that makes KMS commands; the client is the caller's.
 import type * as KMS from "@aws-sdk/client-kms";
-import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
+import { allocateSecret, asBuffer, copySecret, decodeUtf8, wipe } from "../bytes.ts";
 import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
@@ -348,9 +348,7 @@ function takePlaintext(plaintext: Uint8Array | undefined, keyId: string, request
   try {
     if (plaintext.length !== request.keyLength)
       throw wrongAnswer(keyId, `its data key has ${plaintext.length} bytes instead of ${request.keyLength}`);
-    const dataKey = allocateSecret(plaintext.length);
-    dataKey.set(plaintext);
-    return dataKey;
+    return copySecret(plaintext);
   } finally {
     wipe(plaintext);
   }

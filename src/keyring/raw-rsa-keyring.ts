@@ -8,7 +8,7 @@ import {
   privateDecrypt,
   publicEncrypt,
 } from "node:crypto";
-import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { asBuffer, copySecret, wipe } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { errorCode, isBytes, isKeyObject } from "../shapes.ts";
@@ -131,9 +131,7 @@ export class RawRsaKeyring implements Keyring {
     }
     try {
       if (opened.length !== keyLength) return null;
-      const dataKey = allocateSecret(keyLength);
-      dataKey.set(opened);
-      return dataKey;
+      return copySecret(opened);
     } finally {
       wipe(opened);
     }

@@ -111,6 +111,7 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
       if (!equalConstantTime(derived.commitment, parsed.commitment)) throw notAuthentic();
       key = createMessageKey(engine, derived.messageKey());
     } finally {
+      wipe(derived.commitment); // the right one for a forged header is nobody's business
       derived.dispose();
     }
   } finally {

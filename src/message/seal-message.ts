@@ -1,7 +1,7 @@
 // Joins keyring, suite and engine into one message to be written: header bytes, then frames. Nonces are frame numbers
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
-import { allocateSecret, wipe } from "../bytes.ts";
+import { copySecret, wipe } from "../bytes.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
 import { selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
@@ -249,10 +249,11 @@ function frames(parts: {
  * under a nonce that no frame and no header has (theirs start with zeros). The caller wipes them.
  */
 export function deriveLedgerKey(key: AeadKey): Uint8Array {
-  const zeros = new Uint8Array(32);
-  const sealed = key.seal(new Uint8Array(12).fill(0xff), LEDGER_AAD, zeros);
-  const ledgerKey = allocateSecret(32);
-  ledgerKey.set(sealed.subarray(0, 32));
+  // In pieces: small results of `seal` lie on V8's heap.
+  const sealer = key.startSeal(new Uint8Array(12).fill(0xff), LEDGER_AAD);
+  const sealed = sealer.update(new Uint8Array(32));
+  sealer.final();
+  const ledgerKey = copySecret(sealed);
   wipe(sealed);
   return ledgerKey;
 }
