@@ -4,7 +4,8 @@ import { createHash, createHmac, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
 import { allocateSecret, ByteWriter, wipe } from "../../bytes.ts";
 import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../../check-options.ts";
-import { FramesealError } from "../../errors.ts";
+import { allCauses, FramesealError } from "../../errors.ts";
+import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
 import { statusOf } from "../transient-error.ts";
 
@@ -147,7 +148,7 @@ export async function withSseCKey<Answer>(
     }
   }
   throw new FramesealError("NO_DATA_KEY", `S3 accepts none of ${causes.length} SSE-C keys for this object`, {
-    cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")),
+    cause: allCauses(causes),
   });
 }
 
@@ -233,6 +234,7 @@ function masterKeyBytes(masterKey: Uint8Array | KeyObject): Uint8Array {
   const bytes = allocateSecret(KEY_LENGTH);
   bytes.set(source);
   if (source !== masterKey) wipe(source);
+  if (isAllZeros(bytes)) throw new RangeError('"masterKey" expected a secret key, got all zeros');
   return bytes;
 }
 
