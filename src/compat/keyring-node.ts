@@ -6,7 +6,14 @@ import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
-import { isBytes } from "../shapes.ts";
+import {
+  copyDataKey,
+  takeDataKey,
+  takeGeneratedKey,
+  takeUnwrappedKey,
+  takeWrappedKeys,
+} from "../keyring/take-data-key.ts";
+import { isBytes, isKeyObject } from "../shapes.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
 
@@ -41,7 +48,10 @@ export function toPeerKey({ providerId, providerInfo, ciphertext }: Edk): Encryp
     rawInfo: new Uint8Array(providerInfo),
   });
 }
-function fromPeerKey({ providerId, rawInfo, encryptedDataKey }: EncryptedDataKey): Edk {
+// With the peer, `rawInfo` may be missing.
+function fromPeerKey(key: EncryptedDataKey): Edk {
+  const { providerId, providerInfo, encryptedDataKey } = key;
+  const rawInfo = (key as Partial<EncryptedDataKey>).rawInfo ?? Buffer.from(providerInfo, "utf8");
   return { providerId, providerInfo: rawInfo, ciphertext: encryptedDataKey };
 }
 
@@ -87,18 +97,18 @@ class Material {
   hasValidKey(): boolean {
     return this.hasUnencryptedDataKey;
   }
-  /** Copies the key. It can be set once. */
+  /**
+   * Copies the key. It can be set once.
+   * @throws FramesealError KEY_SERVICE for a key that the suite cannot use
+   */
   setUnencryptedDataKey(dataKey: Uint8Array | KeyObject, trace?: KeyringTrace): this {
     needs(!this.#wasSet, "unencryptedDataKey has already been set");
-    const bytes = unwrapDataKey(dataKey);
-    needs(
-      bytes.length === this.suite.keyLengthBytes,
-      `"dataKey" expected ${this.suite.keyLengthBytes} bytes, got ${bytes.length}`,
-      RangeError,
-    );
+    const { keyLengthBytes } = this.suite;
+    // The bytes of a key object are a copy already.
+    this.#dataKey = isKeyObject(dataKey)
+      ? takeDataKey(dataKey.export(), keyLengthBytes)
+      : copyDataKey(dataKey, keyLengthBytes);
     this.#wasSet = true;
-    this.#dataKey = copySecret(bytes);
-    if (bytes !== dataKey) wipe(bytes);
     if (trace !== undefined) this.keyringTrace.push(trace);
     return this;
   }
@@ -140,6 +150,9 @@ export function unwrapDataKey(dataKey: Uint8Array | KeyObject): Uint8Array {
   return isBytes(dataKey) ? dataKey : dataKey.export();
 }
 
+/** What the message asked, where a material was made for one of our messages. */
+const requests = new WeakMap<Material, DataKeyRequest>();
+
 /** Extend it and write `_onEncrypt` and `_onDecrypt`, as with the peer. */
 export abstract class KeyringNode implements Keyring {
   abstract _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial>;
@@ -165,6 +178,7 @@ export abstract class KeyringNode implements Keyring {
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
       await this.onEncrypt(material);
       const dataKey = material.takeDataKey();
@@ -176,6 +190,7 @@ export abstract class KeyringNode implements Keyring {
   }
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
       await this.onEncrypt(material.setUnencryptedDataKey(dataKey));
       return material.encryptedDataKeys.map(fromPeerKey);
@@ -188,6 +203,7 @@ export abstract class KeyringNode implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const material = new NodeDecryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
       await this.onDecrypt(material, encryptedDataKeys.map(toPeerKey));
       return material.takeDataKey() ?? null;
@@ -242,23 +258,26 @@ export class WrappedKeyring extends KeyringNode {
 
   // Called by our own messages: no detour through materials.
   override generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
-    return this.#keyring.generateDataKey(request);
+    return takeGeneratedKey(this.#keyring, request);
   }
   override wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
-    return this.#keyring.wrapDataKey(dataKey, request);
+    return takeWrappedKeys(this.#keyring, dataKey, request);
   }
   override unwrapDataKey(
     encryptedDataKeys: readonly Edk[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    return this.#keyring.unwrapDataKey(encryptedDataKeys, request);
+    return takeUnwrappedKey(this.#keyring, encryptedDataKeys, request);
   }
   recordUse(request: DataKeyRequest, plaintextLength: number): void {
     this.#keyring.recordUse?.(request, plaintextLength);
   }
 }
 
-function requestFor({ suite, encryptionContext }: Material): DataKeyRequest {
+function requestFor(material: Material): DataKeyRequest {
+  const { suite, encryptionContext } = material;
+  const asked = requests.get(material);
+  if (asked !== undefined) return asked;
   const commitmentPolicy = getCompatibleCommitmentPolicy(suite.id);
   return { suite: suiteById(suite.id), commitmentPolicy, encryptionContext };
 }

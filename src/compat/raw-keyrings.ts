@@ -4,6 +4,7 @@ import type { Keyring } from "../keyring/keyring.ts";
 import { MultiKeyring } from "../keyring/multi-keyring.ts";
 import { RawAesKeyring } from "../keyring/raw-aes-keyring.ts";
 import { RawRsaKeyring, type RsaPadding } from "../keyring/raw-rsa-keyring.ts";
+import { isAllZeros } from "../keyring/take-data-key.ts";
 import { WrappedKeyring } from "./keyring-node.ts";
 import type { RawAesWrappingSuiteIdentifier } from "./suites.ts";
 
@@ -43,6 +44,8 @@ export class RawAesKeyringNode extends WrappedKeyring {
       throw new RangeError(
         `"unencryptedMasterKey" expected ${length} bytes, got ${unencryptedMasterKey.length}`,
       );
+    if (isAllZeros(unencryptedMasterKey))
+      throw new RangeError('"unencryptedMasterKey" expected a secret key, got all zeros');
     super(
       new RawAesKeyring({ keyNamespace, keyName, wrappingKey: unencryptedMasterKey, localeSortedContext }),
     );

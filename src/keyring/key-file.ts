@@ -16,6 +16,7 @@ import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
 import { randomDataKey } from "./data-key.ts";
 import { RawAesKeyring } from "./raw-aes-keyring.ts";
 import { RawRsaKeyring, type RsaPadding } from "./raw-rsa-keyring.ts";
+import { isAllZeros } from "./take-data-key.ts";
 
 /** The key namespace of key files unless the caller names another. */
 export const DEFAULT_KEY_NAMESPACE = "frameseal";
@@ -212,6 +213,7 @@ function parseJwk(text: Buffer, path: string): ParsedKey {
     if (allowed === undefined) throw wrongLength(path, "16, 24 or 32 bytes", key.length);
     if (Math.ceil((key.length * 8) / 6) !== k.length || asBuffer(key).toString("base64url") !== k)
       throw wrongContent(path, 'a JWK with canonical base64url as "k"', "another text");
+    if (isAllZeros(key)) throw new RangeError(`"keyFile" expected a secret key, got all zeros in ${path}`);
     if (alg !== undefined && (typeof alg !== "string" || !allowed.includes(alg)))
       throw wrongContent(path, `a JWK with "alg" ${allowed.join(" or ")}, or none`, "another one");
     return { kind: "aes", key: createSecretKey(key), keyName: kid };

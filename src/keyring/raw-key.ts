@@ -1,8 +1,11 @@
 // What raw keyrings share: names of keys, and access to their wrapping keys for the modules of this package that wrap
 // in other formats. Not part of the public interface.
 import type { KeyObject } from "node:crypto";
+import { wipe } from "../bytes.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
+import { quote } from "../quote.ts";
 import type { Keyring } from "./keyring.ts";
+import { isAllZeros } from "./take-data-key.ts";
 
 /** The wrapping keys of a raw keyring. */
 export interface WrappingKeys {
@@ -41,7 +44,28 @@ export function checkKeyName({ keyNamespace, keyName }: { keyNamespace: string; 
     if (length > 65_000) throw new RangeError(`"${name}" expected at most 65000 bytes, got ${length}`);
   }
   if (keyNamespace.startsWith("aws-kms"))
-    throw new RangeError(`"keyNamespace" expected no name that starts with aws-kms, got ${keyNamespace}`);
+    throw new RangeError(
+      `"keyNamespace" expected no name that starts with aws-kms, got ${quote(keyNamespace)}`,
+    );
+}
+
+/**
+ * Checks that a secret key is not the zeros of memory that nobody has filled.
+ * @throws RangeError
+ */
+export function checkSecret(name: string, key: KeyObject): void {
+  const bytes = key.export();
+  const isEmpty = isAllZeros(bytes);
+  wipe(bytes);
+  if (isEmpty) throw new RangeError(`"${name}" expected a secret key, got all zeros`);
+}
+
+/** How errors name a raw keyring. */
+export function describeKeyring(
+  kind: "AES" | "RSA",
+  { keyNamespace, keyName }: { readonly keyNamespace: string; readonly keyName: string },
+): string {
+  return `raw ${kind} key ${quote(keyName, 60)} of ${quote(keyNamespace, 60)}`;
 }
 
 /**
@@ -53,6 +77,6 @@ export function checkMaterialDescription(
 ): EncryptionContext {
   for (const [name, value] of Object.entries(description ?? {}))
     if (typeof value !== "string")
-      throw new TypeError(`"materialDescription" expected strings, got ${typeof value} for ${name}`);
+      throw new TypeError(`"materialDescription" expected strings, got ${typeof value} for ${quote(name)}`);
   return Object.freeze(Object.assign(Object.create(null), description));
 }

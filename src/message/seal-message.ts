@@ -16,16 +16,16 @@ import { checkFrameLength, finalAadPrefix, layoutFromPlaintext, regularAadPrefix
 import { encodeHeader, encodeHeaderBody, type MessageHeader } from "../format/header.ts";
 import { DEFAULT_FRAME_LENGTH, DEFAULT_MAX_ENCRYPTED_DATA_KEYS } from "../format/limits.ts";
 import {
-  type AlgorithmSuite,
   type CommitmentPolicy,
   checkPolicyName,
   checkSuiteForWriting,
   DEFAULT_COMMITMENT_POLICY,
   defaultSuite,
-  formatSuiteId,
   suiteById,
 } from "../format/suite.ts";
 import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { takeGeneratedKey } from "../keyring/take-data-key.ts";
+import { quote } from "../quote.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import { MessageSigner } from "./signature.ts";
@@ -98,7 +98,9 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
   const requiredKeys = new Set(options.requiredEncryptionContextKeys ?? []);
   for (const key of requiredKeys)
     if (!Object.hasOwn(callerContext, key))
-      throw new TypeError(`"requiredEncryptionContextKeys" expected keys of "encryptionContext", got ${key}`);
+      throw new TypeError(
+        `"requiredEncryptionContextKeys" expected keys of "encryptionContext", got ${quote(key)}`,
+      );
   encodeEncryptionContext(callerContext); // its errors must come before any key is asked for
   const engine = selectEngine(options.engine);
   throwIfAborted(options.signal);
@@ -119,13 +121,12 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
   const { dataKey, encryptedDataKeys } = await untilAborted(
-    options.keyring.generateDataKey(request),
+    takeGeneratedKey(options.keyring, request),
     options.signal,
     (late) => wipe(late.dataKey),
   );
   try {
     throwIfAborted(options.signal);
-    checkDataKey(dataKey, suite);
     const maxKeys = options.maxEncryptedDataKeys ?? DEFAULT_MAX_ENCRYPTED_DATA_KEYS;
     if (encryptedDataKeys.length > maxKeys)
       throw new FramesealError(
@@ -202,15 +203,6 @@ export function createMessageKey(engine: Engine, rawKey: Uint8Array): AeadKey {
   } finally {
     wipe(rawKey);
   }
-}
-
-/** @throws FramesealError KEY_SERVICE if a keyring returned a data key that the suite cannot use */
-export function checkDataKey(dataKey: Uint8Array, suite: AlgorithmSuite): void {
-  if (dataKey.length !== suite.keyLength)
-    throw new FramesealError(
-      "KEY_SERVICE",
-      `keyring returned a data key of ${dataKey.length} bytes, suite ${formatSuiteId(suite.id)} needs ${suite.keyLength}`,
-    );
 }
 
 /** @throws TypeError if `keyring` does not look like one */

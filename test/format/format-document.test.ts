@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { decrypt, type Keyring } from "../../src/index.ts";
 
-const zeroKeyring: Keyring = {
+const exampleKeyring: Keyring = {
   generateDataKey: () => Promise.reject(new Error("not used")),
   wrapDataKey: () => Promise.reject(new Error("not used")),
-  unwrapDataKey: async () => new Uint8Array(32),
+  unwrapDataKey: async () => Uint8Array.from({ length: 32 }, (_, index) => index),
 };
 
 test("the worked example of FORMAT.md decrypts to what the document says", async () => {
@@ -17,7 +17,7 @@ test("the worked example of FORMAT.md decrypts to what the document says", async
     .join("");
   const message = Buffer.from(hex, "hex");
   expect(message.length).toBe(215);
-  const { plaintext, header } = await decrypt(message, { keyring: zeroKeyring });
+  const { plaintext, header } = await decrypt(message, { keyring: exampleKeyring });
   expect(plaintext.toString()).toBe("hello, frameseal!");
   expect({ ...header.encryptionContext }).toEqual({ purpose: "doc" });
 });

@@ -4,8 +4,9 @@ import { createHash, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
 import { ByteWriter, copySecret, wipe } from "../../bytes.ts";
 import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../../check-options.ts";
-import { FramesealError } from "../../errors.ts";
+import { allCauses, FramesealError } from "../../errors.ts";
 import { hkdf } from "../../hkdf.ts";
+import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
 import { statusOf } from "../transient-error.ts";
 
@@ -142,7 +143,7 @@ export async function withSseCKey<Answer>(
     }
   }
   throw new FramesealError("NO_DATA_KEY", `S3 accepts none of ${causes.length} SSE-C keys for this object`, {
-    cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")),
+    cause: allCauses(causes),
   });
 }
 
@@ -227,6 +228,7 @@ function masterKeyBytes(masterKey: Uint8Array | KeyObject): Uint8Array {
     throw new RangeError(`"masterKey" expected ${KEY_LENGTH} bytes, got ${source.length}`);
   const bytes = copySecret(source);
   if (source !== masterKey) wipe(source);
+  if (isAllZeros(bytes)) throw new RangeError('"masterKey" expected a secret key, got all zeros');
   return bytes;
 }
 
