@@ -2,6 +2,17 @@
 // only file that makes KMS commands; the client is the caller's.
 import type * as KMS from "@aws-sdk/client-kms";
 import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  checkOptions,
+  describe,
+  listOfStrings,
+  needed,
+  oneOf,
+  wholeNumber,
+  wrong,
+} from "../check-options.ts";
 import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
@@ -66,7 +77,53 @@ const PROVIDER_ID = "aws-kms";
 const DEFAULT_TIMEOUT_MS = 60_000;
 const MAX_CIPHERTEXT_LENGTH = 6144; // KMS API reference, Decrypt: CiphertextBlob
 
+const MAX_TIMEOUT_MS = 2 ** 31 - 1; // longest timer
+
 type DiscoveryFilter = KmsDiscoveryOptions["discovery"];
+/** Options of both kinds, before it is known which. */
+interface AnyOptions extends CommonOptions {
+  readonly generatorKeyId?: string | undefined;
+  readonly keyIds?: readonly string[] | undefined;
+  readonly multiRegionKeys?: "exact" | "related" | undefined;
+  readonly discovery?: DiscoveryFilter | undefined;
+}
+
+/** A string of a form. */
+const like =
+  (form: RegExp, expected: string): Check =>
+  (name, value) => {
+    if (typeof value !== "string" || !form.test(value)) throw wrong(`discovery.${name}`, expected, value);
+    return value;
+  };
+const account = like(/^[0-9]{12}$/, "accounts of 12 digits");
+/** What a discovery filter must be. */
+const DISCOVERY: Checks<DiscoveryFilter> = {
+  partition: needed(like(/^aws[a-z-]*$/, "aws, aws-cn or the like")),
+  accountIds: needed((name, value) => {
+    if (!Array.isArray(value)) throw wrong(`discovery.${name}`, "an array of accounts", value);
+    if (value.length === 0)
+      throw new RangeError(`"discovery.${name}" expected at least one account, got none`);
+    return Object.freeze(Array.from(value, (each: unknown) => account(name, each)));
+  }),
+  region: like(/^[a-z0-9-]{1,40}$/, "a region"),
+};
+/** What the options must be, each by itself. */
+const OPTIONS: Checks<AnyOptions> = {
+  client: needed((name, value) => {
+    if (typeof value !== "function" && typeof (value as KmsClient | null | undefined)?.send !== "function")
+      throw wrong(name, "a KMSClient or a function", value);
+    return value;
+  }),
+  grantTokens: listOfStrings,
+  timeoutMs: wholeNumber(1, MAX_TIMEOUT_MS),
+  generatorKeyId: keyIdOption,
+  keyIds: (name, value) => {
+    if (!Array.isArray(value)) throw wrong(name, "an array of strings", value);
+    return Object.freeze(Array.from(value, (each: unknown) => keyIdOption(name, each)));
+  },
+  multiRegionKeys: oneOf("exact", "related"),
+  discovery: (name, value) => Object.freeze(checkOptions(name, value as DiscoveryFilter, DISCOVERY)),
+};
 
 /**
  * Wraps data keys with AWS KMS. Keys are named by ARN; aliases and bare key ids can only encrypt, since messages name
@@ -82,23 +139,25 @@ export class KmsKeyring implements Keyring {
   readonly #multiRegionKeys: "exact" | "related";
 
   /** @throws TypeError, RangeError */
-  constructor(options: KmsKeyringOptions) {
+  constructor(given: KmsKeyringOptions) {
+    const options = checkOptions<AnyOptions>("options", given, OPTIONS);
     this.generatorKeyId = options.generatorKeyId;
-    this.keyIds = Object.freeze([...(options.keyIds ?? [])]);
-    this.discovery = checkDiscovery(options.discovery);
+    this.keyIds = options.keyIds ?? [];
+    this.discovery = options.discovery;
     const named = this.#named();
     if (this.discovery !== undefined && named.length > 0)
       throw new TypeError('"discovery" expected no "generatorKeyId" or "keyIds" beside it');
     if (this.discovery === undefined && named.length === 0)
       throw new TypeError('"generatorKeyId", "keyIds" or "discovery" expected, got none');
-    for (const keyId of named) checkKeyId(keyId, typeof options.client);
+    if (this.discovery !== undefined && options.multiRegionKeys !== undefined)
+      throw new TypeError('"discovery" expected no "multiRegionKeys" beside it');
+    const { client } = options;
+    if (typeof client === "function") for (const keyId of named) checkHasRegion(keyId);
     if (new Set(named).size !== named.length) throw new RangeError('"keyIds" expected each key once');
-    this.#clientOf = clientSource(options.client);
+    this.#clientOf = clientSource(client);
     this.#grantTokens = options.grantTokens === undefined ? undefined : [...options.grantTokens];
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    if (!(this.#timeoutMs > 0 && this.#timeoutMs < 2 ** 31))
-      throw new RangeError(`"timeoutMs" expected a positive number, got ${options.timeoutMs}`);
-    this.#multiRegionKeys = ("multiRegionKeys" in options ? options.multiRegionKeys : undefined) ?? "exact";
+    this.#multiRegionKeys = options.multiRegionKeys ?? "exact";
     registerKmsAccess(this, {
       generateDataKey: (request) => this.#generate(request),
       decrypt: (ciphertext, request) => this.#decryptUnnamed(ciphertext, request),
@@ -293,34 +352,22 @@ function encryptedDataKey(keyArn: string, ciphertext: Uint8Array): EncryptedData
   return { providerId: PROVIDER_ID, providerInfo: new Uint8Array(Buffer.from(keyArn, "utf8")), ciphertext };
 }
 
-function checkDiscovery(discovery: DiscoveryFilter | undefined): DiscoveryFilter | undefined {
-  if (discovery === undefined) return undefined;
-  const { partition, accountIds, region } = discovery;
-  if (typeof partition !== "string" || !/^aws[a-z-]*$/.test(partition))
-    throw new TypeError(`"discovery.partition" expected aws, aws-cn or the like, got ${partition}`);
-  if (!Array.isArray(accountIds) || accountIds.length === 0)
-    throw new TypeError('"discovery.accountIds" expected at least one account');
-  for (const account of accountIds)
-    if (typeof account !== "string" || !/^[0-9]{12}$/.test(account))
-      throw new TypeError(`"discovery.accountIds" expected accounts of 12 digits, got ${account}`);
-  if (region !== undefined && !/^[a-z0-9-]{1,40}$/.test(region))
-    throw new TypeError(`"discovery.region" expected a region, got ${region}`);
-  return Object.freeze({ partition, accountIds: Object.freeze([...accountIds]), region });
-}
-
 function isAllowed({ partition, accountIds }: DiscoveryFilter, key: KmsArn): boolean {
   return key.partition === partition && accountIds.includes(key.account);
 }
 
-function checkKeyId(keyId: string, client: string): void {
-  if (typeof keyId !== "string") throw new TypeError(`"keyIds" expected strings, got ${typeof keyId}`);
-  const isArn = parseKmsArn(keyId) !== undefined;
-  if (
-    !isArn &&
-    !/^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.test(keyId)
-  )
-    throw new RangeError(`"keyIds" expected an ARN, alias or id of a KMS key, got ${keyId}`);
-  if (!isArn && client === "function")
+const UNQUALIFIED_KEY_ID =
+  /^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+function keyIdOption(name: string, value: unknown): string {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  if (parseKmsArn(value) === undefined && !UNQUALIFIED_KEY_ID.test(value))
+    throw new RangeError(`"${name}" expected an ARN, alias or id of a KMS key, got ${describe(value)}`);
+  return value;
+}
+
+function checkHasRegion(keyId: string): void {
+  if (parseKmsArn(keyId) === undefined)
     throw new RangeError(`"keyIds" expected ARNs, since "client" wants a region, got ${keyId}`);
 }
 
@@ -335,10 +382,6 @@ function clientSource(
       return clients.get(region);
     };
   }
-  if (typeof client?.send !== "function")
-    throw new TypeError(
-      `"client" expected a KMSClient or a function, got ${client === null ? "null" : typeof client}`,
-    );
   return () => client;
 }
 

@@ -1,9 +1,10 @@
 // Several keyrings as one: any of them can open what all of them have wrapped.
 import { wipe } from "../bytes.ts";
+import { type Checks, checkOptions, wrong } from "../check-options.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { untilAborted } from "../until-aborted.ts";
-import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { type DataKeyRequest, type GeneratedDataKey, type Keyring, keyringOption } from "./keyring.ts";
 
 /** Options of `MultiKeyring`; at least one keyring is needed. */
 export interface MultiKeyringOptions {
@@ -13,17 +14,27 @@ export interface MultiKeyringOptions {
   readonly children?: readonly Keyring[] | undefined;
 }
 
+/** What the options must be. */
+const OPTIONS: Checks<MultiKeyringOptions> = {
+  generator: keyringOption,
+  children: (name, value) => {
+    if (!Array.isArray(value)) throw wrong(name, "an array of keyrings", value);
+    return Object.freeze(Array.from(value, (each: unknown) => keyringOption(name, each)));
+  },
+};
+
 /** Wraps a data key with all of its keyrings and unwraps with the first that can. */
 export class MultiKeyring implements Keyring {
   readonly generator: Keyring | undefined;
   readonly children: readonly Keyring[];
 
   /** @throws TypeError without any keyring */
-  constructor({ generator, children = [] }: MultiKeyringOptions) {
+  constructor(options: MultiKeyringOptions) {
+    const { generator, children = [] } = checkOptions("options", options, OPTIONS);
     if (generator === undefined && children.length === 0)
       throw new TypeError('"generator" or "children" expected a keyring, got none');
     this.generator = generator;
-    this.children = Object.freeze([...children]);
+    this.children = Object.freeze(children);
   }
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
