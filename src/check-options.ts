@@ -187,14 +187,28 @@ export const pairs: Check = (name, value) => {
   return Object.freeze(copy);
 };
 
-/** Names in an array; a copy of it. */
-export const listOfStrings: Check = (name, value) => {
-  if (!Array.isArray(value)) throw wrong(name, "an array of strings", value);
-  const copy: unknown[] = Array.from(value); // with holes filled
-  for (const each of copy)
-    if (typeof each !== "string") throw new TypeError(`"${name}" expected strings, got ${describe(each)}`);
-  return Object.freeze(copy);
-};
+/** Values in an array; a frozen copy of it. */
+export function listOf(check: Check): Check {
+  return (name, value) => {
+    if (!Array.isArray(value)) throw wrong(name, "an array", value);
+    return Object.freeze(Array.from(value, (each: unknown) => check(name, each))); // holes are undefined
+  };
+}
+
+/** The same, for an array that is not empty. */
+export function filledListOf(check: Check): Check {
+  return (name, value) => {
+    const list = listOf(check)(name, value) as readonly unknown[];
+    if (list.length === 0) throw new RangeError(`"${name}" expected at least one, got none`);
+    return list;
+  };
+}
+
+/** Strings in an array; a frozen copy of it. */
+export const listOfStrings: Check = listOf((name, value) => {
+  if (typeof value !== "string") throw wrong(name, "strings", value);
+  return value;
+});
 
 /** The error for a value that is something else than it should be. */
 export function wrong(name: string, expected: string, value: unknown): TypeError {

@@ -9,7 +9,7 @@
 import { constants } from "node:buffer";
 import type { Readable } from "node:stream";
 import { concatBytes } from "../bytes.ts";
-import { type Check, type Checks, checkKnownOptions, wholeNumber, wrong } from "../check-options.ts";
+import { type Checks, checkKnownOptions, wholeNumber, wrong } from "../check-options.ts";
 import { contextOption, type EncryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader as Header } from "../format/header.ts";
 import { MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
@@ -23,6 +23,7 @@ import type { FrameTransform } from "../stream/frame-transform.ts";
 import { decrypt as decryptWhole, encrypt as encryptWhole, inspectHeader } from "../stream/whole-message.ts";
 import { type EncryptedDataKey, toPeerKey } from "./keyring-node.ts";
 import { type KeyringOrManager, materialsKeyring } from "./materials-manager.ts";
+import { orNothing } from "./peer-options.ts";
 import { type CommitmentPolicy, peerDefaultSuite } from "./suites.ts";
 
 /** Options of `buildClient`. */
@@ -52,11 +53,6 @@ export interface DecryptInput {
   readonly encryptionContext?: EncryptionContext | undefined;
 }
 
-/** A check for an option of which the peer takes what is nothing, such as null and 0, for its default. */
-const orNothing =
-  (check: Check): Check =>
-  (name, value) =>
-    value === null || value === 0 || value === false || value === "" ? undefined : check(name, value);
 const encoding = orNothing((name, value) => {
   if (typeof value !== "string" || !Buffer.isEncoding(value))
     throw wrong(name, "an encoding of Node.js", value);

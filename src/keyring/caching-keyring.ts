@@ -12,8 +12,8 @@ import { type DataKeyRequest, type GeneratedDataKey, type Keyring, keyringOption
 const DEFAULT_MAX_MESSAGES = 1000;
 const DEFAULT_MAX_ENTRIES = 100;
 /** Message ids are random: more messages under one data key could repeat one. (data key caching of the AWS Encryption SDK) */
-const MAX_MESSAGES = 2 ** 32;
-const MAX_AGE_MS = 2 ** 31 - 1; // longest timer
+export const MAX_MESSAGES = 2 ** 32;
+export const MAX_AGE_MS = 2 ** 31 - 1; // longest timer
 
 /** Options of `CachingKeyring`. */
 export interface CachingKeyringOptions {

@@ -7,6 +7,8 @@ import {
   type Checks,
   checkOptions,
   describe,
+  filledListOf,
+  listOf,
   listOfStrings,
   needed,
   oneOf,
@@ -92,20 +94,18 @@ interface AnyOptions extends CommonOptions {
 const like =
   (form: RegExp, expected: string): Check =>
   (name, value) => {
-    if (typeof value !== "string" || !form.test(value)) throw wrong(`discovery.${name}`, expected, value);
+    if (typeof value !== "string" || !form.test(value)) throw wrong(name, expected, value);
     return value;
   };
-const account = like(/^[0-9]{12}$/, "accounts of 12 digits");
+const inDiscovery =
+  (check: Check): Check =>
+  (name, value) =>
+    check(`discovery.${name}`, value);
 /** What a discovery filter must be. */
 const DISCOVERY: Checks<DiscoveryFilter> = {
-  partition: needed(like(/^aws[a-z-]*$/, "aws, aws-cn or the like")),
-  accountIds: needed((name, value) => {
-    if (!Array.isArray(value)) throw wrong(`discovery.${name}`, "an array of accounts", value);
-    if (value.length === 0)
-      throw new RangeError(`"discovery.${name}" expected at least one account, got none`);
-    return Object.freeze(Array.from(value, (each: unknown) => account(name, each)));
-  }),
-  region: like(/^[a-z0-9-]{1,40}$/, "a region"),
+  partition: needed(inDiscovery(like(/^aws[a-z-]*$/, "aws, aws-cn or the like"))),
+  accountIds: needed(inDiscovery(filledListOf(like(/^[0-9]{12}$/, "accounts of 12 digits")))),
+  region: inDiscovery(like(/^[a-z0-9-]{1,40}$/, "a region")),
 };
 /** What the options must be, each by itself. */
 const OPTIONS: Checks<AnyOptions> = {
@@ -117,10 +117,7 @@ const OPTIONS: Checks<AnyOptions> = {
   grantTokens: listOfStrings,
   timeoutMs: wholeNumber(1, MAX_TIMEOUT_MS),
   generatorKeyId: keyIdOption,
-  keyIds: (name, value) => {
-    if (!Array.isArray(value)) throw wrong(name, "an array of strings", value);
-    return Object.freeze(Array.from(value, (each: unknown) => keyIdOption(name, each)));
-  },
+  keyIds: listOf(keyIdOption),
   multiRegionKeys: oneOf("exact", "related"),
   discovery: (name, value) => Object.freeze(checkOptions(name, value as DiscoveryFilter, DISCOVERY)),
 };

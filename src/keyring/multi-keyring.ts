@@ -1,6 +1,6 @@
 // Several keyrings as one: any of them can open what all of them have wrapped.
 import { wipe } from "../bytes.ts";
-import { type Checks, checkOptions, wrong } from "../check-options.ts";
+import { type Checks, checkOptions, listOf } from "../check-options.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { untilAborted } from "../until-aborted.ts";
@@ -15,12 +15,9 @@ export interface MultiKeyringOptions {
 }
 
 /** What the options must be. */
-const OPTIONS: Checks<MultiKeyringOptions> = {
+export const MULTI_KEYRING_OPTIONS: Checks<MultiKeyringOptions> = {
   generator: keyringOption,
-  children: (name, value) => {
-    if (!Array.isArray(value)) throw wrong(name, "an array of keyrings", value);
-    return Object.freeze(Array.from(value, (each: unknown) => keyringOption(name, each)));
-  },
+  children: listOf(keyringOption),
 };
 
 /** Wraps a data key with all of its keyrings and unwraps with the first that can. */
@@ -30,7 +27,7 @@ export class MultiKeyring implements Keyring {
 
   /** @throws TypeError without any keyring */
   constructor(options: MultiKeyringOptions) {
-    const { generator, children = [] } = checkOptions("options", options, OPTIONS);
+    const { generator, children = [] } = checkOptions("options", options, MULTI_KEYRING_OPTIONS);
     if (generator === undefined && children.length === 0)
       throw new TypeError('"generator" or "children" expected a keyring, got none');
     this.generator = generator;
