@@ -2,6 +2,7 @@
 // KeyringNode work here, and our keyrings can be called in the peer's way.
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { asBuffer, copySecret, wipe } from "../bytes.ts";
+import { bytes, type Check, type Checks, checkKnownOptions, needed, wrong } from "../check-options.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
@@ -17,6 +18,24 @@ import { isBytes, isKeyObject } from "../shapes.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
 
+/** What an `EncryptedDataKey` is made of. */
+export interface EncryptedDataKeyInput {
+  readonly providerId: string;
+  readonly providerInfo: string;
+  readonly encryptedDataKey: Uint8Array;
+  readonly rawInfo?: Uint8Array | undefined;
+}
+const anyText: Check = (name, value) => {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  return value;
+};
+const KEY_INPUT: Checks<EncryptedDataKeyInput> = {
+  providerId: needed(anyText),
+  providerInfo: needed(anyText),
+  encryptedDataKey: needed(bytes),
+  rawInfo: bytes,
+};
+
 /** A wrapped data key as the peer shows it. */
 export class EncryptedDataKey {
   readonly providerId: string;
@@ -25,12 +44,9 @@ export class EncryptedDataKey {
   readonly encryptedDataKey: Uint8Array;
   readonly rawInfo: Uint8Array;
 
-  constructor(input: {
-    readonly providerId: string;
-    readonly providerInfo: string;
-    readonly encryptedDataKey: Uint8Array;
-    readonly rawInfo?: Uint8Array | undefined;
-  }) {
+  /** @throws TypeError */
+  constructor(given: EncryptedDataKeyInput) {
+    const input = checkKnownOptions("input", given, KEY_INPUT);
     this.providerId = input.providerId;
     this.providerInfo = input.providerInfo;
     this.encryptedDataKey = input.encryptedDataKey;

@@ -2,6 +2,7 @@
 // read in large pieces with one piece ahead; pipes and terminals give what has arrived.
 import { type BigIntStats, close, constants, fstat, open, read } from "node:fs";
 import { promisify } from "node:util";
+import { wrong } from "../check-options.ts";
 import { throwIfAborted } from "../errors.ts";
 
 /**
@@ -56,7 +57,6 @@ export interface FileSource {
  * @throws Error with the system's code; EISDIR for a folder
  */
 export async function openFileSource(from: FileEnd): Promise<FileSource> {
-  checkFileEnd("from", from);
   if (typeof from === "number") return describeSource(from, undefined);
   const descriptor = await descriptors.open(from, constants.O_RDONLY);
   try {
@@ -69,10 +69,11 @@ export async function openFileSource(from: FileEnd): Promise<FileSource> {
 
 /** @throws TypeError unless `end` is a path or a descriptor */
 export function checkFileEnd(name: string, end: FileEnd): void {
-  if (typeof end === "string" ? end === "" : !(Number.isInteger(end) && end >= 0))
-    throw new TypeError(
-      `"${name}" expected a path or the number of a descriptor, got ${JSON.stringify(end)}`,
-    );
+  const isEnd =
+    typeof end === "string"
+      ? end !== "" && !end.includes("\0")
+      : typeof end === "number" && Number.isInteger(end) && end >= 0 && end < 2 ** 31;
+  if (!isEnd) throw wrong(name, "a path or the number of a descriptor", end);
 }
 
 async function describeSource(descriptor: number, path: string | undefined): Promise<FileSource> {

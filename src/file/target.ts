@@ -4,19 +4,11 @@ import { randomBytes } from "node:crypto";
 import { type BigIntStats, constants, write as writeDescriptor } from "node:fs";
 import { link, lstat, open, readdir, readlink, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { type Checks, oneOf, signal, wholeNumber } from "../check-options.ts";
 import { throwIfAborted } from "../errors.ts";
 import { errorCode } from "../shapes.ts";
 import type { PipeWriter } from "./pipe.ts";
-import {
-  checkFileEnd,
-  descriptors,
-  type FileEnd,
-  fileError,
-  kindOf,
-  type PumpEnd,
-  reopenPipe,
-  retry,
-} from "./source.ts";
+import { descriptors, type FileEnd, fileError, kindOf, type PumpEnd, reopenPipe, retry } from "./source.ts";
 
 /** How a target is written. */
 export interface FileTargetOptions {
@@ -28,6 +20,14 @@ export interface FileTargetOptions {
   readonly mode?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** What the options must be. */
+export const FILE_TARGET_OPTIONS: Checks<FileTargetOptions> = {
+  overwrite: oneOf("refuse", "replace"),
+  sync: oneOf("full", "none"),
+  mode: wholeNumber(0, 0o777),
+  signal,
+};
 
 /** An output that is open. */
 export interface FileTarget {
@@ -54,8 +54,6 @@ export interface PlannedTarget {
  * or to nothing; EISDIR for a folder; ENOENT, ENOTDIR when its folder does not exist
  */
 export async function planFileTarget(to: FileEnd, options: FileTargetOptions): Promise<PlannedTarget> {
-  checkFileEnd("to", to);
-  checkOptions(options);
   if (typeof to === "number") {
     const stats = await descriptors.stat(to, { bigint: true });
     return { stats, open: () => openDescriptor(to, stats, "borrowed", options.signal) };
@@ -76,15 +74,6 @@ export async function planFileTarget(to: FileEnd, options: FileTargetOptions): P
   const folder = await stat(dirname(to));
   if (!folder.isDirectory()) throw fileError("ENOTDIR", "open", dirname(to), "is not a folder");
   return { stats, open: () => openTemporary(to, options) };
-}
-
-function checkOptions({ overwrite, sync, mode }: FileTargetOptions): void {
-  if (overwrite !== undefined && overwrite !== "refuse" && overwrite !== "replace")
-    throw new TypeError(`"overwrite" expected refuse or replace, got ${JSON.stringify(overwrite)}`);
-  if (sync !== undefined && sync !== "full" && sync !== "none")
-    throw new TypeError(`"sync" expected full or none, got ${JSON.stringify(sync)}`);
-  if (mode !== undefined && !(Number.isInteger(mode) && mode >= 0 && mode <= 0o777))
-    throw new RangeError(`"mode" expected permissions from 0 to 0o777, got ${mode}`);
 }
 
 function ignore(...codes: string[]): (error: unknown) => undefined {

@@ -13,9 +13,19 @@ import { type FileHandle, open, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  callback,
+  checkOptions,
+  pairs,
+  text,
+  wholeNumber,
+} from "../check-options.ts";
 import { randomDataKey } from "./data-key.ts";
 import { RawAesKeyring } from "./raw-aes-keyring.ts";
-import { RawRsaKeyring, type RsaPadding } from "./raw-rsa-keyring.ts";
+import { keyNameOption, keyNamespaceOption } from "./raw-key.ts";
+import { RawRsaKeyring, type RsaPadding, rsaPaddingOption } from "./raw-rsa-keyring.ts";
 import { isAllZeros } from "./take-data-key.ts";
 
 /** The key namespace of key files unless the caller names another. */
@@ -39,6 +49,35 @@ export interface KeyFileOptions {
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
+/** What the options must be. */
+const KEY_FILE_OPTIONS: Checks<KeyFileOptions> = {
+  keyNamespace: keyNamespaceOption,
+  keyName: keyNameOption,
+  padding: rsaPaddingOption,
+  materialDescription: pairs,
+  onWarning: callback,
+};
+
+/** Options of `writeAesKeyFile`. */
+export interface AesKeyFileOptions {
+  /** Bytes, by default 32. */
+  readonly keyLength?: 16 | 24 | 32 | undefined;
+}
+const aesKeyLength: Check = (name, value) => {
+  const length = wholeNumber(16, 32)(name, value);
+  if (length !== 16 && length !== 24 && length !== 32)
+    throw new RangeError(`"${name}" expected 16, 24 or 32 bytes, got ${value}`);
+  return length;
+};
+const AES_FILE_OPTIONS: Checks<AesKeyFileOptions> = { keyLength: aesKeyLength };
+
+/** Options of `writeRsaKeyFiles`. */
+export interface RsaKeyFileOptions {
+  /** By default 3,072; from 2,048 to 16,384. */
+  readonly modulusBits?: number | undefined;
+}
+const RSA_FILE_OPTIONS: Checks<RsaKeyFileOptions> = { modulusBits: wholeNumber(2048, 16_384) };
+
 /**
  * Reads a key file: JWK gives a raw AES keyring, PEM a raw RSA keyring that can encrypt (public key) or decrypt
  * (private key). The file may also be a pipe.
@@ -46,8 +85,10 @@ export interface KeyFileOptions {
  */
 export async function keyringFromKeyFile(
   path: string,
-  options: KeyFileOptions = {},
+  given: KeyFileOptions = {},
 ): Promise<RawAesKeyring | RawRsaKeyring> {
+  text("path", path);
+  const options = checkOptions("options", given, KEY_FILE_OPTIONS);
   const file = await open(path, "r");
   let content: Uint8Array | undefined;
   try {
@@ -64,15 +105,15 @@ export async function keyringFromKeyFile(
 }
 
 /**
- * Writes a new AES key of `keyLength` bytes (32 unless given) as JWK, with mode 0600, and syncs it. Never overwrites.
+ * Writes a new AES key as JWK, with mode 0600, and syncs it. Never overwrites.
  * @throws RangeError, and what the file system throws (EEXIST if `path` exists)
  */
 export async function writeAesKeyFile(
   path: string,
-  { keyLength = 32 }: { readonly keyLength?: 16 | 24 | 32 | undefined } = {},
+  options: AesKeyFileOptions = {},
 ): Promise<{ readonly keyName: string }> {
-  if (![16, 24, 32].includes(keyLength))
-    throw new RangeError(`"keyLength" expected 16, 24 or 32 bytes, got ${keyLength}`);
+  text("path", path);
+  const { keyLength = 32 } = checkOptions("options", options, AES_FILE_OPTIONS);
   const keyName = randomBytes(8).toString("hex");
   const key = randomDataKey(keyLength);
   const content = encodeJwk(keyName, key);
@@ -91,10 +132,10 @@ export async function writeAesKeyFile(
  */
 export async function writeRsaKeyFiles(
   path: string,
-  { modulusBits = DEFAULT_MODULUS_BITS }: { readonly modulusBits?: number | undefined } = {},
+  options: RsaKeyFileOptions = {},
 ): Promise<{ readonly keyName: string; readonly publicKeyPath: string }> {
-  if (!Number.isInteger(modulusBits) || modulusBits < 2048 || modulusBits > 16_384)
-    throw new RangeError(`"modulusBits" expected 2048 to 16384, got ${modulusBits}`);
+  text("path", path);
+  const { modulusBits = DEFAULT_MODULUS_BITS } = checkOptions("options", options, RSA_FILE_OPTIONS);
   const { privateKey, publicKey } = await promisify(generateKeyPair)("rsa", { modulusLength: modulusBits });
   const content = Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" }));
   const publicKeyPath = `${path}.pub`;
