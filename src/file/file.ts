@@ -1,6 +1,7 @@
 // File to file. Where the engine has a pump, and the system has threads for it, those do all of it; elsewhere `runs.ts`,
 // which is loaded only then.
 import type { BigIntStats } from "node:fs";
+import type { Durability } from "../disk/new-file.ts";
 import { throwIfAborted } from "../errors.ts";
 import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
@@ -30,6 +31,8 @@ export interface FileResult {
   readonly bytesWritten: number;
   readonly plaintextLength: number;
   readonly header: MessageHeader;
+  /** `synced` when file and folder were on disk; `not-synced` with `sync: "none"`, for what is no file, and where folders cannot be synced. */
+  readonly durability: Durability;
 }
 
 /** Read at a time until the header is complete. */
@@ -107,7 +110,7 @@ async function withEnds(
   work: (input: Input, output: Output) => Promise<Done>,
 ): Promise<FileResult> {
   throwIfAborted(options.signal);
-  const source = await openFileSource(from);
+  const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
   try {
     const planned = to === undefined ? nowhere : await planFileTarget(to, options);
@@ -115,10 +118,11 @@ async function withEnds(
     const output = new Output(planned, (error) => input.fail(error));
     try {
       const done = await work(input, output);
+      await input.settled();
       await source.checkUnchanged();
       throwIfAborted(options.signal);
-      await output.commit();
-      return { bytesRead: input.length, bytesWritten: output.length, ...done };
+      const durability = await output.commit();
+      return { bytesRead: input.length, bytesWritten: output.length, ...done, durability };
     } catch (error) {
       await output.discard().catch(() => {}); // the failure that led here is the one to report
       throw error;
@@ -140,7 +144,7 @@ const nowhere: PlannedTarget = {
   open: async () => ({
     write: async () => {},
     pumpEnd: async () => ({ descriptor: -1, at: -1 }),
-    commit: async () => {},
+    commit: async () => "not-synced",
     discard: async () => {},
   }),
 };
@@ -221,7 +225,7 @@ export async function inspectFile(
   from: FileEnd,
   options: ReadLimits & { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<InspectedFile> {
-  const source = await openFileSource(from);
+  const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
   try {
     const parser = new HeaderParser(options);
