@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What everything stands on. */
 const ground = ["shapes", "quote", "errors", "check-options", "bytes", "hkdf", "until-aborted"];
-const belowStream = [...ground, "format", "engine", "keyring", "message"];
+const belowStream = [...ground, "format", "engine", "disk", "keyring", "message"];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
   shapes: [],
@@ -22,7 +22,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   hkdf: ["bytes"],
   format: [...ground],
   engine: [...ground, "format"],
-  keyring: ["sdk-copy", ...ground, "format", "engine"],
+  disk: [...ground, "engine"],
+  keyring: ["sdk-copy", ...ground, "format", "engine", "disk"],
   message: [...ground, "format", "engine", "keyring"],
   stream: [...belowStream],
   reader: [...belowStream, "stream"],
