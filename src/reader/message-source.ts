@@ -1,4 +1,5 @@
 // Where a MessageReader reads: a file, bytes in memory, or anything that can be read at an offset.
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { isBytes } from "../shapes.ts";
@@ -33,8 +34,14 @@ export async function readExactly(
   return bytes;
 }
 
-/** The source behind a path, which then must be closed, bytes, or an object that is one. */
-export async function openSource(source: string | Uint8Array | MessageSource): Promise<MessageSource> {
+/**
+ * The source behind a path, which then must be closed, bytes, or an object that is one.
+ * @throws FramesealError UNSUPPORTED for the path of a pipe or a device
+ */
+export async function openSource(
+  source: string | Uint8Array | MessageSource,
+  signal: AbortSignal | undefined,
+): Promise<MessageSource> {
   if (isBytes(source))
     return { size: source.length, read: async (start, end) => source.subarray(start, end) };
   if (typeof source !== "string") {
@@ -42,9 +49,14 @@ export async function openSource(source: string | Uint8Array | MessageSource): P
       throw new TypeError(`"source" expected a path, a Uint8Array or a MessageSource, got ${typeof source}`);
     return source;
   }
-  const file = await open(source, "r");
+  throwIfAborted(signal);
+  // Opening a pipe would wait for somebody who writes to it.
+  const file = await open(source, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   try {
-    const { size } = await file.stat();
+    const stats = await file.stat();
+    if (!stats.isFile() && !stats.isDirectory())
+      throw new FramesealError("UNSUPPORTED", "pipes and devices have no random access: decrypt them whole");
+    const { size } = stats;
     return { size, read: (start, end) => readFile(file, start, end), close: () => file.close() };
   } catch (error) {
     await file.close();
@@ -52,11 +64,15 @@ export async function openSource(source: string | Uint8Array | MessageSource): P
   }
 }
 
+/** Node reads less than 2 GiB at a time. */
+const MAX_READ_LENGTH = 2 ** 30;
+
 async function readFile(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafeSlow(end - start);
   let length = 0;
   while (length < bytes.length) {
-    const { bytesRead } = await file.read(bytes, length, bytes.length - length, start + length);
+    const wanted = Math.min(bytes.length - length, MAX_READ_LENGTH);
+    const { bytesRead } = await file.read(bytes, length, wanted, start + length);
     if (bytesRead === 0) break;
     length += bytesRead;
   }
