@@ -1,5 +1,6 @@
 // How a command fails: the exit code, and the one line on stderr that explains it.
 
+import { constants } from "node:os";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 import { hideKeys, oneLine } from "./output.ts";
 
@@ -89,10 +90,18 @@ function systemText(error: Error, code: string): string | undefined {
   const path = "path" in error && typeof error.path === "string" ? error.path : undefined;
   // Errors that the library makes in the system's shape say more than the code does.
   const own = `${code}: '${path}' `;
-  const text = error.message.startsWith(own) ? error.message.slice(own.length) : systemTexts[code];
+  const text = error.message.startsWith(own)
+    ? error.message.slice(own.length)
+    : (systemTexts[code] ?? systemTexts[systemName(error)]);
   if (text === undefined) return undefined;
   const hint = text === "exists already" ? "; --force replaces it" : "";
   return `${path === undefined ? "" : `${hideKeys(path)}: `}${text}${hint}`;
+}
+
+// Node has no name for some of the system's errors, such as EDQUOT, but their number.
+function systemName(error: Error): string {
+  const number = "errno" in error && typeof error.errno === "number" ? -error.errno : undefined;
+  return Object.entries(constants.errno).find(([, each]) => each === number)?.[0] ?? "";
 }
 
 // Errors of AWS services carry the answer's metadata; those of the SDK itself have names that explain them.
