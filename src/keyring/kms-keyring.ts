@@ -5,6 +5,7 @@ import { allocateSecret, asBuffer, decodeUtf8, wipe } from "../bytes.ts";
 import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
+import { withSecretCheck } from "../secret-transport.ts";
 import { isBytes, isError } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
@@ -169,7 +170,7 @@ export class KmsKeyring implements Keyring {
     if (KeyId === undefined) throw onlyDecrypts();
     const input = { KeyId, NumberOfBytes: request.keyLength, ...this.#commonInput(request) };
     const answer = await this.#call("make a data key with", KeyId, request, (client, kms, options) =>
-      client.send(new kms.GenerateDataKeyCommand(input), options),
+      client.send(guarded(new kms.GenerateDataKeyCommand(input)), options),
     );
     const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
     try {
@@ -188,7 +189,7 @@ export class KmsKeyring implements Keyring {
     try {
       const input = { KeyId: keyId, Plaintext, ...this.#commonInput(request) };
       const answer = await this.#call("wrap a data key with", keyId, request, (client, kms, options) =>
-        client.send(new kms.EncryptCommand(input), options),
+        client.send(guarded(new kms.EncryptCommand(input)), options),
       );
       return encryptedDataKey(
         answeredArn(keyId, answer.KeyId),
@@ -236,7 +237,7 @@ export class KmsKeyring implements Keyring {
       ...this.#commonInput(request),
     };
     return this.#call("unwrap a data key with", keyArn, request, (client, kms, options) =>
-      client.send(new kms.DecryptCommand(input), options),
+      client.send(guarded(new kms.DecryptCommand(input)), options),
     );
   }
 
@@ -277,12 +278,18 @@ export class KmsKeyring implements Keyring {
           "KEY_SERVICE",
           `AWS KMS did not answer within ${this.#timeoutMs} ms (${name})`,
         );
+      if (hasCode(error, "POLICY")) throw error; // it has not been sent
       throw kmsFailure(verb, name, error);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
     }
   }
+}
+
+// Data keys are in the clear in all three: whatever address the client comes to, they must not be read on the way.
+function guarded<Command extends object>(command: Command): Command {
+  return withSecretCheck(command, "AWS KMS hands out data keys");
 }
 
 function kmsRequestOf({ suite, encryptionContext, signal }: DataKeyRequest): KmsRequest {
@@ -383,7 +390,7 @@ async function firstSuccess(attempts: readonly (() => Promise<Uint8Array>)[]): P
     try {
       return await attempt();
     } catch (error) {
-      if (hasCode(error, "ABORTED")) throw error;
+      if (hasCode(error, "ABORTED") || hasCode(error, "POLICY")) throw error;
       causes.push(error);
     }
   }
