@@ -8,7 +8,16 @@ import { describe, expect, test } from "vitest";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What everything stands on. */
-const ground = ["shapes", "quote", "errors", "check-options", "bytes", "hkdf", "until-aborted"];
+const ground = [
+  "shapes",
+  "quote",
+  "errors",
+  "check-options",
+  "bytes",
+  "hkdf",
+  "until-aborted",
+  "secret-transport",
+];
 const belowStream = [...ground, "format", "engine", "disk", "keyring", "message"];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
@@ -18,6 +27,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   "check-options": ["shapes", "quote"],
   "until-aborted": ["errors"],
   "sdk-copy": ["errors"],
+  "secret-transport": ["errors"],
   bytes: ["errors", "shapes"],
   hkdf: ["bytes"],
   format: [...ground],

@@ -1,6 +1,7 @@
 // How a command fails: the exit code, and the one line on stderr that explains it.
 
 import { constants } from "node:os";
+import { isFramesealError } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 import { hideKeys, oneLine } from "./output.ts";
 
@@ -129,6 +130,7 @@ function networkText(error: Error): string | undefined {
     const cause = isError(error.cause) ? (serviceText(error.cause) ?? networkText(error.cause)) : undefined;
     return cause === undefined ? error.message : `${error.message} (${cause})`;
   }
+  if (isFramesealError(error)) return undefined; // the SDK marks whatever passes through it as one of a request
   if (error.name === "TimeoutError" && codeOf(error) === undefined)
     return /establish a connection/.test(error.message)
       ? "no connection to the service in time (--connect-timeout)"

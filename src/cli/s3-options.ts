@@ -2,7 +2,7 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { Command } from "commander";
 import type { FormatName, FormatOptions } from "../s3/formats.ts";
-import type { KeyBinding } from "../s3/framed/key-binding.ts";
+import type { KeyBinding } from "../s3/object-format.ts";
 import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
 import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { CommandFailure, codeOf, UsageError } from "./failure.ts";
@@ -39,7 +39,7 @@ export interface ObjectOptions extends KeyOptions, MessageOptions {
 /** Adds what reading and writing of objects have in common. */
 export function addObjectOptions(command: Command): Command {
   return command
-    .option("--bind <key|prefix|none>", "what of its name the object is bound to (default: key)")
+    .option("--bind <key|bucket|prefix|none>", "what of its name the object is bound to (default: key)")
     .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes")
     .option("--connect-timeout <seconds>", "wait so long for a connection (default: 10)", parseCount)
     .option("--read-timeout <seconds>", "wait so long for a byte of the service (default: 60)", parseCount);

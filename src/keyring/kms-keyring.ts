@@ -19,6 +19,7 @@ import { allCauses, FramesealError, hasCode, throwIfAborted } from "../errors.ts
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { shorten } from "../quote.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
+import { withSecretCheck } from "../secret-transport.ts";
 import { bytesLength, isError } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
@@ -242,7 +243,7 @@ export class KmsKeyring implements Keyring {
     if (KeyId === undefined) throw onlyDecrypts();
     const input = { KeyId, NumberOfBytes: request.keyLength, ...this.#commonInput(request) };
     return this.#call("make a data key with", KeyId, request, async (client, kms, options) => {
-      const answer = await client.send(new kms.GenerateDataKeyCommand(input), options);
+      const answer = await client.send(guarded(new kms.GenerateDataKeyCommand(input)), options);
       const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
       try {
         const keyArn = answeredArn(KeyId, answer.KeyId);
@@ -261,7 +262,7 @@ export class KmsKeyring implements Keyring {
     try {
       const input = { KeyId: keyId, Plaintext, ...this.#commonInput(request) };
       return await this.#call("wrap a data key with", keyId, request, async (client, kms, options) => {
-        const answer = await client.send(new kms.EncryptCommand(input), options);
+        const answer = await client.send(guarded(new kms.EncryptCommand(input)), options);
         return encryptedDataKey(
           answeredArn(keyId, answer.KeyId),
           takeCiphertext(answer.CiphertextBlob, keyId),
@@ -307,7 +308,7 @@ export class KmsKeyring implements Keyring {
       ...this.#commonInput(request),
     };
     return this.#call("unwrap a data key with", keyArn, request, async (client, kms, options) => {
-      const answer = await client.send(new kms.DecryptCommand(input), options);
+      const answer = await client.send(guarded(new kms.DecryptCommand(input)), options);
       const dataKey = takePlaintext(answer.Plaintext, keyArn ?? "any key", request);
       return { dataKey, usedKeyId: answer.KeyId };
     });
@@ -352,6 +353,7 @@ export class KmsKeyring implements Keyring {
           "KEY_SERVICE",
           `AWS KMS did not answer within ${this.#timeoutMs} ms (${name})`,
         );
+      if (hasCode(error, "POLICY")) throw error; // it has not been sent
       throw kmsFailure(verb, name, error);
     } finally {
       clearTimeout(timer);
@@ -381,6 +383,11 @@ function list(keyIds: readonly string[]): string {
   const [first = "", second] = keyIds;
   if (second === undefined) return first;
   return `${first}, ${second}${keyIds.length > 2 ? ` or ${keyIds.length - 2} more` : ""}`;
+}
+
+// Data keys are in the clear in all three: whatever address the client comes to, they must not be read on the way.
+function guarded<Command extends object>(command: Command): Command {
+  return withSecretCheck(command, "AWS KMS hands out data keys");
 }
 
 function kmsRequestOf({ suite, encryptionContext, signal }: DataKeyRequest): KmsRequest {
@@ -459,7 +466,7 @@ async function firstSuccess(attempts: readonly (() => Promise<Uint8Array>)[]): P
     try {
       return await attempt();
     } catch (error) {
-      if (hasCode(error, "ABORTED")) throw error;
+      if (hasCode(error, "ABORTED") || hasCode(error, "POLICY")) throw error;
       causes.push(error);
     }
   }

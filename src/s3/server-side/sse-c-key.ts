@@ -8,6 +8,7 @@ import { allCauses, FramesealError } from "../../errors.ts";
 import { hkdf } from "../../hkdf.ts";
 import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
+import { isBucketName } from "../bucket-name.ts";
 import { statusOf } from "../transient-error.ts";
 
 const DOMAIN = "frameseal/sse-c/1";
@@ -191,6 +192,11 @@ function mayBeWrongKey(error: unknown): boolean {
 
 function encodeInfo({ bucket, key, masterKeyVersion }: SseCKeyOptions): Uint8Array {
   const bucketBytes = encodeName("bucket", bucket, MAX_BUCKET_LENGTH);
+  // Its object would have another key under the name of its bucket.
+  if (!isBucketName(bucket))
+    throw new RangeError(
+      '"bucket" expected the name of a bucket, got an ARN, a URL or the alias of an access point',
+    );
   const keyBytes = encodeName("key", key, MAX_OBJECT_KEY_LENGTH);
   return new ByteWriter()
     .bytes(Buffer.from(DOMAIN, "utf8"))
