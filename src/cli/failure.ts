@@ -1,6 +1,7 @@
 // How a command fails: the exit code, and the one line on stderr that says what happened and what can be done. Every kind
 // of error has its place here; what has none is a defect and is called so.
 
+import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
@@ -200,6 +201,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
   RANGE_NOT_SATISFIABLE: { exitCode: exitCodes.failed },
   ENGINE_UNAVAILABLE: { exitCode: exitCodes.failed, hint: "frameseal engine shows what works here" },
   NETWORK: { exitCode: exitCodes.failed },
+  NOT_DURABLE: { exitCode: exitCodes.failed },
   ABORTED: { exitCode: exitCodes.failed },
 };
 
@@ -319,6 +321,7 @@ function regionHint(error: Error): string | undefined {
 
 // What a request met on its way that never had an answer, and a body that broke off.
 function ofConnection(error: Error): Failure | undefined {
+  if (error.name === "FramesealError") return undefined; // the SDK marks whatever passes through it
   const code = codeOf(error);
   if (error.name === "TimeoutError" && code === undefined)
     return failed(
@@ -410,13 +413,21 @@ function ofSystem(error: Error): Failure | undefined {
     return failed(`${place}${text}${text === "exists already" ? "; --force replaces it" : ""}`);
   }
   const text =
-    ownEntry(systemTexts, code) ?? `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
+    ownEntry(systemTexts, code) ??
+    ownEntry(systemTexts, systemName(error)) ??
+    `${systemText(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
 }
 
-function systemName(error: Error): string | undefined {
+// Node has no name for some of the system's errors, such as EDQUOT, but their number.
+function systemName(error: Error): string {
+  const number = "errno" in error && typeof error.errno === "number" ? -error.errno : undefined;
+  return Object.entries(constants.errno).find(([, each]) => each === number)?.[0] ?? "";
+}
+
+function systemText(error: Error): string | undefined {
   const { errno } = error as { readonly errno?: unknown };
   return typeof errno === "number" ? getSystemErrorMap().get(errno)?.[1] : undefined;
 }

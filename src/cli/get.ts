@@ -79,9 +79,12 @@ async function get(from: string, target: string | undefined, options: GetOptions
   try {
     const sink = (chunk: Uint8Array) => file.write(chunk);
     const { length } = await readObject(address, options, "downloading", sink, { authentication });
-    await file.commit();
+    const durability = await file.commit();
     if (options.json === true)
-      printJson({ ...address, output: to === 1 ? "-" : to, plaintextLength: length }, to === 1 ? 2 : 1);
+      printJson(
+        { ...address, output: to === 1 ? "-" : to, plaintextLength: length, durability },
+        to === 1 ? 2 : 1,
+      );
   } finally {
     await file.discard();
   }
