@@ -178,8 +178,8 @@ function unknownName(what: string, name: string, names: readonly string[]): Type
   );
 }
 
-// The name that takes the fewest changes, unless that is nearly all of it.
-function nearest(name: string, names: readonly string[]): string | undefined {
+/** The name that takes the fewest changes, unless that is nearly all of it. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
   const given = name.slice(0, 60).toLowerCase();
   const ranked = names
     .map((each) => ({ each, distance: distanceOf(given, each.toLowerCase()) }))

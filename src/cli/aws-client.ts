@@ -7,7 +7,8 @@ import { isError } from "../shapes.ts";
 import { contact, lastContacted, metAt } from "./contacted.ts";
 import { CommandFailure, codeOf, describe, exitCodes, UsageError } from "./failure.ts";
 import { limitTime } from "./interrupt.ts";
-import { hideKeys, note } from "./output.ts";
+import { note } from "./output.ts";
+import { parseRegion, parseUrl } from "./values.ts";
 
 /** What `addAwsOptions` adds. */
 export interface AwsOptions {
@@ -23,8 +24,8 @@ export interface AwsOptions {
 export function addAwsOptions(command: Command): Command {
   return command
     .optionsGroup("Services:")
-    .option("--endpoint <url>", "address of the service (default: as the AWS command line)")
-    .option("--region <name>", "AWS region")
+    .option("--endpoint <url>", "address of the service (default: as the AWS command line)", parseUrl)
+    .option("--region <name>", "AWS region", parseRegion)
     .option("--profile <name>", "profile of the AWS configuration")
     .option("--connect-timeout <time>", "wait so long for a connection (default: 10s)", parseDuration)
     .option("--read-timeout <time>", "wait so long for a byte of the service (default: 60s)", parseDuration)
@@ -54,7 +55,7 @@ const unitSeconds: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, h: 3
 function parseDuration(text: string): number {
   const match = /^([0-9]{1,9})([smhd]?)$/i.exec(text);
   const seconds = Number(match?.[1]) * (unitSeconds[match?.[2]?.toLowerCase() ?? ""] ?? Number.NaN);
-  if (!(seconds > 0)) throw new UsageError(`${hideKeys(text)} is no time, such as 30, 30s, 5m or 2h`);
+  if (!(seconds > 0)) throw new UsageError("expected a time, such as 30, 30s, 5m or 2h");
   return seconds;
 }
 
@@ -86,8 +87,6 @@ export async function createS3Client(
   options: AwsOptions & { readonly addressing?: string },
 ): Promise<S3Client> {
   const { addressing } = options;
-  if (addressing !== undefined && addressing !== "path" && addressing !== "virtual")
-    throw new UsageError(`--addressing is path or virtual, not ${hideKeys(addressing)}`);
   const sdk = await load("objects in S3 need", "@aws-sdk/client-s3", () => import("@aws-sdk/client-s3"));
   const config = { ...(await sharedConfig(options)), followRegionRedirects: true };
   const place = await placeOf(
@@ -132,7 +131,6 @@ async function load<Package>(need: string, name: string, sdk: () => Promise<Pack
 /** What clients of all services have in common. */
 async function sharedConfig(options: AwsOptions) {
   const { endpoint, profile } = options;
-  if (endpoint !== undefined) checkUrl("--endpoint", endpoint);
   // The SDK looks for endpoints in the profile that the environment names, whatever a client was told.
   if (profile !== undefined) process.env.AWS_PROFILE = profile;
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
@@ -147,18 +145,6 @@ async function sharedConfig(options: AwsOptions) {
     ...optional("profile", profile),
     ...optional("region", options.region ?? (AWS_REGION || AWS_DEFAULT_REGION || undefined)),
   };
-}
-
-/** @throws UsageError for what is no address of a service */
-function checkUrl(option: string, text: string): void {
-  let protocol: string | undefined;
-  try {
-    protocol = new URL(text).protocol;
-  } catch {
-    // told below
-  }
-  if (protocol !== "http:" && protocol !== "https:")
-    throw new UsageError(`${option} ${hideKeys(text)} is no address such as https://s3.example.com`);
 }
 
 function environmentEndpoint(name: string): string | undefined {

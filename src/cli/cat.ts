@@ -3,10 +3,10 @@ import type { Command } from "commander";
 import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { shown } from "./names.ts";
 import { addFieldOptions } from "./object-fields.ts";
 import { readObject } from "./object-reader.ts";
 import { addKeyOptions, addMessageOptions } from "./options.ts";
-import { hideKeys } from "./output.ts";
 import {
   addLegacyOptions,
   addObjectOptions,
@@ -38,7 +38,7 @@ async function cat(from: string, options: ObjectOptions & { readonly range?: str
   if (!isObjectAddress(from)) throw new UsageError("give s3://bucket/key");
   const { range } = options;
   if (range !== undefined && !/^([0-9]+-[0-9]*|-[0-9]+)$/.test(range))
-    throw new UsageError(`--range ${hideKeys(range)} is no range: give first-last, first- or -count`);
+    throw new UsageError(`--range ${shown(range)} is no range: give first-last, first- or -count`);
   const { planFileTarget } = await import("../file/target.ts");
   const file = await (await planFileTarget(1, { signal: interruptSignal })).open();
   try {

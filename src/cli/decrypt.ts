@@ -12,6 +12,7 @@ import {
   decryptOptionsFrom,
   type KeyOptions,
   type MessageOptions,
+  refuseIdleAwsOptions,
 } from "./options.ts";
 import { isTerminal } from "./output.ts";
 
@@ -43,6 +44,7 @@ async function decrypt(
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const to = outputOf(options.output);
+  refuseIdleAwsOptions(options);
   const messageOptions = await decryptOptionsFrom(options);
   const { decryptFile } = await import("../file/file.ts");
   await runFileCommand("decrypting", from, to, options, (fileOptions) =>

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorCode } from "../shapes.ts";
 import { CommandFailure } from "./failure.ts";
 import { beforeSuddenEnd, interruptSignal } from "./interrupt.ts";
-import { hideKeys } from "./output.ts";
+import { shown } from "./names.ts";
 
 /** What is run: text for the shell, or a program and its arguments. */
 export type CommandLine =
@@ -144,6 +144,6 @@ const startTexts: Readonly<Record<string, string>> = {
 // Of a command for the shell nothing is shown: anything in it may be secret.
 function notStarted(line: CommandLine, error: Error): CommandFailure {
   const code = errorCode(error) ?? "";
-  const name = line.kind === "shell" ? "the shell" : hideKeys(path.basename(line.words[0] ?? ""));
+  const name = line.kind === "shell" ? "the shell" : shown(path.basename(line.words[0] ?? ""));
   return new CommandFailure(`cannot run ${name}: ${startTexts[code] ?? code}; nothing is stored`);
 }

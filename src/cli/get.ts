@@ -9,7 +9,7 @@ import { interruptSignal } from "./interrupt.ts";
 import { addFieldOptions } from "./object-fields.ts";
 import { readObject } from "./object-reader.ts";
 import { addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
-import { writeText } from "./output.ts";
+import { printJson } from "./output.ts";
 import type { ProgressChoice } from "./progress.ts";
 import {
   addLegacyOptions,
@@ -69,10 +69,7 @@ async function get(from: string, target: string | undefined, options: GetOptions
     });
     await file.commit();
     if (options.json === true)
-      writeText(
-        to === 1 ? 2 : 1,
-        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length })}\n`,
-      );
+      printJson({ ...address, output: to === 1 ? "-" : to, plaintextLength: length }, to === 1 ? 2 : 1);
   } finally {
     await file.discard();
   }

@@ -6,8 +6,10 @@ import { inputOf } from "./file-command.ts";
 import { describeHeader, printDescription } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { addFieldOptions } from "./object-fields.ts";
+import { refuseIdleAwsOptions } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import { isObjectAddress, type ObjectOptions, ofObjects, refuseObjectOptions } from "./s3-options.ts";
+import { oneOf } from "./values.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -21,7 +23,11 @@ export function register(program: Command): void {
       command
         .optionsGroup("Objects:")
         .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes")
-        .option("--addressing <path|virtual>", "where buckets are named (default: path at an endpoint)"),
+        .option(
+          "--addressing <path|virtual>",
+          "where buckets are named (default: path at an endpoint)",
+          oneOf("path", "virtual"),
+        ),
       "inspect",
     ),
   );
@@ -42,6 +48,7 @@ async function inspect(
     return;
   }
   refuseObjectOptions(command);
+  refuseIdleAwsOptions(options);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const { inspectFile } = await import("../file/file.ts");

@@ -6,10 +6,10 @@ import type { Keyring } from "../keyring/keyring.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
 import type { SingleMessageFormat } from "../s3/single-message/format.ts";
-import { describeHeader, type HeaderDescription, printDescription } from "./header-description.ts";
+import { describeHeader, type HeaderDescription, printDescription, short } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { fieldsFrom } from "./object-fields.ts";
-import { oneLine, print } from "./output.ts";
+import { print } from "./output.ts";
 import {
   createObjectClient,
   type ObjectAddress,
@@ -155,20 +155,20 @@ async function readHeader(
 
 /** Prints an object as text. */
 export function printObject(object: ObjectDescription): void {
-  print(`object          s3://${oneLine(object.Bucket)}/${oneLine(object.Key)}`);
+  print(`object          s3://${short(object.Bucket)}/${short(object.Key)}`);
   print(`stored length   ${object.storedLength}`);
-  const keyId = object.serverSideKeyId === undefined ? "" : `, key ${oneLine(object.serverSideKeyId)}`;
-  print(`server side     ${oneLine(object.serverSideEncryption)}${keyId}`);
+  const keyId = object.serverSideKeyId === undefined ? "" : `, key ${short(object.serverSideKeyId)}`;
+  print(`server side     ${short(object.serverSideEncryption)}${keyId}`);
   for (const [name, value] of Object.entries(object.metadata))
-    print(`${USER_METADATA_PREFIX}${oneLine(name)} ${oneLine(value)}`);
+    print(`${USER_METADATA_PREFIX}${short(name)} ${short(value)}`);
   const { envelope } = object;
   if (envelope !== undefined) {
     print(`client side     ${object.clientSideFormat}, envelope in its ${envelope.place}`);
     print(`content         ${envelope.contentAlgorithm}`);
     print(`wrapped key     ${envelope.wrapAlgorithm}, ${envelope.encryptedDataKeyLength} bytes`);
     for (const [name, value] of Object.entries(envelope.description))
-      print(`description     ${oneLine(name)}=${oneLine(value)}`);
+      print(`description     ${short(name)}=${short(value)}`);
   } else if (object.header !== undefined) printDescription(object.header);
   else if (object.problem === undefined) print("client side     not encrypted by frameseal");
-  else print(`client side     ${object.clientSideFormat}: ${oneLine(object.problem)}`);
+  else print(`client side     ${object.clientSideFormat}: ${short(object.problem)}`);
 }

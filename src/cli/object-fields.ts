@@ -2,8 +2,8 @@
 // sets. The library repeats them on every request that an operation takes.
 import type { Command } from "commander";
 import { UsageError } from "./failure.ts";
-import { collect, parsePairs } from "./options.ts";
-import { hideKeys } from "./output.ts";
+import { shown } from "./names.ts";
+import { collect, parsePairs } from "./values.ts";
 
 /** Fields of the input of an S3 request. */
 type Fields = Readonly<Record<string, unknown>>;
@@ -195,14 +195,14 @@ function taggingOf(tags: Readonly<Record<string, string>>): string {
 function oneOf(option: string, text: string, names: readonly string[]): string {
   const name = text.toUpperCase();
   if (!names.includes(name))
-    throw new UsageError(`--${option} is one of ${names.join(", ")}, not ${hideKeys(text)}`);
+    throw new UsageError(`--${option} is one of ${names.join(", ")}, not ${shown(text)}`);
   return name;
 }
 
 function parseDate(option: string, text: string): Date {
   const date = new Date(text);
   if (!/^[0-9]{4}-[0-9]{2}-[0-9]{2}/.test(text) || Number.isNaN(date.getTime()))
-    throw new UsageError(`--${option} ${hideKeys(text)} is no date, such as 2030-01-31T12:00:00Z`);
+    throw new UsageError(`--${option} ${shown(text)} is no date, such as 2030-01-31T12:00:00Z`);
   return date;
 }
 

@@ -5,7 +5,7 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { CommandFailure } from "./failure.ts";
 import { type CommandEnd, type CommandLine, RunningCommand } from "./from-command.ts";
-import { hideKeys } from "./output.ts";
+import { shown } from "./names.ts";
 
 /** Where the plaintext comes from. */
 export type Origin =
@@ -78,7 +78,7 @@ async function fileSource(name: string): Promise<PutSource> {
   const handle = await open(name, "r");
   try {
     const stats = await handle.stat({ bigint: true });
-    if (stats.isDirectory()) throw new CommandFailure(`${hideKeys(name)}: is a folder`);
+    if (stats.isDirectory()) throw new CommandFailure(`${shown(name)}: is a folder`);
     const isFile = stats.isFile();
     // Files of the system itself say that they are empty.
     const length = isFile && (stats.size > 0n || !(await hasByte(handle))) ? Number(stats.size) : undefined;
@@ -106,7 +106,7 @@ async function* unchanged(
   before: BigIntStats,
   name: string,
 ): AsyncGenerator<Uint8Array> {
-  const changed = () => new CommandFailure(`${hideKeys(name)}: changed while it was read; nothing is stored`);
+  const changed = () => new CommandFailure(`${shown(name)}: changed while it was read; nothing is stored`);
   let left = Number(before.size);
   for await (const chunk of stream as AsyncIterable<Uint8Array>) {
     left -= chunk.length;

@@ -6,8 +6,8 @@ import { addAwsOptions, readTimeoutOf } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { addFieldOptions } from "./object-fields.ts";
-import { addMessageOptions, collect, keyringFrom, parsePairs } from "./options.ts";
-import { oneLine, print, printJson } from "./output.ts";
+import { addMessageOptions, type KeyOptions, keyringFrom, refuseIdleKeyOptions } from "./options.ts";
+import { print, printJson } from "./output.ts";
 import {
   addEnvelopeOptions,
   addObjectOptions,
@@ -17,6 +17,7 @@ import {
   objectFormatFrom,
   parseObjectAddress,
 } from "./s3-options.ts";
+import { collect, oneOf, parsePairs, parseUrl } from "./values.ts";
 
 interface RewrapCommandOptions extends ObjectOptions {
   readonly from: readonly string[];
@@ -49,8 +50,9 @@ export function register(program: Command): void {
     .option(
       "--rsa-padding <name>",
       "of framed objects: OAEP-SHA-256, OAEP-SHA-1, OAEP-SHA-384 or OAEP-SHA-512",
+      oneOf("OAEP-SHA-256", "OAEP-SHA-1", "OAEP-SHA-384", "OAEP-SHA-512"),
     )
-    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint")
+    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint", parseUrl)
     .option("--json", "print what was done as JSON");
   for (const add of [addObjectOptions, addEnvelopeOptions, addMessageOptions, addAwsOptions]) add(command);
   addFieldOptions(command, "rewrap");
@@ -71,8 +73,9 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
   if (!isObjectAddress(text)) throw new UsageError("give s3://bucket/key");
   const { Bucket, Key } = parseObjectAddress(text);
   const { rewrapObject } = await import("../s3/rewrap.ts");
-  const from = await keyringOf(options.from, { ...options, materialDescription: [] }, "decrypt");
-  const to = await keyringOf([options.to], options, "encrypt");
+  refuseIdleKeyOptions({ ...options, ...namesOf([...options.from, options.to]) });
+  const from = await keyringOf("--from", options.from, { ...options, materialDescription: [] }, "decrypt");
+  const to = await keyringOf("--to", [options.to], options, "encrypt");
   const client = await createObjectClient(options);
   try {
     const { bind, instructionFileSuffix, enableLegacyWrappingAlgorithms } = objectFormatFrom(options);
@@ -103,7 +106,7 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
     if (options.json === true) printJson({ Bucket, Key, ...result });
     else {
       const lost = result.notKept.length === 0 ? "" : `; not kept: ${result.notKept.join(", ")}`;
-      print(`${oneLine(text)}: ${changes[result.change]}${lost}`);
+      print(`${text}: ${changes[result.change]}${lost}`);
     }
   } finally {
     client.destroy();
@@ -117,15 +120,17 @@ const changes = {
 } as const;
 
 // Key files and ARNs, as the options of the other commands name them.
-function namesOf(keys: readonly string[]): { key: readonly string[]; kms: readonly string[] } {
+function namesOf(keys: readonly string[]): Pick<KeyOptions, "key" | "kms"> {
   const isArn = (key: string): boolean => key.startsWith("arn:");
-  return { key: keys.filter((key) => !isArn(key)), kms: keys.filter(isArn) };
+  const [files, arns] = [keys.filter((key) => !isArn(key)), keys.filter(isArn)];
+  return { ...(files.length > 0 && { key: files }), ...(arns.length > 0 && { kms: arns }) };
 }
 
 function keyringOf(
+  option: string,
   keys: readonly string[],
   options: ObjectOptions,
   purpose: "encrypt" | "decrypt",
 ): Promise<Keyring> {
-  return keyringFrom({ ...options, ...namesOf(keys) }, purpose);
+  return keyringFrom({ ...options, ...namesOf(keys) }, purpose, { key: option, kms: option });
 }

@@ -9,9 +9,10 @@ import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
 import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { createS3Client, readTimeoutOf } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
+import { shown } from "./names.ts";
 import { accessFields, fieldsFrom } from "./object-fields.ts";
-import { collect, type KeyOptions, type MessageOptions, parseCount, parseSize } from "./options.ts";
-import { hideKeys, looksLikeKey } from "./output.ts";
+import { type KeyOptions, type MessageOptions, refuseKey } from "./options.ts";
+import { collect, oneOf, parseCount, parseSize, typed } from "./values.ts";
 
 /** An object, as `s3://bucket/key` names it. */
 export interface ObjectAddress {
@@ -44,9 +45,17 @@ export function addObjectOptions(command: Command): Command {
   return ofObjects(command, () =>
     command
       .optionsGroup("Objects:")
-      .option("--bind <key|prefix|none>", "what of its name the object is bound to (default: key)")
+      .option(
+        "--bind <key|prefix|none>",
+        "what of its name the object is bound to (default: key)",
+        oneOf("key", "prefix", "none"),
+      )
       .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes")
-      .option("--addressing <path|virtual>", "where buckets are named (default: path at an endpoint)"),
+      .option(
+        "--addressing <path|virtual>",
+        "where buckets are named (default: path at an endpoint)",
+        oneOf("path", "virtual"),
+      ),
   );
 }
 
@@ -94,7 +103,11 @@ export function refuseObjectOptions(command: Command): void {
 /** Adds what only uploads take. */
 export function addUploadOptions(command: Command): Command {
   return command
-    .option("--format <framed|s3ec-v3|s3ec-v2>", "what is written (default: framed)")
+    .option(
+      "--format <framed|s3ec-v3|s3ec-v2>",
+      "what is written (default: framed)",
+      oneOf("framed", "s3ec-v3", "s3ec-v2"),
+    )
     .option(
       "--material-description <name=value>",
       "tells raw keys of s3ec objects apart (repeatable)",
@@ -102,7 +115,7 @@ export function addUploadOptions(command: Command): Command {
     )
     .option("--instruction-file", "envelope of an s3ec object next to it, not in its metadata")
     .option("--instruction-file-suffix <text>", "what names it (default: .instruction)")
-    .option("--sse <s3|kms|c>", "server-side encryption to ask for in addition")
+    .option("--sse <s3|kms|c>", "server-side encryption to ask for in addition", oneOf("s3", "kms", "c"))
     .option("--sse-kms-key <id>", "KMS key of --sse kms (default: the AWS managed key)")
     .option("--part-size <bytes>", "plaintext bytes of an upload part (default: 8M)", parseSize)
     .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount)
@@ -124,12 +137,11 @@ export function isObjectAddress(text: string | undefined): text is string {
 export function parseObjectAddress(text: string, fallback?: string): ObjectAddress {
   // The ARN of an access point holds a slash of its own.
   const match = /^s3:\/\/(arn:[^/]+:accesspoint\/[^/]+|[^/]+)(?:\/(.*))?$/s.exec(text);
-  if (match?.[1] === undefined)
-    throw new UsageError(`${hideKeys(text)} is no address such as s3://bucket/key`);
+  if (match?.[1] === undefined) throw new UsageError(`${shown(text)} is no address such as s3://bucket/key`);
   const key = match[2] ?? "";
   const Key = key === "" || key.endsWith("/") ? key + (fallback ?? "") : key;
   if (Key === "" || (fallback === undefined && Key.endsWith("/")))
-    throw new UsageError(`${hideKeys(text)} names no object: give s3://bucket/key`);
+    throw new UsageError(`${shown(text)} names no object: give s3://bucket/key`);
   return { Bucket: match[1], Key };
 }
 
@@ -217,7 +229,7 @@ async function writtenFormatFrom(options: ObjectOptions): Promise<Omit<FormatOpt
   const isFramed = format === "framed";
   for (const name of isFramed ? onlySingle : onlyFramed)
     if (options[name] !== undefined)
-      throw new UsageError(`--${kebab(name)} does not go with --format ${hideKeys(format)}`);
+      throw new UsageError(`${typed(name)} does not go with --format ${shown(format)}`);
   if (!isFramed && (options.key ?? []).length + (options.kms ?? []).length > 1)
     throw new UsageError("an s3ec object holds one wrapped key: give one --key or --kms");
   if (options.instructionFileSuffix !== undefined && options.instructionFile !== true)
@@ -228,15 +240,9 @@ async function writtenFormatFrom(options: ObjectOptions): Promise<Omit<FormatOpt
   return objectFormatFrom(options);
 }
 
-function kebab(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
 /** What `--sse` and its companions ask for. */
-export async function serverSideFrom(options: ObjectOptions): Promise<ServerSideEncryption | undefined> {
+async function serverSideFrom(options: ObjectOptions): Promise<ServerSideEncryption | undefined> {
   const { sse, sseKmsKey, sseCKey } = options;
-  if (sse !== undefined && !["s3", "kms", "c"].includes(sse))
-    throw new UsageError(`--sse is s3, kms or c, not ${hideKeys(sse)}`);
   if (sseKmsKey !== undefined && sse !== "kms") throw new UsageError("--sse-kms-key goes with --sse kms");
   if (sse === "c" && sseCKey === undefined) throw new UsageError("--sse c needs --sse-c-key FILE");
   if (sseCKey !== undefined && (sse === "s3" || sse === "kms"))
@@ -248,11 +254,10 @@ export async function serverSideFrom(options: ObjectOptions): Promise<ServerSide
 }
 
 async function readCustomerKey(file: string): Promise<Uint8Array> {
-  if (looksLikeKey(file))
-    throw new UsageError("--sse-c-key takes the name of a file; a key on the command line could be read");
+  refuseKey("--sse-c-key", file);
   const { readFile } = await import("node:fs/promises");
   const key = await readFile(file);
   if (key.length !== 32)
-    throw new CommandFailure(`key file ${hideKeys(file)}: expected 32 bytes, got ${key.length}`);
+    throw new CommandFailure(`key file ${shown(file)}: expected 32 bytes, got ${key.length}`);
   return key;
 }

@@ -4,7 +4,13 @@ import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, runFileCommand } from "./file-command.ts";
 import { addFieldOptions } from "./object-fields.ts";
-import { addKeyOptions, addMessageOptions, addReportOptions, decryptOptionsFrom } from "./options.ts";
+import {
+  addKeyOptions,
+  addMessageOptions,
+  addReportOptions,
+  decryptOptionsFrom,
+  refuseIdleAwsOptions,
+} from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import {
   addLegacyOptions,
@@ -36,6 +42,7 @@ async function verify(
 ): Promise<void> {
   if (isObjectAddress(input)) return verifyObject(input, options);
   refuseObjectOptions(command);
+  refuseIdleAwsOptions(options);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const messageOptions = await decryptOptionsFrom(options);

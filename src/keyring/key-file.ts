@@ -106,7 +106,7 @@ export async function writeRsaKeyFiles(
         PUBLIC_MODE,
       );
     } catch (error) {
-      await unlink(path);
+      await unlink(path).catch(() => {});
       throw error;
     }
     return { keyName: rsaKeyName(publicKey), publicKeyPath };
@@ -251,13 +251,13 @@ async function writeNewFile(path: string, content: Uint8Array, mode: number): Pr
   try {
     await file.writeFile(content);
     await file.sync();
+    await syncFolder(dirname(path));
   } catch (error) {
-    await unlink(path);
+    await unlink(path).catch(() => {}); // the failure that led here is the one to report
     throw error;
   } finally {
     await file.close();
   }
-  await syncFolder(dirname(path));
 }
 
 // A key that a crash can take away again would take all data with it.
