@@ -1,10 +1,10 @@
 // frameseal decrypt: one message -> file or standard output. Standard output gets verified frames only, but gets them
 // before the end is known: the exit code says whether all of it is there.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, outputOf, runFileCommand } from "./file-command.ts";
 import {
-  addAwsOptions,
   addFileOptions,
   addKeyOptions,
   addMessageOptions,
@@ -12,6 +12,7 @@ import {
   decryptOptionsFrom,
   type KeyOptions,
   type MessageOptions,
+  refuseIdleAwsOptions,
 } from "./options.ts";
 import { isTerminal } from "./output.ts";
 
@@ -43,6 +44,7 @@ async function decrypt(
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const to = outputOf(options.output);
+  refuseIdleAwsOptions(options);
   const messageOptions = await decryptOptionsFrom(options);
   const { decryptFile } = await import("../file/file.ts");
   await runFileCommand("decrypting", from, to, options, (fileOptions) =>

@@ -2,12 +2,14 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { outputOf } from "./file-command.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { addFieldOptions } from "./object-fields.ts";
 import { readObject } from "./object-reader.ts";
-import { addAwsOptions, addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
-import { writeText } from "./output.ts";
+import { addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
+import { printJson } from "./output.ts";
 import type { ProgressChoice } from "./progress.ts";
 import {
   addLegacyOptions,
@@ -36,6 +38,7 @@ export function register(program: Command): void {
     .option("-f, --force", "replace the file if it exists")
     .option("--no-sync", "do not wait until the file is on disk");
   addReportOptions(command);
+  addFieldOptions(command.optionsGroup("Fields of S3:"), "get");
   addAwsOptions(command);
   command.addHelpText(
     "after",
@@ -66,9 +69,9 @@ async function get(from: string, target: string | undefined, options: GetOptions
     });
     const durability = await file.commit();
     if (options.json === true)
-      writeText(
+      printJson(
+        { ...address, output: to === 1 ? "-" : to, plaintextLength: length, durability },
         to === 1 ? 2 : 1,
-        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length, durability })}\n`,
       );
   } finally {
     await file.discard();
