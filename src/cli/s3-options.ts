@@ -74,12 +74,19 @@ export function addEnvelopeOptions(command: Command): Command {
 /** Adds what reading objects of the S3 Encryption Clients takes. */
 export function addLegacyOptions(command: Command): Command {
   return ofObjects(command, () =>
-    addEnvelopeOptions(command)
-      .option("--buffer-size <bytes>", "plaintext held until it is verified (default: 64M)", parseSize)
-      .option(
-        "--enable-legacy-unauthenticated-modes",
-        "read what nothing authenticates: AES/CBC, their ranges",
-      ),
+    addEnvelopeOptions(command).option(
+      "--enable-legacy-unauthenticated-modes",
+      "read what nothing authenticates: AES/CBC, their ranges",
+    ),
+  );
+}
+
+/** Adds what those take of them that hand the plaintext to others. */
+export function addBufferOption(command: Command): Command {
+  return command.option(
+    "--buffer-size <bytes>",
+    "plaintext held until it is verified (default: 64M)",
+    parseSize,
   );
 }
 
