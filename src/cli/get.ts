@@ -64,11 +64,11 @@ async function get(from: string, target: string | undefined, options: GetOptions
       // A file appears only when everything is verified; what reads a pipe or a device cannot take anything back.
       authentication: to !== 1 && plan.stats?.isFile() !== false ? "delayed" : "verified",
     });
-    await file.commit();
+    const durability = await file.commit();
     if (options.json === true)
       writeText(
         to === 1 ? 2 : 1,
-        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length })}\n`,
+        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length, durability })}\n`,
       );
   } finally {
     await file.discard();

@@ -1,6 +1,7 @@
 // The message header: bytes <-> values, for both versions. Parsing is incremental and bounded; nothing here verifies
 // anything: the tag is checked by the message layer over the raw bytes kept here.
 import { ByteWriter, decodeUtf8 } from "../bytes.ts";
+import { type Checks, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "./encrypted-data-key.ts";
 import {
@@ -58,6 +59,14 @@ export interface ReadLimits {
   /** Bytes of a body without frames; it is held in memory whole. */
   readonly maxNonFramedLength?: number | undefined;
 }
+
+/** What the limits must be. */
+export const READ_LIMITS: Checks<ReadLimits> = {
+  maxEncryptedDataKeys: wholeNumber(1, MAX_ENCRYPTED_DATA_KEYS),
+  maxHeaderLength: wholeNumber(1),
+  maxFrameLength: wholeNumber(1, 2 ** 32 - 1),
+  maxNonFramedLength: wholeNumber(0),
+};
 
 /** `limits` with the defaults filled in. */
 export function readLimits(limits: ReadLimits): Required<{ [Key in keyof ReadLimits]: number }> {

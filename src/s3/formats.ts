@@ -1,13 +1,10 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
 
-import { type Checks, flag, listOfStrings, oneOf, text, wholeNumber } from "../check-options.ts";
-import { engineOption as engine } from "../engine/select-engine.ts";
+import { type Checks, flag, oneOf, text, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
-import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
-import { FRAME_LENGTH_MULTIPLE, MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
-import { COMMITMENT_POLICIES } from "../format/suite.ts";
-import { keyringOption as keyring } from "../keyring/keyring.ts";
+import { DECRYPT_OPTIONS } from "../message/open-message.ts";
+import { ENCRYPT_OPTIONS } from "../message/seal-message.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import { keptBinding } from "./framed/key-binding.ts";
 import { type ObjectFormat, objectBindings, type StoredObject } from "./object-format.ts";
@@ -27,20 +24,13 @@ export interface FormatOptions
   readonly format?: FormatName | undefined;
 }
 
+const { plaintextLength: _, signal: __, concurrency: ___, ...WRITE_OPTIONS } = ENCRYPT_OPTIONS;
 /** What the options of all formats must be. */
 export const FORMAT_OPTIONS: Checks<FormatOptions> = {
-  keyring,
-  encryptionContext,
-  requiredEncryptionContextKeys: listOfStrings,
-  suite: wholeNumber(0, 0xffff),
-  frameLength: wholeNumber(FRAME_LENGTH_MULTIPLE, MAX_FRAME_LENGTH),
-  commitmentPolicy: oneOf(...COMMITMENT_POLICIES),
-  engine,
-  maxEncryptedDataKeys: wholeNumber(1, MAX_ENCRYPTED_DATA_KEYS),
-  maxFrameLength: wholeNumber(1, 2 ** 32 - 1),
-  maxHeaderLength: wholeNumber(1),
-  maxNonFramedLength: wholeNumber(0),
-  signedMessages: oneOf("verify", "refuse"),
+  ...WRITE_OPTIONS,
+  maxHeaderLength: DECRYPT_OPTIONS.maxHeaderLength,
+  maxNonFramedLength: DECRYPT_OPTIONS.maxNonFramedLength,
+  signedMessages: DECRYPT_OPTIONS.signedMessages,
   bind: oneOf(...objectBindings),
   authentication: oneOf("verified", "buffered", "two-pass", "delayed"),
   bufferSize: wholeNumber(0),

@@ -2,14 +2,14 @@
 // it is; a framed object is encrypted again as a stream, because a new header under an old data key would repeat nonces.
 import type * as S3 from "@aws-sdk/client-s3";
 import { wipe } from "../bytes.ts";
-import { type Checks, checkOptions, flag, pickOptions, signal, text } from "../check-options.ts";
+import { type Checks, checkOptions, flag, needed, pickOptions, signal, text } from "../check-options.ts";
 import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
-import { keyringOption as keyring } from "../keyring/keyring.ts";
+import { keyringOption } from "../keyring/keyring.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { encrypts } from "./derived-client.ts";
@@ -78,8 +78,8 @@ const {
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...SHARED_OPTIONS,
-  from: keyring,
-  to: keyring,
+  from: needed(keyringOption),
+  to: needed(keyringOption),
   newEncryptionContext: encryptionContext,
   versionId: text,
   enforceRotation: flag,

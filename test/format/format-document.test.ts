@@ -4,10 +4,10 @@ import { decodeEncryptionContext } from "../../src/format/encryption-context.ts"
 import { decrypt, type Keyring, RawAesKeyring } from "../../src/index.ts";
 import { encryptObject } from "../../src/s3.ts";
 
-const zeroKeyring: Keyring = {
+const exampleKeyring: Keyring = {
   generateDataKey: () => Promise.reject(new Error("not used")),
   wrapDataKey: () => Promise.reject(new Error("not used")),
-  unwrapDataKey: async () => new Uint8Array(32),
+  unwrapDataKey: async () => Uint8Array.from({ length: 32 }, (_, index) => index),
 };
 
 /** The bytes of an example, counted from 1. */
@@ -24,7 +24,7 @@ function exampleBytes(number: number): Buffer {
 test("the worked example of FORMAT.md decrypts to what the document says", async () => {
   const message = exampleBytes(1);
   expect(message.length).toBe(215);
-  const { plaintext, header } = await decrypt(message, { keyring: zeroKeyring });
+  const { plaintext, header } = await decrypt(message, { keyring: exampleKeyring });
   expect(plaintext.toString()).toBe("hello, frameseal!");
   expect({ ...header.encryptionContext }).toEqual({ purpose: "doc" });
 });
@@ -38,7 +38,7 @@ test("the encryption context of an object that is bound to key and bucket is wri
     "frameseal-bucket": location.bucket,
     "frameseal-key": location.key,
   });
-  const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32) });
+  const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 1) });
   const { body } = await encryptObject(location, Buffer.from("text"), { keyring, bind: "bucket" });
   expect(Buffer.from(body).includes(example)).toBe(true);
 });

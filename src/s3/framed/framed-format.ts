@@ -3,15 +3,16 @@
 // header says, as hints.
 import type { Readable } from "node:stream";
 import { asBuffer } from "../../bytes.ts";
+import { pickOptions } from "../../check-options.ts";
 import { NO_FINAL_FRAME } from "../../engine/engine.ts";
 import { FramesealError, hasCode, isFramesealError, throwIfAborted } from "../../errors.ts";
 import type { EncryptedDataKey } from "../../format/encrypted-data-key.ts";
-import type { EncryptionContext } from "../../format/encryption-context.ts";
+import { contextOption, type EncryptionContext } from "../../format/encryption-context.ts";
 import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../../format/header.ts";
 import { formatSuiteId, suiteById } from "../../format/suite.ts";
 import { rawAesKeyName } from "../../keyring/raw-aes-info.ts";
-import type { DecryptOptions } from "../../message/open-message.ts";
+import { DECRYPT_OPTIONS, type DecryptOptions } from "../../message/open-message.ts";
 import { resumeFrames } from "../../message/resume-frames.ts";
 import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../../message/seal-message.ts";
 import { createDecryptStream } from "../../stream/decrypt-stream.ts";
@@ -104,7 +105,11 @@ export class FramedFormat implements ObjectFormat {
   }
 
   #contextOf(location: ObjectLocation): EncryptionContext {
-    return boundContext(this.#bind, location, this.#context);
+    // Checked again: it may be too long with the pairs that were added.
+    return contextOption(
+      "encryptionContext",
+      boundContext(this.#bind, location, this.#context),
+    ) as EncryptionContext;
   }
 
   recognises({ metadata }: StoredObject): boolean {
@@ -192,7 +197,8 @@ export class FramedFormat implements ObjectFormat {
   }
 
   #decryptOptions(location: ObjectLocation): DecryptOptions {
-    return { ...this.#options, encryptionContext: this.#contextOf(location), plaintextLength: undefined };
+    const options = { ...this.#options, encryptionContext: this.#contextOf(location) };
+    return pickOptions(options, DECRYPT_OPTIONS) as DecryptOptions;
   }
 
   #parser(): HeaderParser {

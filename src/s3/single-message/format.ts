@@ -44,7 +44,6 @@ import {
 import { checkGcmLength, SingleMessageSealer, type SingleMessageState } from "./sealer.ts";
 import {
   cbcRangeStart,
-  keyObjectOf,
   openCbcRange,
   openGcmRange,
   rangeStart,
@@ -230,11 +229,13 @@ export class SingleMessageFormat implements ObjectFormat {
       const plaintextLength = gcmLength(object, envelope);
       const mode = resolveMode(authentication, plaintextLength ?? 0, bufferSize);
       const contentKey = await this.#contentKey(envelope, object.signal);
-      if (envelope.content === "cbc") {
-        const key = keyObjectOf(contentKey);
-        const length = await readCbcLength(object, key, envelope.iv);
-        return { plaintextLength: length, body: openCbcRange(body, key, envelope.iv, 0, length) };
-      }
+      if (envelope.content === "cbc")
+        try {
+          const length = await readCbcLength(object, contentKey, envelope.iv);
+          return { plaintextLength: length, body: openCbcRange(body, contentKey, envelope.iv, 0, length) };
+        } finally {
+          wipe(contentKey);
+        }
       const content = createGcmContent(selectEngine(engine), contentKey, gcmParametersOf(envelope));
       return { plaintextLength: plaintextLength ?? 0, body: openGcmBody(object, body, content, mode) };
     } catch (error) {
@@ -252,19 +253,23 @@ export class SingleMessageFormat implements ObjectFormat {
         "Enable legacy unauthenticated modes to use ranges of this object: its format authenticates it only as a whole",
       );
     const known = gcmLength(object, envelope);
-    const key = keyObjectOf(await this.#contentKey(envelope, object.signal));
-    const stored = new StoredBytes(object, head);
-    if (envelope.content === "cbc") {
-      const plaintextLength = await readCbcLength(object, key, envelope.iv);
+    const key = await this.#contentKey(envelope, object.signal);
+    try {
+      const stored = new StoredBytes(object, head);
+      if (envelope.content === "cbc") {
+        const plaintextLength = await readCbcLength(object, key, envelope.iv);
+        const { start, end } = resolveRequestedRange(range, plaintextLength);
+        const source = await stored.stream(cbcRangeStart(start), rangeStart(end - 1) + 16);
+        return { start, end, plaintextLength, body: openCbcRange(source, key, envelope.iv, start, end) };
+      }
+      const plaintextLength = known ?? 0;
       const { start, end } = resolveRequestedRange(range, plaintextLength);
-      const source = await stored.stream(cbcRangeStart(start), rangeStart(end - 1) + 16);
-      return { start, end, plaintextLength, body: openCbcRange(source, key, envelope.iv, start, end) };
+      const { iv } = gcmParametersOf(envelope);
+      const source = await stored.stream(rangeStart(start), end); // never the tag
+      return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
+    } finally {
+      wipe(key);
     }
-    const plaintextLength = known ?? 0;
-    const { start, end } = resolveRequestedRange(range, plaintextLength);
-    const { iv } = gcmParametersOf(envelope);
-    const source = await stored.stream(rangeStart(start), end); // never the tag
-    return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
   }
 
   async sizeRule(object: StoredObject): Promise<SizeRule> {
