@@ -82,7 +82,7 @@ const plain = path.join(root, "plain");
 const message = path.join(root, "message");
 writeFileSync(plain, "plaintext");
 
-const operations: Readonly<Record<string, () => Operation>> = {};
+const operations: Record<string, () => Operation> = {};
 for (const overwrite of ["refuse", "replace"] as const)
   for (const sync of ["full", "none"] as const) {
     const options = { keyring, engine: "node", overwrite, sync, mode: 0o640 } as const;
