@@ -139,8 +139,8 @@ export class KmsKeyring implements Keyring {
   readonly #multiRegionKeys: "exact" | "related";
 
   /** @throws TypeError, RangeError */
-  constructor(given: KmsKeyringOptions) {
-    const options = checkOptions<AnyOptions>("options", given, OPTIONS);
+  constructor(givenOptions: KmsKeyringOptions) {
+    const options = checkOptions<AnyOptions>("options", givenOptions, OPTIONS);
     this.generatorKeyId = options.generatorKeyId;
     this.keyIds = options.keyIds ?? [];
     this.discovery = options.discovery;
