@@ -29,7 +29,7 @@ export {
 export type { FileEnd } from "./file/source.ts";
 export type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
 export type { EncryptionContext } from "./format/encryption-context.ts";
-export type { MessageHeader, ReadLimits } from "./format/header.ts";
+export type { HeaderLimits, MessageHeader, ReadLimits } from "./format/header.ts";
 export type { AlgorithmSuite, CommitmentPolicy } from "./format/suite.ts";
 export { CachingKeyring, type CachingKeyringOptions } from "./keyring/caching-keyring.ts";
 export {

@@ -8,17 +8,8 @@ import { describe, expect, test } from "vitest";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** What everything stands on. */
-const ground = [
-  "shapes",
-  "quote",
-  "errors",
-  "check-options",
-  "bytes",
-  "hkdf",
-  "until-aborted",
-  "secret-transport",
-];
-const belowStream = [...ground, "format", "engine", "disk", "keyring", "message"];
+const ground = ["shapes", "quote", "errors", "check-options", "bytes", "hkdf", "until-aborted"];
+const belowStream = [...ground, "secret-transport", "format", "engine", "disk", "keyring", "message"];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
   shapes: [],
@@ -33,7 +24,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   format: [...ground],
   engine: [...ground, "format"],
   disk: [...ground, "engine"],
-  keyring: ["sdk-copy", ...ground, "format", "engine", "disk"],
+  keyring: ["sdk-copy", "secret-transport", ...ground, "format", "engine", "disk"],
   message: [...ground, "format", "engine", "keyring"],
   stream: [...belowStream],
   reader: [...belowStream, "stream"],

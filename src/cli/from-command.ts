@@ -86,9 +86,9 @@ export class RunningCommand {
   async stop(): Promise<void> {
     this.#release();
     if (this.#end?.exitCode === 0 && this.#stdout.readableEnded) return;
-    this.#stdout.destroy();
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       this.#signalGroup(signal);
+      this.#stdout.destroy(); // after the signal, or the command would complain of a broken pipe
       for (let waited = 0; waited < GRACE_MS; waited += LOOK_MS) {
         if (!this.#groupExists()) return;
         await sleep(LOOK_MS);

@@ -90,8 +90,8 @@ export class NodeCachingMaterialsManager implements MaterialsManager {
   readonly keyring: Keyring;
 
   /** @throws TypeError, RangeError */
-  constructor(given: NodeCachingMaterialsManagerInput) {
-    const input = checkKnownOptions("input", given, CACHING_INPUT);
+  constructor(givenInput: NodeCachingMaterialsManagerInput) {
+    const input = checkKnownOptions("input", givenInput, CACHING_INPUT);
     const { cache, partition } = input;
     const byKeyring = caches.get(cache);
     if (byKeyring === undefined)

@@ -59,8 +59,8 @@ export class RawAesKeyringNode extends WrappedKeyring {
   readonly keyName: string;
 
   /** @throws TypeError, RangeError */
-  constructor(given: RawAesKeyringNodeInput) {
-    const input = checkKnownOptions("input", given, AES_INPUT);
+  constructor(givenInput: RawAesKeyringNodeInput) {
+    const input = checkKnownOptions("input", givenInput, AES_INPUT);
     const { keyNamespace, keyName, unencryptedMasterKey, wrappingSuite } = input;
     const localeSortedContext =
       input.localeSortedContext ?? (input.utf8Sorting === false ? "accept" : "refuse");
@@ -118,8 +118,8 @@ export class RawRsaKeyringNode extends WrappedKeyring {
   readonly keyName: string;
 
   /** @throws TypeError, RangeError */
-  constructor(given: RawRsaKeyringNodeInput) {
-    const input = checkKnownOptions("input", given, RSA_INPUT);
+  constructor(givenInput: RawRsaKeyringNodeInput) {
+    const input = checkKnownOptions("input", givenInput, RSA_INPUT);
     const { keyNamespace, keyName, rsaKey } = input;
     const padding = rsaPadding(input);
     super(new RawRsaKeyring({ keyNamespace, keyName, ...rsaKey, padding }));

@@ -101,12 +101,13 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       if (reopened !== undefined) own.push(reopened);
       owned = false;
       reopened = undefined;
+      // What is read only has nothing to lose; a result that stands must not be told as a failure.
       const closeAll = async (): Promise<void> => {
-        for (const each of own) await descriptors.close(each);
+        for (const each of own) await descriptors.close(each).catch(() => {});
       };
       // A read that an abort did not wait for still uses the descriptor, whose number must not lead elsewhere.
       if (pending === undefined) await closeAll();
-      else void pending.finally(closeAll).catch(() => {});
+      else void pending.then(closeAll, closeAll);
     },
     async fill(buffer, signal) {
       const reading = readFully(descriptor, buffer, size === undefined ? null : position, signal);

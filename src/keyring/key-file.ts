@@ -87,10 +87,10 @@ const RSA_FILE_OPTIONS: Checks<RsaKeyFileOptions> = { modulusBits: wholeNumber(2
  */
 export async function keyringFromKeyFile(
   path: string,
-  given: KeyFileOptions = {},
+  givenOptions: KeyFileOptions = {},
 ): Promise<RawAesKeyring | RawRsaKeyring> {
   text("path", path);
-  const options = checkOptions("options", given, KEY_FILE_OPTIONS);
+  const options = checkOptions("options", givenOptions, KEY_FILE_OPTIONS);
   const file = await open(path, "r");
   let content: Uint8Array | undefined;
   try {

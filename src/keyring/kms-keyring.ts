@@ -139,8 +139,8 @@ export class KmsKeyring implements Keyring {
   readonly #multiRegionKeys: "exact" | "related";
 
   /** @throws TypeError, RangeError */
-  constructor(given: KmsKeyringOptions) {
-    const options = checkOptions<AnyOptions>("options", given, OPTIONS);
+  constructor(givenOptions: KmsKeyringOptions) {
+    const options = checkOptions<AnyOptions>("options", givenOptions, OPTIONS);
     this.generatorKeyId = options.generatorKeyId;
     this.keyIds = options.keyIds ?? [];
     this.discovery = options.discovery;
@@ -347,13 +347,12 @@ export class KmsKeyring implements Keyring {
       );
     } catch (error) {
       throwIfAborted(signal);
-      if (error instanceof FramesealError && error.code === "KEY_SERVICE") throw error;
+      if (hasCode(error, "KEY_SERVICE") || hasCode(error, "POLICY")) throw error;
       if (stop.signal.aborted)
         throw new FramesealError(
           "KEY_SERVICE",
           `AWS KMS did not answer within ${this.#timeoutMs} ms (${name})`,
         );
-      if (hasCode(error, "POLICY")) throw error; // it has not been sent
       throw kmsFailure(verb, name, error);
     } finally {
       clearTimeout(timer);

@@ -59,8 +59,8 @@ export class RawAesKeyring implements Keyring {
   readonly #localeSortedContext: "refuse" | "accept";
 
   /** @throws TypeError, RangeError */
-  constructor(given: RawAesKeyringOptions) {
-    const options = checkOptions("options", given, OPTIONS);
+  constructor(givenOptions: RawAesKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyNamespace = options.keyNamespace;
     this.keyName = options.keyName;
     this.#key = options.wrappingKey as KeyObject; // the check has made it one

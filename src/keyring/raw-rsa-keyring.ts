@@ -71,8 +71,8 @@ export class RawRsaKeyring implements Keyring {
   readonly #privateKey: KeyObject | undefined;
 
   /** @throws TypeError, RangeError */
-  constructor(given: RawRsaKeyringOptions) {
-    const options = checkOptions("options", given, OPTIONS);
+  constructor(givenOptions: RawRsaKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyNamespace = options.keyNamespace;
     this.keyName = options.keyName;
     this.padding = options.padding;

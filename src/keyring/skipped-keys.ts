@@ -75,7 +75,7 @@ export class SkipList implements SkippedKeys {
 }
 
 /** The names of an encrypted data key, as they can be shown. */
-export function describeKey({ providerId, providerInfo }: EncryptedDataKey): string {
+function describeKey({ providerId, providerInfo }: EncryptedDataKey): string {
   const name = rawAesKeyName(providerInfo) ?? asBuffer(providerInfo).toString("utf8");
   return `${quote(name, MAX_NAME_LENGTH)} of ${quote(providerId, MAX_NAME_LENGTH)}`;
 }

@@ -23,7 +23,7 @@ import { FrameCache } from "./frame-cache.ts";
 import { type MessageSource, openSource, readExactly } from "./message-source.ts";
 
 /** How to open a message for random access. */
-export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages"> {
+export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages" | "maxNonFramedLength"> {
   /** Ranges of a signed message cannot be checked against its signature: `unverified` opens it all the same. */
   readonly signedMessages?: "refuse" | "unverified" | undefined;
   /** Bytes of plaintext of recent frames to keep for further reads; by default none. */
@@ -38,8 +38,9 @@ export interface RangeStreamOptions {
 }
 
 /** What the options must be. */
+const { maxNonFramedLength: _, ...FRAMED_OPTIONS } = DECRYPT_OPTIONS;
 const OPEN_OPTIONS: Checks<OpenMessageOptions> = {
-  ...DECRYPT_OPTIONS,
+  ...FRAMED_OPTIONS,
   signedMessages: oneOf("refuse", "unverified"),
   cacheLength: wholeNumber(0),
 };
@@ -66,9 +67,9 @@ const HEAD_LENGTH = 16 * 1024;
  */
 export async function openMessage(
   source: string | Uint8Array | MessageSource,
-  given: OpenMessageOptions,
+  givenOptions: OpenMessageOptions,
 ): Promise<MessageReader> {
-  const options = checkOptions("options", given, OPEN_OPTIONS);
+  const options = checkOptions("options", givenOptions, OPEN_OPTIONS);
   throwIfAborted(options.signal);
   const bytes = await openSource(source, options.signal);
   try {

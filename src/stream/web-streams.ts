@@ -135,8 +135,8 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
 }
 
 /** As `createEncryptStream`, as a Web stream for `pipeThrough`. */
-export function encryptWebStream(given: EncryptOptions): FrameTransformStream {
-  const options = checkEncryptOptions(given, ENCRYPT_OPTIONS);
+export function encryptWebStream(givenOptions: EncryptOptions): FrameTransformStream {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   return new FrameTransformStream(
     (emit, onHeader, onError) => new MessageEncryptor(options, emit, onHeader, onError),
     options.signal,
@@ -144,8 +144,8 @@ export function encryptWebStream(given: EncryptOptions): FrameTransformStream {
 }
 
 /** As `createDecryptStream`, as a Web stream for `pipeThrough`. */
-export function decryptWebStream(given: DecryptOptions): FrameTransformStream {
-  const options = checkOptions("options", given, DECRYPT_OPTIONS);
+export function decryptWebStream(givenOptions: DecryptOptions): FrameTransformStream {
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   return new FrameTransformStream(
     (emit, onHeader) => new MessageDecryptor(options, emit, onHeader),
     options.signal,

@@ -7,11 +7,11 @@ import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import { layoutFromPlaintext, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
 import {
+  HEADER_LIMITS,
+  type HeaderLimits,
   type MessageHeader,
   type ParsedHeader,
   parseHeader,
-  READ_LIMITS,
-  type ReadLimits,
   readLimits,
 } from "../format/header.ts";
 import {
@@ -56,8 +56,8 @@ export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint
  * @throws TypeError, RangeError for arguments that are wrong
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE, ABORTED, KEY_SERVICE
  */
-export async function encrypt(plaintext: BytesSource, given: EncryptOptions): Promise<Buffer> {
-  const options = checkEncryptOptions(given, ENCRYPT_OPTIONS);
+export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptions): Promise<Buffer> {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
   const sealer = new MessageSealer(await prepareFrames({ ...options, plaintextLength }));
@@ -128,8 +128,8 @@ export interface DecryptedMessage {
  * @throws FramesealError AUTHENTICATION_FAILED, TRUNCATED, TRAILING_DATA, INVALID_HEADER, UNSUPPORTED, POLICY,
  * LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, CONTEXT_MISMATCH, ENGINE_UNAVAILABLE, ABORTED
  */
-export async function decrypt(message: BytesSource, given: DecryptOptions): Promise<DecryptedMessage> {
-  const options = checkOptions("options", given, DECRYPT_OPTIONS);
+export async function decrypt(message: BytesSource, givenOptions: DecryptOptions): Promise<DecryptedMessage> {
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
   const opened = await openHeader(parsed, options);
@@ -324,9 +324,9 @@ async function collect(
  */
 export function inspectHeader(
   source: Uint8Array,
-  limits: ReadLimits = {},
+  limits: HeaderLimits = {},
 ): MessageHeader & { readonly headerLength: number } {
   if (!isBytes(source)) throw wrong("source", "a Uint8Array", source);
-  const parsed = parseHeader(source, checkOptions("limits", limits, READ_LIMITS));
+  const parsed = parseHeader(source, checkOptions("limits", limits, HEADER_LIMITS));
   return { ...publicHeader(parsed), headerLength: parsed.length };
 }

@@ -38,7 +38,7 @@ test("the encryption context of an object that is bound to key and bucket is wri
     "frameseal-bucket": location.bucket,
     "frameseal-key": location.key,
   });
-  const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32) });
+  const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 1) });
   const { body } = await encryptObject(location, Buffer.from("text"), { keyring, bind: "bucket" });
   expect(Buffer.from(body).includes(example)).toBe(true);
 });
