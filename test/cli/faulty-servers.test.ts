@@ -91,7 +91,7 @@ const http = (status: string, body: string, headers: readonly string[] = []): st
 const commands: Readonly<Record<string, () => readonly string[]>> = {
   put: () => ["put", "-k", file("a.jwk"), file("body"), address],
   get: () => ["get", "-k", file("a.jwk"), address, file("out")],
-  "cat a range": () => ["get", "-k", file("a.jwk"), address, file("out2")],
+  "cat a range": () => ["cat", "-k", file("a.jwk"), "--range", "5-9", address],
   verify: () => ["verify", "-k", file("a.jwk"), address],
   inspect: () => ["inspect", address],
   rewrap: () => ["rewrap", "--from", file("a.jwk"), "--to", file("b.jwk"), address],
@@ -188,7 +188,7 @@ describe("every command against a server with", () => {
       expect(text).toMatch(says);
       if (!/the service answered/.test(text)) expect(text).toContain(host);
     }
-    for (const [, args] of sample(kmsCommands, 0)) {
+    for (const [, args] of FULL || !name.startsWith("silent") ? sample(kmsCommands, 0) : []) {
       const text = await failing(args(), `${scheme}://${host}`);
       if (!/answered/.test(text)) expect(text).toContain(host);
     }
@@ -243,12 +243,16 @@ describe("every reader, when the body", () => {
     "falls silent again and again": { kind: "stall-body", at: 0 },
     "breaks off after the headers": { kind: "reset-headers" },
   } as const;
-  test.each(Object.entries(bodies))("%s", async (_name, fault) => {
-    server.fault = ({ method }) => (method === "GET" ? fault : undefined);
-    const readers = Object.fromEntries(
-      Object.entries(commands).filter(([name]) => /get|verify|rewrap/.test(name)),
-    );
-    const text = await failing(sample(readers, 0)[0]?.[1]() ?? [], server.endpoint);
-    expect(text).toContain(new URL(server.endpoint).host);
-  });
+  // Each takes seconds of pauses before the last attempt.
+  test.each(FULL ? Object.entries(bodies) : Object.entries(bodies).slice(0, 1))(
+    "%s",
+    async (_name, fault) => {
+      server.fault = ({ method }) => (method === "GET" ? fault : undefined);
+      const readers = Object.fromEntries(
+        Object.entries(commands).filter(([name]) => /get|verify|rewrap/.test(name)),
+      );
+      const text = await failing(sample(readers, 0)[0]?.[1]() ?? [], server.endpoint);
+      expect(text).toContain(new URL(server.endpoint).host);
+    },
+  );
 });
