@@ -6,8 +6,9 @@ import { interruptSignal } from "./interrupt.ts";
 import { shown } from "./names.ts";
 import { addFieldOptions } from "./object-fields.ts";
 import { readObject } from "./object-reader.ts";
-import { addKeyOptions, addMessageOptions } from "./options.ts";
+import { addMessageOptions, addReadingKeyOptions } from "./options.ts";
 import {
+  addBufferOption,
   addLegacyOptions,
   addObjectOptions,
   isObjectAddress,
@@ -22,7 +23,14 @@ export function register(program: Command): void {
     .description("decrypt an object of S3, or a range of it, to standard output")
     .argument("<source>", "s3://bucket/key")
     .option("-r, --range <range>", "bytes of the plaintext: first-last, first- or -count");
-  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions]) add(command);
+  for (const add of [
+    addReadingKeyOptions,
+    addObjectOptions,
+    addLegacyOptions,
+    addBufferOption,
+    addMessageOptions,
+  ])
+    add(command);
   addFieldOptions(command.optionsGroup("Fields of S3:"), "cat");
   addAwsOptions(command);
   command.addHelpText(

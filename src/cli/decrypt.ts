@@ -6,8 +6,8 @@ import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, outputOf, runFileCommand } from "./file-command.ts";
 import {
   addFileOptions,
-  addKeyOptions,
   addMessageOptions,
+  addReadingKeyOptions,
   addReportOptions,
   decryptOptionsFrom,
   type KeyOptions,
@@ -22,7 +22,13 @@ export function register(program: Command): void {
     .command("decrypt")
     .description("decrypt a file or standard input")
     .argument("[input]", "message to decrypt (default, or -: standard input)");
-  for (const add of [addFileOptions, addKeyOptions, addMessageOptions, addReportOptions, addAwsOptions])
+  for (const add of [
+    addFileOptions,
+    addReadingKeyOptions,
+    addMessageOptions,
+    addReportOptions,
+    addAwsOptions,
+  ])
     add(command);
   command.addHelpText(
     "after",

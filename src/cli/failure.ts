@@ -1,6 +1,7 @@
 // How a command fails: the exit code, and the one line on stderr that says what happened and what can be done. Every kind
 // of error has its place here; what has none is a defect and is called so.
 
+import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
@@ -200,6 +201,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
   RANGE_NOT_SATISFIABLE: { exitCode: exitCodes.failed },
   ENGINE_UNAVAILABLE: { exitCode: exitCodes.failed, hint: "frameseal engine shows what works here" },
   NETWORK: { exitCode: exitCodes.failed },
+  NOT_DURABLE: { exitCode: exitCodes.failed },
   ABORTED: { exitCode: exitCodes.failed },
 };
 
@@ -419,10 +421,18 @@ function ofSystem(error: Error): Failure | undefined {
     return failed(`${place}${text}${text === "exists already" ? "; --force replaces it" : ""}`);
   }
   const text =
-    ownEntry(systemTexts, code) ?? `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
+    ownEntry(systemTexts, code) ??
+    ownEntry(systemTexts, namedByNumber(error)) ??
+    `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
+}
+
+// Node has no name for some of the system's errors, such as EDQUOT, but their number.
+function namedByNumber(error: Error): string {
+  const number = "errno" in error && typeof error.errno === "number" ? -error.errno : undefined;
+  return Object.entries(constants.errno).find(([, each]) => each === number)?.[0] ?? "";
 }
 
 function systemName(error: Error): string | undefined {

@@ -64,10 +64,10 @@ export async function runFileCommand(
 
 // Standard output belongs to the data where that goes there.
 function printSummary(from: FileEnd, to: FileEnd | undefined, result: FileResult): void {
-  const { header, bytesRead, bytesWritten, plaintextLength } = result;
+  const { header, bytesRead, bytesWritten, plaintextLength, durability } = result;
   const summary = {
     input: from === 0 ? "-" : from,
-    ...(to === undefined ? {} : { output: to === 1 ? "-" : to, bytesWritten }),
+    ...(to === undefined ? {} : { output: to === 1 ? "-" : to, bytesWritten, durability }),
     bytesRead,
     plaintextLength,
     suite: formatSuiteId(header.suite.id),

@@ -15,6 +15,7 @@ import { note } from "./output.ts";
 import {
   collect,
   oneOf,
+  parseAccount,
   parseCount,
   parseEngine,
   parsePairs,
@@ -49,12 +50,20 @@ export function addKeyOptions(command: Command): Command {
       oneOf("OAEP-SHA-256", "OAEP-SHA-1", "OAEP-SHA-384", "OAEP-SHA-512", "PKCS1"),
     )
     .option("--kms <arn>", "AWS KMS key (repeatable)", collect)
-    .option("--kms-discovery <account[:partition]>", "decrypt with any KMS key of this account")
     .option(
       "--kms-endpoint <url>",
       "address of AWS KMS (default: AWS_ENDPOINT_URL_KMS, --endpoint)",
       parseUrl,
     );
+}
+
+/** The same for commands that decrypt, where AWS KMS may choose the key. */
+export function addReadingKeyOptions(command: Command): Command {
+  return addKeyOptions(command).option(
+    "--kms-discovery <account[:partition]>",
+    "decrypt with any KMS key of this account",
+    parseAccount,
+  );
 }
 
 /** What `addContextOption`, `addReadOptions` and `addWriteOptions` add. */
@@ -72,6 +81,15 @@ export interface MessageOptions {
 
 /** Adds what encrypting and decrypting have in common. */
 export function addMessageOptions(command: Command): Command {
+  return addHeaderOptions(command).option(
+    "--max-plaintext <bytes>",
+    "refuse more plaintext than this",
+    parseSize,
+  );
+}
+
+/** Adds what says how headers are written and read. */
+export function addHeaderOptions(command: Command): Command {
   return command
     .optionsGroup("Message:")
     .option("-c, --context <key=value>", "pair of the encryption context (repeatable)", collect)
@@ -81,7 +99,6 @@ export function addMessageOptions(command: Command): Command {
       oneOf(...COMMITMENT_POLICIES),
     )
     .option("--engine <name>", "native, node, or native:KERNEL (default: the fastest here)", parseEngine)
-    .option("--max-plaintext <bytes>", "refuse more plaintext than this", parseSize)
     .option("--max-frame-length <bytes>", "allow frames up to this length (default: 64M)", parseSize)
     .option("--max-encrypted-data-keys <count>", "allow so many wrapped keys (default: 16)", parseCount);
 }
@@ -235,8 +252,6 @@ export function refuseIdleAwsOptions(options: KeyOptions): void {
 async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring[]> {
   const ids = options.kms ?? [];
   if (ids.length === 0 && options.kmsDiscovery === undefined) return [];
-  if (purpose === "encrypt" && options.kmsDiscovery !== undefined)
-    throw new UsageError("--kms-discovery is for decrypting: to encrypt, name the key by --kms");
   const { kmsClients, keyServiceTimeoutOf } = await import("./aws-client.ts");
   const clientOf = await kmsClients(options);
   const { KmsKeyring } = await import("../keyring/kms-keyring.ts");

@@ -6,7 +6,7 @@ import { addAwsOptions, readTimeoutOf } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { addFieldOptions } from "./object-fields.ts";
-import { addMessageOptions, type KeyOptions, keyringFrom, refuseIdleKeyOptions } from "./options.ts";
+import { addHeaderOptions, type KeyOptions, keyringFrom, refuseIdleKeyOptions } from "./options.ts";
 import { print, printJson } from "./output.ts";
 import {
   addEnvelopeOptions,
@@ -54,7 +54,7 @@ export function register(program: Command): void {
     )
     .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint", parseUrl)
     .option("--json", "print what was done as JSON");
-  for (const add of [addObjectOptions, addEnvelopeOptions, addMessageOptions, addAwsOptions]) add(command);
+  for (const add of [addObjectOptions, addEnvelopeOptions, addHeaderOptions, addAwsOptions]) add(command);
   addFieldOptions(command, "rewrap");
   command.addHelpText(
     "after",

@@ -4,7 +4,7 @@ import type { Command, Option } from "commander";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
 import type { FormatName, FormatOptions } from "../s3/formats.ts";
-import type { KeyBinding } from "../s3/framed/key-binding.ts";
+import type { KeyBinding } from "../s3/object-format.ts";
 import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
 import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { createS3Client, readTimeoutOf } from "./aws-client.ts";
@@ -46,9 +46,9 @@ export function addObjectOptions(command: Command): Command {
     command
       .optionsGroup("Objects:")
       .option(
-        "--bind <key|prefix|none>",
+        "--bind <key|bucket|prefix|none>",
         "what of its name the object is bound to (default: key)",
-        oneOf("key", "prefix", "none"),
+        oneOf("key", "bucket", "prefix", "none"),
       )
       .option("--sse-c-key <file>", "key of SSE-C: a file of 32 bytes")
       .option(
@@ -74,12 +74,19 @@ export function addEnvelopeOptions(command: Command): Command {
 /** Adds what reading objects of the S3 Encryption Clients takes. */
 export function addLegacyOptions(command: Command): Command {
   return ofObjects(command, () =>
-    addEnvelopeOptions(command)
-      .option("--buffer-size <bytes>", "plaintext held until it is verified (default: 64M)", parseSize)
-      .option(
-        "--enable-legacy-unauthenticated-modes",
-        "read what nothing authenticates: AES/CBC, their ranges",
-      ),
+    addEnvelopeOptions(command).option(
+      "--enable-legacy-unauthenticated-modes",
+      "read what nothing authenticates: AES/CBC, their ranges",
+    ),
+  );
+}
+
+/** Adds what those take of them that hand the plaintext to others. */
+export function addBufferOption(command: Command): Command {
+  return command.option(
+    "--buffer-size <bytes>",
+    "plaintext held until it is verified (default: 64M)",
+    parseSize,
   );
 }
 

@@ -74,6 +74,13 @@ export function parseUrl(text: string): string {
   return text;
 }
 
+/** An account of AWS, and the partition it is in. */
+export function parseAccount(text: string): string {
+  if (!/^[0-9]{12}(:aws[a-z-]*)?$/.test(text))
+    throw new UsageError("expected an account of 12 digits, and behind a colon a partition such as aws-cn");
+  return text;
+}
+
 /** A name that can be a part of the name of a host. */
 export function parseRegion(text: string): string {
   if (!/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(text))

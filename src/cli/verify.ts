@@ -5,8 +5,8 @@ import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, runFileCommand } from "./file-command.ts";
 import { addFieldOptions } from "./object-fields.ts";
 import {
-  addKeyOptions,
   addMessageOptions,
+  addReadingKeyOptions,
   addReportOptions,
   decryptOptionsFrom,
   refuseIdleAwsOptions,
@@ -28,7 +28,13 @@ export function register(program: Command): void {
     .command("verify")
     .description("check that a message is whole and authentic, without writing it")
     .argument("[input]", "message to verify, or s3://bucket/key (default, or -: standard input)");
-  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions, addReportOptions])
+  for (const add of [
+    addReadingKeyOptions,
+    addObjectOptions,
+    addLegacyOptions,
+    addMessageOptions,
+    addReportOptions,
+  ])
     add(command);
   ofObjects(command, () => addFieldOptions(command.optionsGroup("Fields of S3:"), "verify"));
   addAwsOptions(command);
