@@ -330,6 +330,7 @@ function regionHint(error: Error): string | undefined {
 
 // What a request met on its way that never had an answer, and a body that broke off.
 function ofConnection(error: Error): Failure | undefined {
+  if (error.name === "FramesealError") return undefined; // the SDK marks whatever passes through it
   const code = codeOf(error);
   if (error.name === "TimeoutError" && code === undefined)
     return failed(
@@ -422,20 +423,20 @@ function ofSystem(error: Error): Failure | undefined {
   }
   const text =
     ownEntry(systemTexts, code) ??
-    ownEntry(systemTexts, namedByNumber(error)) ??
-    `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
+    ownEntry(systemTexts, systemName(error)) ??
+    `${systemText(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
 }
 
 // Node has no name for some of the system's errors, such as EDQUOT, but their number.
-function namedByNumber(error: Error): string {
+function systemName(error: Error): string {
   const number = "errno" in error && typeof error.errno === "number" ? -error.errno : undefined;
   return Object.entries(constants.errno).find(([, each]) => each === number)?.[0] ?? "";
 }
 
-function systemName(error: Error): string | undefined {
+function systemText(error: Error): string | undefined {
   const { errno } = error as { readonly errno?: unknown };
   return typeof errno === "number" ? getSystemErrorMap().get(errno)?.[1] : undefined;
 }
