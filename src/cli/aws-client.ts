@@ -131,6 +131,8 @@ async function load<Package>(need: string, name: string, sdk: () => Promise<Pack
 /** What clients of all services have in common. */
 async function sharedConfig(options: AwsOptions) {
   const { endpoint, profile } = options;
+  for (const [name, value] of Object.entries(process.env))
+    if (name.startsWith("AWS_") && value === "") delete process.env[name]; // is none
   // The SDK looks for endpoints in the profile that the environment names, whatever a client was told.
   if (profile !== undefined) process.env.AWS_PROFILE = profile;
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
@@ -143,19 +145,19 @@ async function sharedConfig(options: AwsOptions) {
     },
     ...optional("endpoint", endpoint),
     ...optional("profile", profile),
-    ...optional("region", options.region ?? (AWS_REGION || AWS_DEFAULT_REGION || undefined)),
+    ...optional("region", options.region ?? AWS_REGION ?? AWS_DEFAULT_REGION),
   };
 }
 
 function environmentEndpoint(name: string): string | undefined {
   const { AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: ignored = "" } = process.env;
-  return ignored.toLowerCase() === "true" ? undefined : process.env[name] || undefined;
+  return ignored.toLowerCase() === "true" ? undefined : process.env[name];
 }
 
 /** The certificates of AWS_CA_BUNDLE, in place of the usual ones, and those that Node would add to these. */
 async function trustedCertificates(): Promise<Buffer[] | undefined> {
   const { AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS } = process.env;
-  if (!AWS_CA_BUNDLE) return undefined;
+  if (AWS_CA_BUNDLE === undefined) return undefined;
   const { readFile } = await import("node:fs/promises");
   const files = [AWS_CA_BUNDLE, ...(NODE_EXTRA_CA_CERTS ? [NODE_EXTRA_CA_CERTS] : [])];
   return Promise.all(files.map((file) => readFile(file)));
@@ -174,9 +176,8 @@ async function placeOf(
   const ask = async (region: { region?: string }): Promise<Place> => {
     const client = make(region);
     try {
-      await sendNothing(client, command());
-      const endpoint = await client.config.endpoint?.();
-      return endpoint === undefined ? {} : { endpoint, ...region };
+      const url = await endpointOf(client, command());
+      return url.href === (await usualEndpointOf(client)).href ? {} : { endpoint: url.href, ...region };
     } finally {
       client.destroy();
     }
@@ -191,14 +192,28 @@ async function placeOf(
   }
 }
 
-async function sendNothing(client: S3Client, command: ListBucketsCommand): Promise<void> {
-  const answer = async () => ({ output: { $metadata: {} }, response: undefined });
-  command.middlewareStack.add(() => answer, {
-    step: "build",
-    priority: "high",
-    name: "framesealSendsNothing",
-  });
+/** Where a command would be sent. */
+async function endpointOf(client: S3Client, command: ListBucketsCommand): Promise<URL> {
+  let url: URL | undefined;
+  command.middlewareStack.add(
+    (_, context) => async () => {
+      url = (context as { readonly endpointV2?: { readonly url: URL } }).endpointV2?.url;
+      return { output: { $metadata: {} }, response: undefined };
+    },
+    { step: "build", priority: "high", name: "framesealSendsNothing" },
+  );
   await client.send(command);
+  if (url === undefined) throw new Error("internal error: the SDK has no endpoint");
+  return url;
+}
+
+async function usualEndpointOf({ config }: S3Client): Promise<URL> {
+  const { url } = config.endpointProvider({
+    Region: await config.region(),
+    UseFIPS: await config.useFipsEndpoint(),
+    UseDualStack: await config.useDualstackEndpoint(),
+  });
+  return url;
 }
 
 interface Stack {
