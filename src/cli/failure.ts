@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
-import { hostOf } from "./contacted.ts";
+import { hostOf, lastFailure, lastHost } from "./contacted.ts";
 import { shown } from "./names.ts";
 import { bounded, visible } from "./output.ts";
 
@@ -219,13 +219,22 @@ function ofLibrary(error: Error): Failure | undefined {
   if (!isErrorNamed(error, "FramesealError") || code === undefined || !Object.hasOwn(libraryCodes, code))
     return undefined;
   const causes = causesOf(error);
-  const said = causes.map(causeText).filter((text) => text !== "" && !error.message.includes(text));
-  const because = said.length === 0 ? "" : ` (${quoted([...new Set(said)].slice(0, 3).join("; "))})`;
+  const said = [...causes, ...metBy(code)].map(causeText);
+  const host = code === "NETWORK" ? lastHost("s3") : undefined;
+  if (host !== undefined && !said.some((text) => text.includes(host))) said.push(`at ${host}`);
+  const more = [...new Set(said)].filter((each) => each !== "" && !error.message.includes(each));
+  const because = more.length === 0 ? "" : ` (${quoted(more.slice(0, 3).join("; "))})`;
   const text = `${quoted(withLongOptionNames(error.message))}${because}`;
   // Whoever could not be asked has not said that the key is another one.
   if (code === "NO_DATA_KEY" && causes.some(couldNotAnswer)) return failed(text);
   const { exitCode, hint } = libraryCodes[code as ErrorCode];
   return { exitCode, text: hint === undefined ? text : `${text}; ${hint}` };
+}
+
+// Errors of key services have lost where they were met, since an answer may hold keys.
+function metBy(code: string): Error[] {
+  const met = code === "KEY_SERVICE" || code === "NO_DATA_KEY" ? lastFailure("kms") : undefined;
+  return met === undefined ? [] : [met];
 }
 
 function causesOf(error: Error): Error[] {
@@ -343,7 +352,7 @@ function ofConnection(error: Error): Failure | undefined {
   const reason = codeOf(first) ?? code;
   if (reason === undefined || !("$metadata" in error || isOfConnection(first))) return undefined;
   return failed(
-    `cannot reach ${placeOf(first) ?? hostOf(error) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
+    `cannot reach ${hostOf(error) ?? placeOf(first) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
   );
 }
 
