@@ -136,6 +136,7 @@ export const optionNames: Readonly<Record<string, string>> = {
   format: "--format",
   frameLength: "--frame-length",
   from: "the input",
+  generatorKeyId: "--kms",
   instructionFileSuffix: "--instruction-file-suffix",
   key: "--sse-c-key",
   keyId: "--sse-kms-key",

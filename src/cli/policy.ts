@@ -4,7 +4,7 @@ import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
 import { isErrorNamed } from "../shapes.ts";
 import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
-import { shown } from "./names.ts";
+import { ofFile, shown } from "./names.ts";
 import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
 
@@ -104,7 +104,7 @@ async function explain(text: string, options: PolicyOptions): Promise<void> {
 
 async function readPolicy(file: string): Promise<string> {
   if (file === "-") return (await import("node:stream/consumers")).text(process.stdin);
-  return (await import("node:fs/promises")).readFile(file, "utf8");
+  return ofFile(file, (await import("node:fs/promises")).readFile(file, "utf8"));
 }
 
 async function fetchPolicy(bucket: string, options: PolicyOptions): Promise<string> {

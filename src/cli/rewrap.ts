@@ -40,7 +40,7 @@ export function register(program: Command): void {
     .option("--enforce-rotation", "fail if the old key would still open the result")
     .option(
       "--new-context <key=value>",
-      "encryption context from now on (default: what the object has; for s3ec objects --context)",
+      "context from now on (repeatable; default: what the object has; for s3ec --context)",
       collect,
     )
     .option("--material-description <name=value>", "of --to, for s3ec objects (repeatable)", collect)
