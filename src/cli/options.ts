@@ -246,7 +246,9 @@ export function refuseIdleAwsOptions(options: KeyOptions): void {
   if (options.kms !== undefined || options.kmsDiscovery !== undefined) return;
   for (const name of ["endpoint", "region", "profile", "connectTimeout", "readTimeout"] as const)
     if (options[name] !== undefined)
-      throw new UsageError(`${typed(name)} is about AWS, and neither a key nor the input is there`);
+      throw new UsageError(
+        `${typed(name)} goes with --kms, or with s3://bucket/key where a command takes that`,
+      );
 }
 
 async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring[]> {

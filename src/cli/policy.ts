@@ -47,7 +47,8 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-A policy decides by the headers of a request: it cannot see whether a body was encrypted on this side.
+A policy decides by the headers of a request: it cannot see whether a body was encrypted on this
+side.
 
 Examples:
   frameseal policy backups --require kms --kms-key arn:aws:kms:eu-central-1:111122223333:key/1234

@@ -59,8 +59,9 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read once, to prove the
-key). A framed object is fetched, encrypted again and stored. Nothing changes if the object is replaced meanwhile.
+Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read
+once, to prove the key). A framed object is fetched, encrypted again and stored. Nothing changes if
+the object is replaced meanwhile.
 Metadata, tags, storage class and locks stay; what could not be kept is printed.
 
 Example:

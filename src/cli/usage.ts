@@ -105,13 +105,14 @@ export function describeUsage(
     case "commander.missingArgument":
       return `${quoted} is missing; ${see}`;
     case "commander.excessArguments":
-      return `too many operands: ${operandsOf(command)}; ${see}`;
+      return `too many operands: ${command.name()} takes ${operandsOf(command)}; ${see}`;
     default:
       return `the command line is wrong; ${see}`;
   }
 }
 
 function nearestOf(given: string, known: readonly string[]): string | undefined {
+  if (given.length < 3) return undefined;
   const similar = known.filter(
     (each) => given.length > 3 && (each.startsWith(given) || given.startsWith(`${each}-`)),
   );
@@ -120,5 +121,5 @@ function nearestOf(given: string, known: readonly string[]): string | undefined 
 
 function operandsOf(command: Command): string {
   const names = command.registeredArguments.map((argument) => argument.name());
-  return names.length === 0 ? "there are none" : `there is ${names.join(" and ")}`;
+  return names.length === 0 ? "none" : `${names.length === 1 ? "one" : names.length} (${names.join(", ")})`;
 }
