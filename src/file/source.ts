@@ -3,6 +3,7 @@
 import { type BigIntStats, constants } from "node:fs";
 import { wipe } from "../bytes.ts";
 import { descriptors, fileError, openAtOnce, pause, readFully } from "../disk/calls.ts";
+import { throwIfAborted } from "../errors.ts";
 import { errorCode } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 
@@ -119,8 +120,9 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       return length;
     },
     async *arrivals(signal) {
-      owned = false; // the stream closes it
       const { received, typed } = await import("./pipe.ts");
+      throwIfAborted(signal);
+      owned = false; // the stream closes it
       yield* kind === "terminal" ? typed(descriptor, signal) : received(descriptor, signal);
     },
     async checkUnchanged() {
