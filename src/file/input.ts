@@ -1,5 +1,5 @@
 // The reading side of a file operation: counts, reports, stops when it is aborted or when the other side has failed.
-
+import { type Checks, callback, signal } from "../check-options.ts";
 import { readSome } from "../disk/calls.ts";
 import type { Pump, PumpResult } from "../engine/engine.ts";
 import { throwIfAborted } from "../errors.ts";
@@ -22,6 +22,9 @@ export interface InputOptions {
   readonly onProgress?: ((bytesRead: number, inputLength: number | undefined) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** What they must be. */
+export const INPUT_OPTIONS: Checks<InputOptions> = { onProgress: callback, signal };
 
 /** Reads, counts and reports; stops when aborted or when the other side has failed. */
 export class Input {

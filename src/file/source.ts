@@ -2,6 +2,7 @@
 // read in large pieces with one piece ahead; pipes and terminals give what has arrived.
 import { type BigIntStats, constants } from "node:fs";
 import { wipe } from "../bytes.ts";
+import { wrong } from "../check-options.ts";
 import { descriptors, fileError, openAtOnce, pause, readFully } from "../disk/calls.ts";
 import { throwIfAborted } from "../errors.ts";
 import { errorCode } from "../shapes.ts";
@@ -53,7 +54,6 @@ export interface FileSource {
  * @throws Error with the system's code; EISDIR for a folder; FramesealError ABORTED
  */
 export async function openFileSource(from: FileEnd, signal: AbortSignal | undefined): Promise<FileSource> {
-  checkFileEnd("from", from);
   if (typeof from === "number") return describeSource(from, undefined);
   const descriptor = await openAtOnce(from, constants.O_RDONLY, signal);
   try {
@@ -66,10 +66,11 @@ export async function openFileSource(from: FileEnd, signal: AbortSignal | undefi
 
 /** @throws TypeError unless `end` is a path or a descriptor */
 export function checkFileEnd(name: string, end: FileEnd): void {
-  if (typeof end === "string" ? end === "" : !(Number.isInteger(end) && end >= 0))
-    throw new TypeError(
-      `"${name}" expected a path or the number of a descriptor, got ${JSON.stringify(end)}`,
-    );
+  const isEnd =
+    typeof end === "string"
+      ? end !== "" && !end.includes("\0")
+      : typeof end === "number" && Number.isInteger(end) && end >= 0 && end < 2 ** 31;
+  if (!isEnd) throw wrong(name, "a path or the number of a descriptor", end);
 }
 
 async function describeSource(descriptor: number, path: string | undefined): Promise<FileSource> {

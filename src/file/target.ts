@@ -3,14 +3,23 @@
 import { type BigIntStats, constants } from "node:fs";
 import { lstat, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { type Checks, oneOf, signal, wholeNumber } from "../check-options.ts";
 import { descriptors, fileError, writeFully } from "../disk/calls.ts";
 import { type Durability, existsAlready, NewFile, type NewFileOptions } from "../disk/new-file.ts";
 import { errorCode } from "../shapes.ts";
 import type { PipeWriter } from "./pipe.ts";
-import { checkFileEnd, type FileEnd, kindOf, openWriter, type PumpEnd, reopenPipe } from "./source.ts";
+import { type FileEnd, kindOf, openWriter, type PumpEnd, reopenPipe } from "./source.ts";
 
 /** How a target is written; nothing is ever written through a symbolic link. */
 export interface FileTargetOptions extends NewFileOptions {}
+
+/** What the options must be. */
+export const FILE_TARGET_OPTIONS: Checks<FileTargetOptions> = {
+  overwrite: oneOf("refuse", "replace"),
+  sync: oneOf("full", "none"),
+  mode: wholeNumber(0, 0o777),
+  signal,
+};
 
 /** An output that is open. */
 export interface FileTarget {
@@ -37,8 +46,6 @@ export interface PlannedTarget {
  * or to nothing; EISDIR for a folder; ENOENT, ENOTDIR when its folder does not exist
  */
 export async function planFileTarget(to: FileEnd, options: FileTargetOptions): Promise<PlannedTarget> {
-  checkFileEnd("to", to);
-  checkOptions(options);
   if (typeof to === "number") {
     const stats = await descriptors.stat(to, { bigint: true });
     return { stats, open: () => openDescriptor(to, stats, "borrowed", options.signal) };
@@ -58,15 +65,6 @@ export async function planFileTarget(to: FileEnd, options: FileTargetOptions): P
   const folder = await stat(dirname(to));
   if (!folder.isDirectory()) throw fileError("ENOTDIR", "open", dirname(to), "is not a folder");
   return { stats, open: () => openTemporary(to, options) };
-}
-
-function checkOptions({ overwrite, sync, mode }: FileTargetOptions): void {
-  if (overwrite !== undefined && overwrite !== "refuse" && overwrite !== "replace")
-    throw new TypeError(`"overwrite" expected refuse or replace, got ${JSON.stringify(overwrite)}`);
-  if (sync !== undefined && sync !== "full" && sync !== "none")
-    throw new TypeError(`"sync" expected full or none, got ${JSON.stringify(sync)}`);
-  if (mode !== undefined && !(Number.isInteger(mode) && mode >= 0 && mode <= 0o777))
-    throw new RangeError(`"mode" expected permissions from 0 to 0o777, got ${mode}`);
 }
 
 function ignore(...codes: string[]): (error: unknown) => undefined {

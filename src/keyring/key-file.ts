@@ -12,12 +12,23 @@ import {
 import { type FileHandle, open, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  callback,
+  checkOptions,
+  pairs,
+  text,
+  wholeNumber,
+} from "../check-options.ts";
 import { readSome } from "../disk/calls.ts";
 import { NewFile } from "../disk/new-file.ts";
 import { hasCode } from "../errors.ts";
 import { randomDataKey } from "./data-key.ts";
 import { RawAesKeyring } from "./raw-aes-keyring.ts";
-import { RawRsaKeyring, type RsaPadding } from "./raw-rsa-keyring.ts";
+import { keyNameOption, keyNamespaceOption } from "./raw-key.ts";
+import { RawRsaKeyring, type RsaPadding, rsaPaddingOption } from "./raw-rsa-keyring.ts";
+import { isAllZeros } from "./take-data-key.ts";
 
 /** The key namespace of key files unless the caller names another. */
 export const DEFAULT_KEY_NAMESPACE = "frameseal";
@@ -40,6 +51,35 @@ export interface KeyFileOptions {
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
+/** What the options must be. */
+const KEY_FILE_OPTIONS: Checks<KeyFileOptions> = {
+  keyNamespace: keyNamespaceOption,
+  keyName: keyNameOption,
+  padding: rsaPaddingOption,
+  materialDescription: pairs,
+  onWarning: callback,
+};
+
+/** Options of `writeAesKeyFile`. */
+export interface AesKeyFileOptions {
+  /** Bytes, by default 32. */
+  readonly keyLength?: 16 | 24 | 32 | undefined;
+}
+const aesKeyLength: Check = (name, value) => {
+  const length = wholeNumber(16, 32)(name, value);
+  if (length !== 16 && length !== 24 && length !== 32)
+    throw new RangeError(`"${name}" expected 16, 24 or 32 bytes, got ${value}`);
+  return length;
+};
+const AES_FILE_OPTIONS: Checks<AesKeyFileOptions> = { keyLength: aesKeyLength };
+
+/** Options of `writeRsaKeyFiles`. */
+export interface RsaKeyFileOptions {
+  /** By default 3,072; from 2,048 to 16,384. */
+  readonly modulusBits?: number | undefined;
+}
+const RSA_FILE_OPTIONS: Checks<RsaKeyFileOptions> = { modulusBits: wholeNumber(2048, 16_384) };
+
 /**
  * Reads a key file: JWK gives a raw AES keyring, PEM a raw RSA keyring that can encrypt (public key) or decrypt
  * (private key). The file may also be a pipe.
@@ -47,8 +87,10 @@ export interface KeyFileOptions {
  */
 export async function keyringFromKeyFile(
   path: string,
-  options: KeyFileOptions = {},
+  givenOptions: KeyFileOptions = {},
 ): Promise<RawAesKeyring | RawRsaKeyring> {
+  text("path", path);
+  const options = checkOptions("options", givenOptions, KEY_FILE_OPTIONS);
   const file = await open(path, "r");
   let content: Uint8Array | undefined;
   try {
@@ -65,17 +107,17 @@ export async function keyringFromKeyFile(
 }
 
 /**
- * Writes a new AES key of `keyLength` bytes (32 unless given) as JWK, with mode 0600, and syncs it. Never overwrites;
+ * Writes a new AES key as JWK, with mode 0600, and syncs it. Never overwrites;
  * the file is there when it is complete.
  * @throws RangeError, and what the file system throws (EEXIST if `path` exists); FramesealError NOT_DURABLE when the
  * file is there, but may not survive a power failure
  */
 export async function writeAesKeyFile(
   path: string,
-  { keyLength = 32 }: { readonly keyLength?: 16 | 24 | 32 | undefined } = {},
+  options: AesKeyFileOptions = {},
 ): Promise<{ readonly keyName: string }> {
-  if (![16, 24, 32].includes(keyLength))
-    throw new RangeError(`"keyLength" expected 16, 24 or 32 bytes, got ${keyLength}`);
+  text("path", path);
+  const { keyLength = 32 } = checkOptions("options", options, AES_FILE_OPTIONS);
   const keyName = randomBytes(8).toString("hex");
   const key = randomDataKey(keyLength);
   const content = encodeJwk(keyName, key);
@@ -95,10 +137,10 @@ export async function writeAesKeyFile(
  */
 export async function writeRsaKeyFiles(
   path: string,
-  { modulusBits = DEFAULT_MODULUS_BITS }: { readonly modulusBits?: number | undefined } = {},
+  options: RsaKeyFileOptions = {},
 ): Promise<{ readonly keyName: string; readonly publicKeyPath: string }> {
-  if (!Number.isInteger(modulusBits) || modulusBits < 2048 || modulusBits > 16_384)
-    throw new RangeError(`"modulusBits" expected 2048 to 16384, got ${modulusBits}`);
+  text("path", path);
+  const { modulusBits = DEFAULT_MODULUS_BITS } = checkOptions("options", options, RSA_FILE_OPTIONS);
   const { privateKey, publicKey } = await promisify(generateKeyPair)("rsa", { modulusLength: modulusBits });
   const content = Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" }));
   const publicKeyPath = `${path}.pub`;
@@ -211,6 +253,7 @@ function parseJwk(text: Buffer, path: string): ParsedKey {
     if (allowed === undefined) throw wrongLength(path, "16, 24 or 32 bytes", key.length);
     if (Math.ceil((key.length * 8) / 6) !== k.length || asBuffer(key).toString("base64url") !== k)
       throw wrongContent(path, 'a JWK with canonical base64url as "k"', "another text");
+    if (isAllZeros(key)) throw new RangeError(`"keyFile" expected a secret key, got all zeros in ${path}`);
     if (alg !== undefined && (typeof alg !== "string" || !allowed.includes(alg)))
       throw wrongContent(path, `a JWK with "alg" ${allowed.join(" or ")}, or none`, "another one");
     return { kind: "aes", key: createSecretKey(key), keyName: kid };
