@@ -98,7 +98,7 @@ export async function keyringFromKeyFile(
     content = bytes;
     const key = parseKeyFile(content, path);
     if (key.kind !== "rsa-public" && wideMode !== undefined)
-      options.onWarning?.(`key file ${path} can be read by others (mode ${wideMode}): chmod 600 it`);
+      await options.onWarning?.(`key file ${path} can be read by others (mode ${wideMode}): chmod 600 it`);
     return keyringOf(key, path, options);
   } finally {
     wipe(content);

@@ -86,7 +86,7 @@ describe("pieces", () => {
 
 test("more than a buffer holds is refused before anything", async () => {
   await writeFile(file("small"), "x");
-  const source = await openSource(file("small"));
+  const source = await openSource(file("small"), undefined);
   for (const length of [constants.MAX_LENGTH + 1, 2 ** 40 * 9000])
     for (const ask of [() => source.read(0, length), async () => allocateBuffer(length)])
       await expect(ask()).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
@@ -98,7 +98,7 @@ test.skipIf(!FULL)("a read of more than 2 GiB", async () => {
   const length = 2 ** 31 + 12_345;
   await writeFile(file("sparse"), "begin");
   await truncate(file("sparse"), length);
-  const source = await openSource(file("sparse"));
+  const source = await openSource(file("sparse"), undefined);
   const bytes = await source.read(0, length);
   expect(bytes.length).toBe(length);
   expect(Buffer.from(bytes.buffer, 0, 6).toString()).toBe("begin\0");
