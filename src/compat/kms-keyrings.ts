@@ -219,7 +219,8 @@ class DiscoveryKeyring extends LazyKmsKeyring {
 // One client that sends each call to the region of its key, so that keys without a region can be named too.
 function regionalClient(supplier: KmsClientSupplier): KmsClient {
   const clients = cacheClients(supplier);
-  const send = async (...[command, options]: [{ input: { KeyId?: string } }, unknown]): Promise<unknown> => {
+  // Not async: an answer is taken in the moment it arrives.
+  const send = (...[command, options]: [{ input: { KeyId?: string } }, unknown]): Promise<unknown> => {
     const keyId = command.input.KeyId ?? "";
     const client = clients(regionOf(keyId));
     needs(client, `"clientProvider" has no client for ${keyId}`);
