@@ -1,5 +1,6 @@
 // The algorithm suites of AWS Encryption SDK messages: id -> lengths, key derivation, commitment, signature.
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 
 export type Curve = "P-256" | "P-384";
 
@@ -86,7 +87,7 @@ export const COMMITMENT_POLICIES: readonly string[] = [
 export function checkPolicyName(policy: string): asserts policy is CommitmentPolicy {
   if (!COMMITMENT_POLICIES.includes(policy))
     throw new TypeError(
-      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${policy}`,
+      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${quote(String(policy))}`,
     );
 }
 

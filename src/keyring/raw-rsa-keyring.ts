@@ -11,6 +11,7 @@ import {
 import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { quote } from "../quote.ts";
 import { errorCode, isBytes, isKeyObject } from "../shapes.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
@@ -59,7 +60,7 @@ export class RawRsaKeyring implements Keyring {
     this.keyName = options.keyName;
     if (options.padding !== "PKCS1" && !Object.hasOwn(oaepHashes, options.padding))
       throw new TypeError(
-        `"padding" expected PKCS1 or one of ${Object.keys(oaepHashes).join(", ")}, got ${options.padding}`,
+        `"padding" expected PKCS1 or one of ${Object.keys(oaepHashes).join(", ")}, got ${quote(String(options.padding))}`,
       );
     this.padding = options.padding;
     this.#publicKey = parseKey(options.publicKey, "public");
@@ -98,11 +99,12 @@ export class RawRsaKeyring implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const name = Buffer.from(this.keyName, "utf8");
+    const self = describeKeyring("RSA", this);
     let tried = 0;
     for (const key of encryptedDataKeys) {
       const why = this.#whyNot(key, name);
       if (why !== undefined || this.#privateKey === undefined) {
-        request.skipped?.add(`${describeKeyring("RSA", this)}: ${why ?? "it has no private key"}`, key);
+        request.skipped?.add(`${self}: ${why ?? "it has no private key"}`, key);
         continue;
       }
       tried += 1;
@@ -112,7 +114,7 @@ export class RawRsaKeyring implements Keyring {
     if (tried === 0) return null;
     throw new FramesealError(
       "NO_DATA_KEY",
-      `${describeKeyring("RSA", this)} (${this.padding}) does not unwrap the data key: ` +
+      `${self} (${this.padding}) does not unwrap the data key: ` +
         "another key of the same name, another padding, or an altered message",
     );
   }

@@ -7,6 +7,7 @@ import { contextOption as encryptionContext } from "../format/encryption-context
 import { FRAME_LENGTH_MULTIPLE, MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
 import { COMMITMENT_POLICIES } from "../format/suite.ts";
 import { keyringOption as keyring } from "../keyring/keyring.ts";
+import { quote } from "../quote.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import type { ObjectFormat, StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
@@ -73,7 +74,7 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
   const written = all.find((format) => format.name === name);
   if (written === undefined)
     throw new TypeError(
-      `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${name}`,
+      `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${quote(String(name))}`,
     );
   if (written instanceof SingleMessageFormat) {
     if ((options.bind ?? "none") !== "none")

@@ -2,6 +2,7 @@
 // is demanded on read, so that whoever can write the bucket cannot pass one object off as another.
 import { FramesealError } from "../../errors.ts";
 import { type EncryptionContext, encodeEncryptionContext } from "../../format/encryption-context.ts";
+import { quote } from "../../quote.ts";
 import type { ObjectLocation } from "../object-format.ts";
 
 /**
@@ -21,7 +22,9 @@ export function checkBinding(binding: KeyBinding, context: EncryptionContext): v
   encodeEncryptionContext(context);
   for (const name of Object.keys(context))
     if (name.startsWith("frameseal-"))
-      throw new TypeError(`"encryptionContext" expected no key that starts with frameseal-, got ${name}`);
+      throw new TypeError(
+        `"encryptionContext" expected no key that starts with frameseal-, got ${quote(name)}`,
+      );
 }
 
 /** The caller's context and the pair that binds. */
