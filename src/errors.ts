@@ -36,6 +36,8 @@ export type ErrorCode =
   | "ENGINE_UNAVAILABLE"
   /** The connection broke or stalled, or the server went on failing, and going on did not help: nothing is said about the data. */
   | "NETWORK"
+  /** The file is complete under its name, but may not survive a power failure, or has left a second name; `cause` tells why. */
+  | "NOT_DURABLE"
   /** The caller aborted the operation. */
   | "ABORTED";
 

@@ -1,7 +1,8 @@
 // The peer's way of writing keyrings: a class that fills in "materials". Both directions: classes of users who extend
 // KeyringNode work here, and our keyrings can be called in the peer's way.
 import { createSecretKey, type KeyObject } from "node:crypto";
-import { asBuffer, wipe } from "../bytes.ts";
+import { asBuffer, copySecret, wipe } from "../bytes.ts";
+import { bytes, type Check, type Checks, checkKnownOptions, needed, wrong } from "../check-options.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
@@ -17,6 +18,24 @@ import { isBytes, isKeyObject } from "../shapes.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
 
+/** What an `EncryptedDataKey` is made of. */
+export interface EncryptedDataKeyInput {
+  readonly providerId: string;
+  readonly providerInfo: string;
+  readonly encryptedDataKey: Uint8Array;
+  readonly rawInfo?: Uint8Array | undefined;
+}
+const anyText: Check = (name, value) => {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  return value;
+};
+const KEY_INPUT: Checks<EncryptedDataKeyInput> = {
+  providerId: needed(anyText),
+  providerInfo: needed(anyText),
+  encryptedDataKey: needed(bytes),
+  rawInfo: bytes,
+};
+
 /** A wrapped data key as the peer shows it. */
 export class EncryptedDataKey {
   readonly providerId: string;
@@ -25,12 +44,9 @@ export class EncryptedDataKey {
   readonly encryptedDataKey: Uint8Array;
   readonly rawInfo: Uint8Array;
 
-  constructor(input: {
-    readonly providerId: string;
-    readonly providerInfo: string;
-    readonly encryptedDataKey: Uint8Array;
-    readonly rawInfo?: Uint8Array | undefined;
-  }) {
+  /** @throws TypeError */
+  constructor(givenInput: EncryptedDataKeyInput) {
+    const input = checkKnownOptions("input", givenInput, KEY_INPUT);
     this.providerId = input.providerId;
     this.providerInfo = input.providerInfo;
     this.encryptedDataKey = input.encryptedDataKey;
@@ -120,6 +136,11 @@ class Material {
   zeroUnencryptedDataKey(): this {
     wipe(this.takeDataKey());
     return this;
+  }
+  /** The bytes of the key, which the receiver wipes: a KeyObject keeps a copy until it is collected. Not a method of the peer. */
+  copyDataKey(): Uint8Array {
+    needs(this.#dataKey !== undefined, "unencryptedDataKey has not been set");
+    return copySecret(this.#dataKey);
   }
   /** Takes the key out; the receiver wipes it. Not a method of the peer. */
   takeDataKey(): Uint8Array | undefined {
@@ -220,7 +241,7 @@ export class WrappedKeyring extends KeyringNode {
   async _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
     const request = requestFor(material);
     if (material.hasUnencryptedDataKey) {
-      const dataKey = unwrapDataKey(material.getUnencryptedDataKey());
+      const dataKey = material.copyDataKey();
       try {
         for (const key of await this.wrapDataKey(dataKey, request))
           material.addEncryptedDataKey(toPeerKey(key));

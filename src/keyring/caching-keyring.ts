@@ -1,20 +1,21 @@
 // Fewer calls of a key service: data keys are used for several messages, within bounds. Each message still derives a
 // key of its own from the data key and its random message id.
 import { createHash } from "node:crypto";
-import { allocateSecret, ByteWriter, wipe } from "../bytes.ts";
+import { ByteWriter, copySecret, wipe } from "../bytes.ts";
+import { type Checks, checkOptions, needed, wholeNumber } from "../check-options.ts";
 import { throwIfAborted } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { encodeEncryptionContext } from "../format/encryption-context.ts";
 import { untilAborted } from "../until-aborted.ts";
-import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { type DataKeyRequest, type GeneratedDataKey, type Keyring, keyringOption } from "./keyring.ts";
 import { SkipList } from "./skipped-keys.ts";
 import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "./take-data-key.ts";
 
 const DEFAULT_MAX_MESSAGES = 1000;
 const DEFAULT_MAX_ENTRIES = 100;
 /** Message ids are random: more messages under one data key could repeat one. (data key caching of the AWS Encryption SDK) */
-const MAX_MESSAGES = 2 ** 32;
-const MAX_AGE_MS = 2 ** 31 - 1; // longest timer
+export const MAX_MESSAGES = 2 ** 32;
+export const MAX_AGE_MS = 2 ** 31 - 1; // longest timer
 
 /** Options of `CachingKeyring`. */
 export interface CachingKeyringOptions {
@@ -32,6 +33,16 @@ export interface CachingKeyringOptions {
   /** Data keys kept, by default 100. The one not used for the longest time goes first. */
   readonly maxEntries?: number | undefined;
 }
+
+const MAX_ENTRIES = 2 ** 20;
+/** What the options must be. */
+const OPTIONS: Checks<CachingKeyringOptions> = {
+  keyring: needed(keyringOption),
+  maxAgeMs: needed(wholeNumber(1, MAX_AGE_MS)),
+  maxMessages: wholeNumber(1, MAX_MESSAGES),
+  maxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  maxEntries: wholeNumber(1, MAX_ENTRIES),
+};
 
 interface Entry {
   readonly dataKey: Uint8Array;
@@ -61,18 +72,13 @@ export class CachingKeyring implements Keyring {
   readonly #uses = new WeakMap<DataKeyRequest, { readonly id: string; readonly entry: Entry }>();
 
   /** @throws TypeError, RangeError */
-  constructor(options: CachingKeyringOptions) {
-    if (typeof options.keyring?.generateDataKey !== "function")
-      throw new TypeError(`"keyring" expected a Keyring, got ${typeof options.keyring}`);
+  constructor(givenOptions: CachingKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyring = options.keyring;
-    this.#maxAgeMs = checkBound("maxAgeMs", options.maxAgeMs, MAX_AGE_MS);
-    this.#maxMessages = checkBound("maxMessages", options.maxMessages ?? DEFAULT_MAX_MESSAGES, MAX_MESSAGES);
-    this.#maxBytes = checkBound(
-      "maxBytes",
-      options.maxBytes ?? Number.MAX_SAFE_INTEGER,
-      Number.MAX_SAFE_INTEGER,
-    );
-    this.#maxEntries = checkBound("maxEntries", options.maxEntries ?? DEFAULT_MAX_ENTRIES, 2 ** 20);
+    this.#maxAgeMs = options.maxAgeMs;
+    this.#maxMessages = options.maxMessages ?? DEFAULT_MAX_MESSAGES;
+    this.#maxBytes = options.maxBytes ?? Number.MAX_SAFE_INTEGER;
+    this.#maxEntries = options.maxEntries ?? DEFAULT_MAX_ENTRIES;
   }
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
@@ -97,7 +103,7 @@ export class CachingKeyring implements Keyring {
   ): Promise<Uint8Array | null> {
     if (!isCacheable(request)) return takeUnwrappedKey(this.keyring, encryptedDataKeys, request);
     return this.#share(unwrapId(encryptedDataKeys, request), request, {
-      take: ({ dataKey }) => copy(dataKey),
+      take: ({ dataKey }) => copySecret(dataKey),
       make: async (shared) => {
         const dataKey = await takeUnwrappedKey(this.keyring, encryptedDataKeys, shared);
         return dataKey === null ? null : { dataKey, encryptedDataKeys: [] };
@@ -200,7 +206,7 @@ export class CachingKeyring implements Keyring {
       return undefined;
     }
     const taken = {
-      dataKey: copy(entry.dataKey),
+      dataKey: copySecret(entry.dataKey),
       encryptedDataKeys: entry.encryptedDataKeys.map(copyEncryptedDataKey),
     };
     entry.messages += 1;
@@ -262,19 +268,7 @@ function digest(writer: ByteWriter): string {
   return createHash("sha512").update(writer.finish()).digest("base64");
 }
 
-function copy(secret: Uint8Array): Uint8Array {
-  const result = allocateSecret(secret.length);
-  result.set(secret);
-  return result;
-}
-
 // Callers see these in headers: what they do to them must not reach the next message.
 function copyEncryptedDataKey({ providerId, providerInfo, ciphertext }: EncryptedDataKey): EncryptedDataKey {
-  return { providerId, providerInfo: copy(providerInfo), ciphertext: copy(ciphertext) };
-}
-
-function checkBound(name: string, value: number, max: number): number {
-  if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${typeof value}`);
-  if (!(value >= 1 && value <= max)) throw new RangeError(`"${name}" expected 1 to ${max}, got ${value}`);
-  return value;
+  return { providerId, providerInfo: Uint8Array.from(providerInfo), ciphertext: Uint8Array.from(ciphertext) };
 }

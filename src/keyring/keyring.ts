@@ -1,5 +1,5 @@
 // What a keyring is: it makes data keys, wraps them under wrapping keys, and unwraps them again.
-import { type Check, needed, wrong } from "../check-options.ts";
+import { type Check, wrong } from "../check-options.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import type { AlgorithmSuite, CommitmentPolicy } from "../format/suite.ts";
@@ -53,9 +53,9 @@ export interface Keyring {
 }
 
 /** Something that makes and unwraps data keys. */
-export const keyringOption: Check = needed((name, value) => {
+export const keyringOption: Check = (name, value) => {
   const { generateDataKey, unwrapDataKey } = Object(value) as Readonly<Record<string, unknown>>;
   if (typeof generateDataKey !== "function" || typeof unwrapDataKey !== "function")
     throw wrong(name, "a Keyring", value);
   return value;
-});
+};

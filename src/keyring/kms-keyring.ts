@@ -2,10 +2,24 @@
 // only file that makes KMS commands; the client is the caller's.
 import type * as KMS from "@aws-sdk/client-kms";
 import { allocateSecret, decodeUtf8, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  checkOptions,
+  describe,
+  filledListOf,
+  listOf,
+  listOfStrings,
+  needed,
+  oneOf,
+  wholeNumber,
+  wrong,
+} from "../check-options.ts";
 import { allCauses, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
-import { quote, shorten } from "../quote.ts";
+import { shorten } from "../quote.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
+import { withSecretCheck } from "../secret-transport.ts";
 import { bytesLength, isError } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
@@ -68,7 +82,48 @@ const PROVIDER_ID = "aws-kms";
 const DEFAULT_TIMEOUT_MS = 60_000;
 const MAX_CIPHERTEXT_LENGTH = 6144; // KMS API reference, Decrypt: CiphertextBlob
 
+const MAX_TIMEOUT_MS = 2 ** 31 - 1; // longest timer
+
 type DiscoveryFilter = KmsDiscoveryOptions["discovery"];
+/** Options of both kinds, before it is known which. */
+interface AnyOptions extends CommonOptions {
+  readonly generatorKeyId?: string | undefined;
+  readonly keyIds?: readonly string[] | undefined;
+  readonly multiRegionKeys?: "exact" | "related" | undefined;
+  readonly discovery?: DiscoveryFilter | undefined;
+}
+
+/** A string of a form. */
+const like =
+  (form: RegExp, expected: string): Check =>
+  (name, value) => {
+    if (typeof value !== "string" || !form.test(value)) throw wrong(name, expected, value);
+    return value;
+  };
+const inDiscovery =
+  (check: Check): Check =>
+  (name, value) =>
+    check(`discovery.${name}`, value);
+/** What a discovery filter must be. */
+const DISCOVERY: Checks<DiscoveryFilter> = {
+  partition: needed(inDiscovery(like(/^aws[a-z-]*$/, "aws, aws-cn or the like"))),
+  accountIds: needed(inDiscovery(filledListOf(like(/^[0-9]{12}$/, "accounts of 12 digits")))),
+  region: inDiscovery(like(/^[a-z0-9-]{1,40}$/, "a region")),
+};
+/** What the options must be, each by itself. */
+const OPTIONS: Checks<AnyOptions> = {
+  client: needed((name, value) => {
+    if (typeof value !== "function" && typeof (value as KmsClient | null | undefined)?.send !== "function")
+      throw wrong(name, "a KMSClient or a function", value);
+    return value;
+  }),
+  grantTokens: listOfStrings,
+  timeoutMs: wholeNumber(1, MAX_TIMEOUT_MS),
+  generatorKeyId: keyIdOption,
+  keyIds: listOf(keyIdOption),
+  multiRegionKeys: oneOf("exact", "related"),
+  discovery: (name, value) => Object.freeze(checkOptions(name, value as DiscoveryFilter, DISCOVERY)),
+};
 
 /**
  * Wraps data keys with AWS KMS. Keys are named by ARN; aliases and bare key ids can only encrypt, since messages name
@@ -84,23 +139,25 @@ export class KmsKeyring implements Keyring {
   readonly #multiRegionKeys: "exact" | "related";
 
   /** @throws TypeError, RangeError */
-  constructor(options: KmsKeyringOptions) {
+  constructor(givenOptions: KmsKeyringOptions) {
+    const options = checkOptions<AnyOptions>("options", givenOptions, OPTIONS);
     this.generatorKeyId = options.generatorKeyId;
-    this.keyIds = Object.freeze([...(options.keyIds ?? [])]);
-    this.discovery = checkDiscovery(options.discovery);
+    this.keyIds = options.keyIds ?? [];
+    this.discovery = options.discovery;
     const named = this.#named();
     if (this.discovery !== undefined && named.length > 0)
       throw new TypeError('"discovery" expected no "generatorKeyId" or "keyIds" beside it');
     if (this.discovery === undefined && named.length === 0)
       throw new TypeError('"generatorKeyId", "keyIds" or "discovery" expected, got none');
-    for (const keyId of named) checkKeyId(keyId, typeof options.client);
+    if (this.discovery !== undefined && options.multiRegionKeys !== undefined)
+      throw new TypeError('"discovery" expected no "multiRegionKeys" beside it');
+    const { client } = options;
+    if (typeof client === "function") for (const keyId of named) checkHasRegion(keyId);
     if (new Set(named).size !== named.length) throw new RangeError('"keyIds" expected each key once');
-    this.#clientOf = clientSource(options.client);
+    this.#clientOf = clientSource(client);
     this.#grantTokens = options.grantTokens === undefined ? undefined : [...options.grantTokens];
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    if (!(this.#timeoutMs > 0 && this.#timeoutMs < 2 ** 31))
-      throw new RangeError(`"timeoutMs" expected a positive number, got ${options.timeoutMs}`);
-    this.#multiRegionKeys = ("multiRegionKeys" in options ? options.multiRegionKeys : undefined) ?? "exact";
+    this.#multiRegionKeys = options.multiRegionKeys ?? "exact";
     registerKmsAccess(this, {
       generateDataKey: (request) => this.#generate(request),
       decrypt: (ciphertext, request) => this.#decryptUnnamed(ciphertext, request),
@@ -186,7 +243,7 @@ export class KmsKeyring implements Keyring {
     if (KeyId === undefined) throw onlyDecrypts();
     const input = { KeyId, NumberOfBytes: request.keyLength, ...this.#commonInput(request) };
     return this.#call("make a data key with", KeyId, request, async (client, kms, options) => {
-      const answer = await client.send(new kms.GenerateDataKeyCommand(input), options);
+      const answer = await client.send(guarded(new kms.GenerateDataKeyCommand(input)), options);
       const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
       try {
         const keyArn = answeredArn(KeyId, answer.KeyId);
@@ -205,7 +262,7 @@ export class KmsKeyring implements Keyring {
     try {
       const input = { KeyId: keyId, Plaintext, ...this.#commonInput(request) };
       return await this.#call("wrap a data key with", keyId, request, async (client, kms, options) => {
-        const answer = await client.send(new kms.EncryptCommand(input), options);
+        const answer = await client.send(guarded(new kms.EncryptCommand(input)), options);
         return encryptedDataKey(
           answeredArn(keyId, answer.KeyId),
           takeCiphertext(answer.CiphertextBlob, keyId),
@@ -251,7 +308,7 @@ export class KmsKeyring implements Keyring {
       ...this.#commonInput(request),
     };
     return this.#call("unwrap a data key with", keyArn, request, async (client, kms, options) => {
-      const answer = await client.send(new kms.DecryptCommand(input), options);
+      const answer = await client.send(guarded(new kms.DecryptCommand(input)), options);
       const dataKey = takePlaintext(answer.Plaintext, keyArn ?? "any key", request);
       return { dataKey, usedKeyId: answer.KeyId };
     });
@@ -290,7 +347,7 @@ export class KmsKeyring implements Keyring {
       );
     } catch (error) {
       throwIfAborted(signal);
-      if (error instanceof FramesealError && error.code === "KEY_SERVICE") throw error;
+      if (hasCode(error, "KEY_SERVICE") || hasCode(error, "POLICY")) throw error;
       if (stop.signal.aborted)
         throw new FramesealError(
           "KEY_SERVICE",
@@ -327,6 +384,11 @@ function list(keyIds: readonly string[]): string {
   return `${first}, ${second}${keyIds.length > 2 ? ` or ${keyIds.length - 2} more` : ""}`;
 }
 
+// Data keys are in the clear in all three: whatever address the client comes to, they must not be read on the way.
+function guarded<Command extends object>(command: Command): Command {
+  return withSecretCheck(command, "AWS KMS hands out data keys");
+}
+
 function kmsRequestOf({ suite, encryptionContext, signal }: DataKeyRequest): KmsRequest {
   return { keyLength: suite.keyLength, encryptionContext, signal };
 }
@@ -335,35 +397,22 @@ function encryptedDataKey(keyArn: string, ciphertext: Uint8Array): EncryptedData
   return { providerId: PROVIDER_ID, providerInfo: new Uint8Array(Buffer.from(keyArn, "utf8")), ciphertext };
 }
 
-function checkDiscovery(discovery: DiscoveryFilter | undefined): DiscoveryFilter | undefined {
-  if (discovery === undefined) return undefined;
-  const { partition, accountIds, region } = discovery;
-  const shown = (value: unknown): string => quote(String(value));
-  if (typeof partition !== "string" || !/^aws[a-z-]*$/.test(partition))
-    throw new TypeError(`"discovery.partition" expected aws, aws-cn or the like, got ${shown(partition)}`);
-  if (!Array.isArray(accountIds) || accountIds.length === 0)
-    throw new TypeError('"discovery.accountIds" expected at least one account');
-  for (const account of accountIds)
-    if (typeof account !== "string" || !/^[0-9]{12}$/.test(account))
-      throw new TypeError(`"discovery.accountIds" expected accounts of 12 digits, got ${shown(account)}`);
-  if (region !== undefined && !/^[a-z0-9-]{1,40}$/.test(region))
-    throw new TypeError(`"discovery.region" expected a region, got ${shown(region)}`);
-  return Object.freeze({ partition, accountIds: Object.freeze([...accountIds]), region });
-}
-
 function isAllowed({ partition, accountIds }: DiscoveryFilter, key: KmsArn): boolean {
   return key.partition === partition && accountIds.includes(key.account);
 }
 
-function checkKeyId(keyId: string, client: string): void {
-  if (typeof keyId !== "string") throw new TypeError(`"keyIds" expected strings, got ${typeof keyId}`);
-  const isArn = parseKmsArn(keyId) !== undefined;
-  if (
-    !isArn &&
-    !/^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.test(keyId)
-  )
-    throw new RangeError(`"keyIds" expected an ARN, alias or id of a KMS key, got ${quote(keyId)}`);
-  if (!isArn && client === "function")
+const UNQUALIFIED_KEY_ID =
+  /^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+function keyIdOption(name: string, value: unknown): string {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  if (parseKmsArn(value) === undefined && !UNQUALIFIED_KEY_ID.test(value))
+    throw new RangeError(`"${name}" expected an ARN, alias or id of a KMS key, got ${describe(value)}`);
+  return value;
+}
+
+function checkHasRegion(keyId: string): void {
+  if (parseKmsArn(keyId) === undefined)
     throw new RangeError(`"keyIds" expected ARNs, since "client" wants a region, got ${keyId}`);
 }
 
@@ -378,10 +427,6 @@ function clientSource(
       return clients.get(region);
     };
   }
-  if (typeof client?.send !== "function")
-    throw new TypeError(
-      `"client" expected a KMSClient or a function, got ${client === null ? "null" : typeof client}`,
-    );
   return () => client;
 }
 
@@ -420,7 +465,7 @@ async function firstSuccess(attempts: readonly (() => Promise<Uint8Array>)[]): P
     try {
       return await attempt();
     } catch (error) {
-      if (hasCode(error, "ABORTED")) throw error;
+      if (hasCode(error, "ABORTED") || hasCode(error, "POLICY")) throw error;
       causes.push(error);
     }
   }

@@ -1,9 +1,10 @@
 // Several keyrings as one: any of them can open what all of them have wrapped.
 import { wipe } from "../bytes.ts";
+import { type Checks, checkOptions, listOf } from "../check-options.ts";
 import { allCauses, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { untilAborted } from "../until-aborted.ts";
-import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { type DataKeyRequest, type GeneratedDataKey, type Keyring, keyringOption } from "./keyring.ts";
 import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "./take-data-key.ts";
 
 /** Options of `MultiKeyring`; at least one keyring is needed. */
@@ -14,17 +15,24 @@ export interface MultiKeyringOptions {
   readonly children?: readonly Keyring[] | undefined;
 }
 
+/** What the options must be. */
+export const MULTI_KEYRING_OPTIONS: Checks<MultiKeyringOptions> = {
+  generator: keyringOption,
+  children: listOf(keyringOption),
+};
+
 /** Wraps a data key with all of its keyrings and unwraps with the first that can. */
 export class MultiKeyring implements Keyring {
   readonly generator: Keyring | undefined;
   readonly children: readonly Keyring[];
 
   /** @throws TypeError without any keyring */
-  constructor({ generator, children = [] }: MultiKeyringOptions) {
+  constructor(options: MultiKeyringOptions) {
+    const { generator, children = [] } = checkOptions("options", options, MULTI_KEYRING_OPTIONS);
     if (generator === undefined && children.length === 0)
       throw new TypeError('"generator" or "children" expected a keyring, got none');
     this.generator = generator;
-    this.children = Object.freeze([...children]);
+    this.children = Object.freeze(children);
   }
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {

@@ -8,15 +8,21 @@ import {
   privateDecrypt,
   publicEncrypt,
 } from "node:crypto";
-import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { asBuffer, copySecret, wipe } from "../bytes.ts";
+import { type Check, type Checks, checkOptions, needed, oneOf, pairs, wrong } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
-import { quote } from "../quote.ts";
 import { errorCode, isBytes, isKeyObject } from "../shapes.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { rawAesKeyName } from "./raw-aes-info.ts";
-import { checkKeyName, checkMaterialDescription, describeKeyring, registerWrappingKeys } from "./raw-key.ts";
+import {
+  describeKeyring,
+  keyNameOption,
+  keyNamespaceOption,
+  NO_DESCRIPTION,
+  registerWrappingKeys,
+} from "./raw-key.ts";
 
 /** OAEP uses the named hash for MGF1 too. PKCS1 is for old messages: the platform may refuse to unwrap it. */
 export type RsaPadding = "OAEP-SHA-1" | "OAEP-SHA-256" | "OAEP-SHA-384" | "OAEP-SHA-512" | "PKCS1";
@@ -45,6 +51,17 @@ export interface RawRsaKeyringOptions {
   readonly materialDescription?: Readonly<Record<string, string>> | undefined;
 }
 
+export const rsaPaddingOption: Check = oneOf(...Object.keys(oaepHashes), "PKCS1");
+/** What the options must be. */
+const OPTIONS: Checks<RawRsaKeyringOptions> = {
+  keyNamespace: needed(keyNamespaceOption),
+  keyName: needed(keyNameOption),
+  publicKey: (_, key) => parseKey(key, "public"),
+  privateKey: (_, key) => parseKey(key, "private"),
+  padding: needed(rsaPaddingOption),
+  materialDescription: pairs,
+};
+
 /** Wraps data keys under an RSA public key. */
 export class RawRsaKeyring implements Keyring {
   readonly keyNamespace: string;
@@ -54,23 +71,20 @@ export class RawRsaKeyring implements Keyring {
   readonly #privateKey: KeyObject | undefined;
 
   /** @throws TypeError, RangeError */
-  constructor(options: RawRsaKeyringOptions) {
-    checkKeyName(options);
+  constructor(givenOptions: RawRsaKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyNamespace = options.keyNamespace;
     this.keyName = options.keyName;
-    if (options.padding !== "PKCS1" && !Object.hasOwn(oaepHashes, options.padding))
-      throw new TypeError(
-        `"padding" expected PKCS1 or one of ${Object.keys(oaepHashes).join(", ")}, got ${quote(String(options.padding))}`,
-      );
     this.padding = options.padding;
-    this.#publicKey = parseKey(options.publicKey, "public");
-    this.#privateKey = parseKey(options.privateKey, "private");
+    // The checks have parsed them.
+    this.#publicKey = options.publicKey as KeyObject | undefined;
+    this.#privateKey = options.privateKey as KeyObject | undefined;
     if (this.#publicKey === undefined && this.#privateKey === undefined)
       throw new TypeError('"publicKey" or "privateKey" expected, got neither');
     registerWrappingKeys(this, {
       ...(this.#publicKey === undefined ? {} : { publicKey: this.#publicKey }),
       ...(this.#privateKey === undefined ? {} : { privateKey: this.#privateKey }),
-      materialDescription: checkMaterialDescription(options.materialDescription),
+      materialDescription: options.materialDescription ?? NO_DESCRIPTION,
     });
   }
 
@@ -146,9 +160,7 @@ export class RawRsaKeyring implements Keyring {
     }
     try {
       if (opened.length !== keyLength) return null;
-      const dataKey = allocateSecret(keyLength);
-      dataKey.set(opened);
-      return dataKey;
+      return copySecret(opened);
     } finally {
       wipe(opened);
     }
@@ -160,18 +172,13 @@ export class RawRsaKeyring implements Keyring {
   }
 }
 
-function parseKey(
-  key: string | Uint8Array | KeyObject | undefined,
-  type: "public" | "private",
-): KeyObject | undefined {
-  if (key === undefined) return undefined;
+function parseKey(key: unknown, type: "public" | "private"): KeyObject {
   const name = `${type}Key`;
   let parsed: KeyObject;
   if (isKeyObject(key)) {
     parsed = key;
   } else {
-    if (typeof key !== "string" && !isBytes(key))
-      throw new TypeError(`"${name}" expected PEM or a KeyObject, got ${typeof key}`);
+    if (typeof key !== "string" && !isBytes(key)) throw wrong(name, "PEM or a KeyObject", key);
     const pem = typeof key === "string" ? key : asBuffer(key);
     try {
       parsed = type === "public" ? createPublicKey(pem) : createPrivateKey(pem);

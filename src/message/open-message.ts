@@ -1,8 +1,9 @@
 // Turns a received header into a checked one and a cipher for its frames. Order of the checks: policy, context, data
 // key, commitment, header tag.
 import { concatBytes, equalConstantTime, wipe } from "../bytes.ts";
+import { type Checks, needed, oneOf, signal } from "../check-options.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
-import { selectEngine } from "../engine/select-engine.ts";
+import { engineOption, selectEngine } from "../engine/select-engine.ts";
 import {
   allCauses,
   FramesealError,
@@ -13,34 +14,35 @@ import {
   throwIfAborted,
 } from "../errors.ts";
 import {
+  contextOption,
   type EncryptionContext,
-  encodeEncryptionContext,
+  NO_CONTEXT,
   PUBLIC_KEY_CONTEXT_KEY,
   RESERVED_KEY_PREFIX,
 } from "../format/encryption-context.ts";
 import { nonFramedAad } from "../format/frame.ts";
-import type { MessageHeader, ParsedHeader, ReadLimits } from "../format/header.ts";
+import { type MessageHeader, type ParsedHeader, READ_LIMITS, type ReadLimits } from "../format/header.ts";
 import {
   type AlgorithmSuite,
   type CommitmentPolicy,
-  checkPolicyName,
   checkSuiteForReading,
   DEFAULT_COMMITMENT_POLICY,
+  policyOption,
 } from "../format/suite.ts";
-import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
 import { SkipList } from "../keyring/skipped-keys.ts";
 import { takeUnwrappedKey } from "../keyring/take-data-key.ts";
 import { quote } from "../quote.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
-  checkConcurrency,
-  checkKeyring,
+  concurrencyOption,
   createFrameCipher,
   createMessageKey,
   deriveLedgerKey,
   hashEngine,
   headerAad,
+  plaintextLengthOption,
 } from "./seal-message.ts";
 import { MessageVerifier } from "./signature.ts";
 
@@ -65,6 +67,19 @@ export interface DecryptOptions extends ReadLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the options must be. */
+export const DECRYPT_OPTIONS: Checks<DecryptOptions> = {
+  ...READ_LIMITS,
+  keyring: needed(keyringOption),
+  encryptionContext: contextOption,
+  commitmentPolicy: policyOption,
+  signedMessages: oneOf("verify", "refuse"),
+  engine: engineOption,
+  concurrency: concurrencyOption,
+  plaintextLength: plaintextLengthOption,
+  signal,
+};
+
 /** A message whose header was verified. */
 export interface OpenedHeader {
   readonly header: MessageHeader;
@@ -84,21 +99,19 @@ export interface OpenedHeader {
 
 /**
  * Verifies a header.
+ * @param options that were checked
  * @throws FramesealError POLICY, CONTEXT_MISMATCH, INVALID_HEADER, NO_DATA_KEY, AUTHENTICATION_FAILED, ABORTED, and
  * what the keyring throws
  */
 export async function openHeader(parsed: ParsedHeader, options: DecryptOptions): Promise<OpenedHeader> {
   const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
-  checkPolicyName(policy);
-  checkKeyring(options.keyring);
-  checkConcurrency(options.concurrency);
   const { suite } = parsed;
   checkSuiteForReading(suite, policy);
   if (options.signedMessages === "refuse" && suite.signature !== "none")
     throw new FramesealError("POLICY", "message is signed, and signed messages are refused here");
   const engine = selectEngine(options.engine);
   const verifier = createVerifier(suite, parsed.encryptionContext, hashEngine(engine, options));
-  const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? {});
+  const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? NO_CONTEXT);
   const fullContext: EncryptionContext = Object.assign(
     Object.create(null),
     parsed.encryptionContext,
@@ -122,6 +135,7 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
       if (!equalConstantTime(derived.commitment, parsed.commitment)) throw notAuthentic();
       key = createMessageKey(engine, derived.messageKey());
     } finally {
+      wipe(derived.commitment); // the right one for a forged header is nobody's business
       derived.dispose();
     }
   } finally {
@@ -201,7 +215,6 @@ function createVerifier(
 
 // Pairs stored in the header must be equal; the others are reproduced into the header's tag.
 function requiredContext(stored: EncryptionContext, demanded: EncryptionContext): EncryptionContext {
-  encodeEncryptionContext(demanded); // well-formed, or TypeError
   const required: Record<string, string> = Object.create(null);
   for (const [key, value] of Object.entries(demanded)) {
     if (!Object.hasOwn(stored, key)) {

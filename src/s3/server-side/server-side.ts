@@ -1,6 +1,7 @@
 // Server-side encryption: what each S3 request must say for SSE-S3, SSE-KMS and SSE-C. It protects data where S3 stores
 // it, from everybody but S3; client-side encryption on top protects it from S3 as well.
 import { createHash } from "node:crypto";
+import { asBuffer, copySecret } from "../../bytes.ts";
 import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
 import { contextOption as encryptionContext } from "../../format/encryption-context.ts";
 import { isAllZeros } from "../../keyring/take-data-key.ts";
@@ -77,7 +78,7 @@ export function sseKms(options: SseKmsOptions = {}): SseKms {
 export function sseC(key: Uint8Array | ((location: ObjectLocation) => Uint8Array)): SseC {
   if (typeof key === "function") return Object.freeze({ mode: "SSE-C", keyFor: key });
   checkKey(key);
-  const copy = Uint8Array.from(key);
+  const copy = copySecret(key);
   return Object.freeze({ mode: "SSE-C", keyFor: () => copy });
 }
 
@@ -174,7 +175,7 @@ function keyFields(serverSide: SseC, location: ObjectLocation, prefix: string): 
   // As Base64: the SDK takes other strings for raw bytes.
   return {
     [`${prefix}SSECustomerAlgorithm`]: "AES256",
-    [`${prefix}SSECustomerKey`]: Buffer.from(key).toString("base64"),
+    [`${prefix}SSECustomerKey`]: asBuffer(key).toString("base64"),
     [`${prefix}SSECustomerKeyMD5`]: createHash("md5").update(key).digest("base64"),
   };
 }

@@ -1,7 +1,7 @@
 // The one wrapped data key of a single-message object: how each kind of keyring wraps it, and how it is unwrapped,
 // with the wraps of older clients behind a gate.
 import { constants, createDecipheriv, type KeyObject, privateDecrypt, publicEncrypt } from "node:crypto";
-import { allocateSecret, asBuffer, concatBytes, equalConstantTime, wipe } from "../../bytes.ts";
+import { concatBytes, concatSecrets, copySecret, equalConstantTime, wipe } from "../../bytes.ts";
 import { allCauses, FramesealError, hasCode, notAuthentic } from "../../errors.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { DEFAULT_COMMITMENT_POLICY, suiteById } from "../../format/suite.ts";
@@ -130,7 +130,7 @@ export async function wrapDataKey(
     return { wrap: "AES/GCM", encryptedDataKey: wrapGcm(keys.secretKey, dataKey, algorithm), description };
   if (keys.publicKey === undefined)
     throw new FramesealError("NO_DATA_KEY", "RSA keyring has no public key: it can only decrypt");
-  const padded = concatBytes([Uint8Array.of(DATA_KEY_LENGTH), dataKey, Buffer.from(algorithm, "ascii")]);
+  const padded = concatSecrets([Uint8Array.of(DATA_KEY_LENGTH), dataKey, Buffer.from(algorithm, "ascii")]);
   try {
     const encryptedDataKey = publicEncrypt({ key: keys.publicKey, ...OAEP_SHA1 }, padded);
     return { wrap: "RSA-OAEP-SHA1", encryptedDataKey, description };
@@ -282,12 +282,12 @@ function unwrapCipher(
   sealedLength: number,
 ): Uint8Array | null {
   if (sealed.length !== sealedLength) return null;
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   try {
     const decipher = createDecipheriv(name, key, iv);
     pieces.push(decipher.update(sealed));
     pieces.push(decipher.final());
-    const opened = Buffer.concat(pieces);
+    const opened = concatSecrets(pieces);
     pieces.push(opened);
     return takeKey(opened);
   } catch {
@@ -321,9 +321,7 @@ function unwrapOaep(key: KeyObject, sealed: Uint8Array, algorithm: string): Uint
 // In memory of its own.
 function takeKey(opened: Uint8Array): Uint8Array | null {
   if (opened.length !== DATA_KEY_LENGTH) return null;
-  const dataKey = allocateSecret(DATA_KEY_LENGTH);
-  dataKey.set(asBuffer(opened));
-  return dataKey;
+  return copySecret(opened);
 }
 
 function keyBits(key: KeyObject): number {
