@@ -7,6 +7,7 @@ import { defineConfig } from "vitest/config";
 const longer = [
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
+  "test/memory/*.test.ts",
   "test/s3/object-table.test.ts",
   "test/s3/requests/faults.test.ts",
   "test/s3/requests/reads.test.ts",

@@ -29,7 +29,10 @@ export function markersOf({ dataKeys, messageIds, secretCommitments }: Seen): Ma
   };
   for (const dataKey of dataKeys) {
     addKey("data key", dataKey);
-    const info = Buffer.concat([Buffer.from("frameseal/sse-c/1\0\x06bucket\0\x03key"), Buffer.of(0, 0, 0, 1)]);
+    const info = Buffer.concat([
+      Buffer.from("frameseal/sse-c/1\0\x06bucket\0\x03key"),
+      Buffer.of(0, 0, 0, 1),
+    ]);
     addKey("SSE-C key of a master key", hkdf("sha512", dataKey, "", info, 32));
     for (const messageId of messageIds) {
       if (messageId.length === 28 || messageId.length === 32)
