@@ -2,21 +2,15 @@
 // every public options type. The fields come from the types themselves, so an option without a row fails here.
 import { createCipheriv, randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import {
   CreateBucketCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { API } from "typescript/unstable/sync";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/engine.ts";
-import { nonFramedAad } from "../../src/format/frame.ts";
-import { encodeHeader, encodeHeaderBody } from "../../src/format/header.ts";
-import { suiteById } from "../../src/format/suite.ts";
 import { type Engine, encrypt, MultiKeyring, RawAesKeyring } from "../../src/index.ts";
-import { deriveKeys } from "../../src/message/derive-keys.ts";
 import {
   decryptObject,
   deriveSseCKey,
@@ -36,6 +30,8 @@ import {
   sseS3,
   withSseCKey,
 } from "../../src/s3.ts";
+import { nonFramedMessage, sealGcm } from "../support/non-framed.ts";
+import { publicParameters } from "../support/public-options.ts";
 import { outcomeOf, readObject } from "../support/s3-outcome.ts";
 import { S3Server } from "../support/s3-server.ts";
 
@@ -184,46 +180,10 @@ function legacyObject(content: "gcm" | "cbc", wrap: "AESWrap" | "AES/GCM"): Stor
     instructionFile: undefined,
   };
 }
-function sealGcm(key: Uint8Array, iv: Uint8Array, aad: Uint8Array, bytes: Uint8Array): Buffer {
-  const cipher = createCipheriv("aes-256-gcm", key, iv, { authTagLength: 16 });
-  cipher.setAAD(aad);
-  return Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
-}
-
 /** A message without frames, as other writers make them. */
 async function nonFramedObject(): Promise<Stored> {
-  const suite = suiteById(0x0478);
-  const encryptionContext = { "frameseal-key": Key };
-  const { dataKey, encryptedDataKeys } = await keyring.generateDataKey({
-    suite,
-    commitmentPolicy: "REQUIRE_ENCRYPT_REQUIRE_DECRYPT",
-    encryptionContext,
-  });
-  const messageId = new Uint8Array(randomBytes(suite.messageIdLength));
-  const derived = deriveKeys(suite, dataKey, messageId);
-  const messageKey = derived.messageKey();
-  const body = encodeHeaderBody({
-    version: 2,
-    suite,
-    messageId,
-    encryptionContext,
-    encryptedDataKeys,
-    contentType: "non-framed",
-    frameLength: 0,
-    commitment: derived.commitment,
-  });
-  const nonce = new Uint8Array(12);
-  const header = encodeHeader(2, body, nonce, sealGcm(messageKey, nonce, body, Buffer.alloc(0)));
-  const bodyNonce = Buffer.alloc(12);
-  bodyNonce[11] = 1;
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64BE(BigInt(plaintext.length));
-  const sealed = sealGcm(messageKey, bodyNonce, nonFramedAad(messageId, plaintext.length), plaintext);
-  return {
-    body: Buffer.concat([header, bodyNonce, length, sealed]),
-    metadata: {},
-    instructionFile: undefined,
-  };
+  const body = await nonFramedMessage(keyring, plaintext, { "frameseal-key": Key });
+  return { body, metadata: {}, instructionFile: undefined };
 }
 
 /** What shows that an option arrived; `skipped` says why a way in need not show it. */
@@ -734,30 +694,11 @@ const types: Readonly<Record<string, OptionsType>> = {
   },
 };
 
-/** The fields of every exported type whose name ends in "Options". */
-function publicOptions(): Map<string, string[]> {
-  const root = fileURLToPath(new URL("../..", import.meta.url));
-  const api = new API({ cwd: root });
-  try {
-    const configuration = `${root}tsconfig.json`;
-    const project = api.updateSnapshot({ openProject: configuration }).getProject(configuration);
-    const file = project?.program.getSourceFile(`${root}src/s3.ts`);
-    if (project === undefined || file === undefined) throw new Error("no project");
-    const symbol = project.checker.getSymbolAtLocation(file);
-    if (symbol === undefined) throw new Error("no exports");
-    const found = project.checker
-      .getExportsOfModule(symbol)
-      .filter(({ name }) => name.endsWith("Options"))
-      .map((each): [string, string[]] => {
-        const type = project.checker.getDeclaredTypeOfSymbol(each);
-        return [each.name, project.checker.getPropertiesOfType(type).map(({ name }) => name)];
-      });
-    return new Map(found);
-  } finally {
-    api.close();
-  }
-}
-const fields = publicOptions();
+/** The names of every type of options that a public function takes. */
+const parameters = publicParameters("s3");
+const fields = new Map(
+  parameters.filter(({ type }) => type.endsWith("Options")).map(({ type, names }) => [type, names]),
+);
 
 describe("the table of options", () => {
   test("has a row for every field of every public options type", () => {
