@@ -43,7 +43,11 @@ export function checkKnownOptions<Options extends object>(
 ): Options {
   checkObject(what, given);
   for (const name in given)
-    if (!Object.hasOwn(checks, name) && nearest(name, checks) !== undefined && !isPolluted(given, name))
+    if (
+      !Object.hasOwn(checks, name) &&
+      nearest(name, Object.keys(checks)) !== undefined &&
+      !isPolluted(given, name)
+    )
       throw unknownName(what, name, checks);
   return takeOptions(given, checks);
 }
@@ -259,17 +263,17 @@ function isPlain(value: object): boolean {
 }
 
 function unknownName(what: string, name: string, checks: object): TypeError {
-  const near = nearest(name, checks);
+  const near = nearest(name, Object.keys(checks));
   const shown = /^[\w.-]{1,60}$/.test(name) ? name : JSON.stringify(name.slice(0, 40));
   return new TypeError(
     `"${what}" expected only known names, got ${shown}${near === undefined ? "" : `: did you mean ${near}?`}`,
   );
 }
 
-// The name that takes the fewest changes, unless that is nearly all of it.
-function nearest(name: string, checks: object): string | undefined {
+/** The name that takes the fewest changes, unless that is nearly all of it. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
   const given = name.slice(0, 60).toLowerCase();
-  const ranked = Object.keys(checks)
+  const ranked = names
     .map((each) => ({ each, distance: distanceOf(given, each.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;

@@ -20,6 +20,7 @@ import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
 import { isMultiRegionKey, parseKmsArn } from "../keyring/kms-arn.ts";
 import type { KmsClient, KmsKeyringOptions } from "../keyring/kms-keyring.ts";
+import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "../keyring/take-data-key.ts";
 import { needs } from "./helpers.ts";
 import { WrappedKeyring } from "./keyring-node.ts";
 import { cacheClients, cacheKmsClients, type KmsClientSupplier } from "./kms-clients.ts";
@@ -288,16 +289,16 @@ class LazyKmsKeyring implements Keyring {
     return this.#made;
   }
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
-    return (await this.#keyring()).generateDataKey(request);
+    return takeGeneratedKey(await this.#keyring(), request);
   }
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
-    return (await this.#keyring()).wrapDataKey(dataKey, request);
+    return takeWrappedKeys(await this.#keyring(), dataKey, request);
   }
   async unwrapDataKey(
     encryptedDataKeys: readonly Edk[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    return (await this.#keyring()).unwrapDataKey(encryptedDataKeys, request);
+    return takeUnwrappedKey(await this.#keyring(), encryptedDataKeys, request);
   }
 }
 

@@ -16,6 +16,7 @@ import { MULTI_KEYRING_OPTIONS, MultiKeyring, type MultiKeyringOptions } from ".
 import { RawAesKeyring } from "../keyring/raw-aes-keyring.ts";
 import { keyNameOption, keyNamespaceOption } from "../keyring/raw-key.ts";
 import { RawRsaKeyring, type RsaPadding } from "../keyring/raw-rsa-keyring.ts";
+import { isAllZeros } from "../keyring/take-data-key.ts";
 import { WrappedKeyring } from "./keyring-node.ts";
 import type { RawAesWrappingSuiteIdentifier } from "./suites.ts";
 
@@ -68,6 +69,8 @@ export class RawAesKeyringNode extends WrappedKeyring {
       throw new RangeError(
         `"unencryptedMasterKey" expected ${length} bytes, got ${unencryptedMasterKey.length}`,
       );
+    if (isAllZeros(unencryptedMasterKey))
+      throw new RangeError('"unencryptedMasterKey" expected a secret key, got all zeros');
     super(
       new RawAesKeyring({ keyNamespace, keyName, wrappingKey: unencryptedMasterKey, localeSortedContext }),
     );

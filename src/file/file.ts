@@ -2,6 +2,7 @@
 // which is loaded only then.
 import type { BigIntStats } from "node:fs";
 import { type Checks, callback, checkOptions, signal } from "../check-options.ts";
+import type { Durability } from "../disk/new-file.ts";
 import { throwIfAborted } from "../errors.ts";
 import {
   HEADER_LIMITS,
@@ -49,6 +50,8 @@ export interface FileResult {
   readonly bytesWritten: number;
   readonly plaintextLength: number;
   readonly header: MessageHeader;
+  /** `synced` when file and folder were on disk; `not-synced` with `sync: "none"`, for what is no file, and where folders cannot be synced. */
+  readonly durability: Durability;
 }
 
 /** Read at a time until the header is complete. */
@@ -131,7 +134,7 @@ async function withEnds(
   checkFileEnd("from", from);
   if (to !== undefined) checkFileEnd("to", to);
   throwIfAborted(options.signal);
-  const source = await openFileSource(from);
+  const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
   try {
     const planned = to === undefined ? nowhere : await planFileTarget(to, options);
@@ -139,10 +142,11 @@ async function withEnds(
     const output = new Output(planned, (error) => input.fail(error));
     try {
       const done = await work(input, output);
+      await input.settled();
       await source.checkUnchanged();
       throwIfAborted(options.signal);
-      await output.commit();
-      return { bytesRead: input.length, bytesWritten: output.length, ...done };
+      const durability = await output.commit();
+      return { bytesRead: input.length, bytesWritten: output.length, ...done, durability };
     } catch (error) {
       await output.discard().catch(() => {}); // the failure that led here is the one to report
       throw error;
@@ -164,7 +168,7 @@ const nowhere: PlannedTarget = {
   open: async () => ({
     write: async () => {},
     pumpEnd: async () => ({ descriptor: -1, at: -1 }),
-    commit: async () => {},
+    commit: async () => "not-synced",
     discard: async () => {},
   }),
 };
@@ -253,7 +257,7 @@ export async function inspectFile(
 ): Promise<InspectedFile> {
   const options = checkOptions("options", givenOptions, INSPECT_FILE_OPTIONS);
   checkFileEnd("from", from);
-  const source = await openFileSource(from);
+  const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
   try {
     const parser = new HeaderParser(options);

@@ -9,8 +9,15 @@ import { isBytes, isKeyObject } from "../shapes.ts";
 import { unwrapWithAesGcm, WRAP_NONCE_LENGTH, WRAP_TAG_LENGTH, wrapWithAesGcm } from "./aes-gcm-wrap.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
-import { rawAesInfoPrefix } from "./raw-aes-info.ts";
-import { keyNameOption, keyNamespaceOption, NO_DESCRIPTION, registerWrappingKeys } from "./raw-key.ts";
+import { rawAesInfoPrefix, rawAesKeyName } from "./raw-aes-info.ts";
+import {
+  checkSecret,
+  describeKeyring,
+  keyNameOption,
+  keyNamespaceOption,
+  NO_DESCRIPTION,
+  registerWrappingKeys,
+} from "./raw-key.ts";
 
 /** Options of `RawAesKeyring`. */
 export interface RawAesKeyringOptions {
@@ -57,6 +64,7 @@ export class RawAesKeyring implements Keyring {
     this.keyNamespace = options.keyNamespace;
     this.keyName = options.keyName;
     this.#key = options.wrappingKey as KeyObject; // the check has made it one
+    checkSecret("wrappingKey", this.#key);
     this.#localeSortedContext = options.localeSortedContext ?? "refuse";
     registerWrappingKeys(this, {
       secretKey: this.#key,
@@ -81,10 +89,13 @@ export class RawAesKeyring implements Keyring {
   ): Promise<Uint8Array | null> {
     const prefix = rawAesInfoPrefix(this.keyName);
     let tried = 0;
-    for (const { providerId, providerInfo, ciphertext } of encryptedDataKeys) {
-      if (providerId !== this.keyNamespace || providerInfo.length !== prefix.length + WRAP_NONCE_LENGTH)
+    for (const key of encryptedDataKeys) {
+      const { providerInfo, ciphertext } = key;
+      const why = this.#whyNot(key, prefix);
+      if (why !== undefined) {
+        request.skipped?.add(`${describeKeyring("AES", this)}: ${why}`, key);
         continue;
-      if (!asBuffer(providerInfo.subarray(0, prefix.length)).equals(prefix)) continue;
+      }
       tried += 1;
       if (ciphertext.length !== request.suite.keyLength + WRAP_TAG_LENGTH) continue;
       const nonce = providerInfo.subarray(prefix.length);
@@ -96,9 +107,18 @@ export class RawAesKeyring implements Keyring {
     if (tried === 0) return null;
     throw new FramesealError(
       "NO_DATA_KEY",
-      `key ${JSON.stringify(this.keyName)} of ${JSON.stringify(this.keyNamespace)} does not unwrap the data key: ` +
+      `${describeKeyring("AES", this)} does not unwrap the data key: ` +
         "another key of the same name, another encryption context, or an altered message",
     );
+  }
+
+  // Why an entry is not addressed to this keyring.
+  #whyNot({ providerId, providerInfo }: EncryptedDataKey, prefix: Buffer): string | undefined {
+    if (providerId !== this.keyNamespace) return "another key namespace";
+    const info = asBuffer(providerInfo);
+    if (info.length === prefix.length + WRAP_NONCE_LENGTH && info.indexOf(prefix) === 0) return undefined;
+    if (info.equals(Buffer.from(this.keyName, "utf8"))) return "wrapped with an RSA key of this name";
+    return rawAesKeyName(info) === undefined ? "malformed provider info" : "another key name";
   }
 
   #contextForms(context: EncryptionContext): Uint8Array[] {

@@ -1,9 +1,12 @@
 // What raw keyrings share: names of keys, and access to their wrapping keys for the modules of this package that wrap
 // in other formats. Not part of the public interface.
 import type { KeyObject } from "node:crypto";
+import { wipe } from "../bytes.ts";
 import { type Check, describe, text } from "../check-options.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
+import { quote } from "../quote.ts";
 import type { Keyring } from "./keyring.ts";
+import { isAllZeros } from "./take-data-key.ts";
 
 /** The wrapping keys of a raw keyring. */
 export interface WrappingKeys {
@@ -24,6 +27,25 @@ export function registerWrappingKeys(keyring: Keyring, keys: WrappingKeys): void
 /** The keys of a raw keyring; undefined for any other keyring. */
 export function wrappingKeysOf(keyring: Keyring): WrappingKeys | undefined {
   return wrappingKeys.get(keyring);
+}
+
+/**
+ * Checks that a secret key is not the zeros of memory that nobody has filled.
+ * @throws RangeError
+ */
+export function checkSecret(name: string, key: KeyObject): void {
+  const bytes = key.export();
+  const isEmpty = isAllZeros(bytes);
+  wipe(bytes);
+  if (isEmpty) throw new RangeError(`"${name}" expected a secret key, got all zeros`);
+}
+
+/** How errors name a raw keyring. */
+export function describeKeyring(
+  kind: "AES" | "RSA",
+  { keyNamespace, keyName }: { readonly keyNamespace: string; readonly keyName: string },
+): string {
+  return `raw ${kind} key ${quote(keyName, 60)} of ${quote(keyNamespace, 60)}`;
 }
 
 const MAX_NAME_LENGTH = 65_000; // in every message, beside a nonce, in a field of 65,535 bytes

@@ -4,7 +4,15 @@ import { concatBytes, equalConstantTime, wipe } from "../bytes.ts";
 import { type Checks, needed, oneOf, signal } from "../check-options.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
 import { engineOption, selectEngine } from "../engine/select-engine.ts";
-import { FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import {
+  allCauses,
+  FramesealError,
+  hasCode,
+  isFramesealError,
+  messageOf,
+  notAuthentic,
+  throwIfAborted,
+} from "../errors.ts";
 import {
   contextOption,
   type EncryptionContext,
@@ -22,10 +30,12 @@ import {
   policyOption,
 } from "../format/suite.ts";
 import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
+import { SkipList } from "../keyring/skipped-keys.ts";
+import { takeUnwrappedKey } from "../keyring/take-data-key.ts";
+import { quote } from "../quote.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
-  checkDataKey,
   concurrencyOption,
   createFrameCipher,
   createMessageKey,
@@ -107,23 +117,25 @@ export async function openHeader(parsed: ParsedHeader, options: DecryptOptions):
     parsed.encryptionContext,
     required,
   );
+  const skipped = new SkipList();
   const request: DataKeyRequest = {
     suite,
     commitmentPolicy: policy,
     encryptionContext: Object.freeze(fullContext),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
+    skipped,
   };
   throwIfAborted(options.signal);
-  const dataKey = await unwrap(options.keyring, parsed, request);
+  const dataKey = await unwrap(options.keyring, parsed, request, skipped);
   let key: AeadKey;
   try {
     throwIfAborted(options.signal);
-    checkDataKey(dataKey, suite);
     const derived = deriveKeys(suite, dataKey, parsed.messageId);
     try {
       if (!equalConstantTime(derived.commitment, parsed.commitment)) throw notAuthentic();
       key = createMessageKey(engine, derived.messageKey());
     } finally {
+      wipe(derived.commitment); // the right one for a forged header is nobody's business
       derived.dispose();
     }
   } finally {
@@ -216,33 +228,40 @@ function requiredContext(stored: EncryptionContext, demanded: EncryptionContext)
 function mismatch(key: string): FramesealError {
   return new FramesealError(
     "CONTEXT_MISMATCH",
-    `encryption context does not match: the message has another value for ${JSON.stringify(key)}`,
+    `encryption context does not match: the message has another value for ${quote(key)}`,
   );
 }
 
-async function unwrap(keyring: Keyring, parsed: ParsedHeader, request: DataKeyRequest): Promise<Uint8Array> {
-  let dataKey: Uint8Array | null;
+async function unwrap(
+  keyring: Keyring,
+  parsed: ParsedHeader,
+  request: DataKeyRequest,
+  skipped: SkipList,
+): Promise<Uint8Array> {
+  let failure: unknown;
   try {
-    dataKey = await untilAborted(
-      keyring.unwrapDataKey(parsed.encryptedDataKeys, request),
+    const dataKey = await untilAborted(
+      takeUnwrappedKey(keyring, parsed.encryptedDataKeys, request),
       request.signal,
       (late) => wipe(late ?? undefined),
     );
+    if (dataKey !== null) return dataKey;
   } catch (error) {
-    if (isFramesealError(error)) throw error;
-    throw noDataKey(parsed, [error]);
+    if (isFramesealError(error) && !(hasCode(error, "NO_DATA_KEY") && skipped.count > 0)) throw error;
+    failure = error;
   }
-  if (dataKey === null) throw noDataKey(parsed, []);
-  return dataKey;
+  throw noDataKey(failure, skipped);
 }
 
-function noDataKey(parsed: ParsedHeader, causes: unknown[]): FramesealError {
-  const providers = [...new Set(parsed.encryptedDataKeys.map((key) => JSON.stringify(key.providerId)))];
-  return new FramesealError(
-    "NO_DATA_KEY",
-    causes.length === 0
-      ? `no keyring has a key for this message: it is wrapped for key namespace ${providers.join(", ")}`
-      : "no keyring could unwrap a data key of this message",
-    { cause: new AggregateError(causes) },
-  );
+// What keyrings tried and failed with, and why they passed over the rest.
+function noDataKey(failure: unknown, skipped: SkipList): FramesealError {
+  const reasons = skipped.texts.map((text) => new FramesealError("NO_DATA_KEY", text));
+  const cause = allCauses(failure === undefined ? reasons : [failure, ...reasons]);
+  if (failure === undefined)
+    return new FramesealError("NO_DATA_KEY", `no keyring has a key for this message: ${skipped}`, { cause });
+  const others = skipped.count === 0 ? "" : `; passed over: ${skipped}`;
+  const text = isFramesealError(failure)
+    ? messageOf(failure)
+    : "no keyring could unwrap a data key of this message";
+  return new FramesealError("NO_DATA_KEY", `${text}${others}`, { cause });
 }

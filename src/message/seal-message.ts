@@ -1,7 +1,7 @@
 // Joins keyring, suite and engine into one message to be written: header bytes, then frames. Nonces are frame numbers
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
-import { allocateSecret, wipe } from "../bytes.ts";
+import { copySecret, wipe } from "../bytes.ts";
 import {
   type Check,
   type Checks,
@@ -38,12 +38,12 @@ import {
   checkSuiteForWriting,
   DEFAULT_COMMITMENT_POLICY,
   defaultSuite,
-  formatSuiteId,
   policyOption,
   suiteById,
   suiteOption,
 } from "../format/suite.ts";
 import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
+import { takeGeneratedKey } from "../keyring/take-data-key.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import { MessageSigner } from "./signature.ts";
@@ -182,13 +182,12 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
   const { dataKey, encryptedDataKeys } = await untilAborted(
-    options.keyring.generateDataKey(request),
+    takeGeneratedKey(options.keyring, request),
     options.signal,
     (late) => wipe(late.dataKey),
   );
   try {
     throwIfAborted(options.signal);
-    checkDataKey(dataKey, suite);
     const maxKeys = options.maxEncryptedDataKeys ?? DEFAULT_MAX_ENCRYPTED_DATA_KEYS;
     if (encryptedDataKeys.length > maxKeys)
       throw new FramesealError(
@@ -265,15 +264,6 @@ export function createMessageKey(engine: Engine, rawKey: Uint8Array): AeadKey {
   }
 }
 
-/** @throws FramesealError KEY_SERVICE if a keyring returned a data key that the suite cannot use */
-export function checkDataKey(dataKey: Uint8Array, suite: AlgorithmSuite): void {
-  if (dataKey.length !== suite.keyLength)
-    throw new FramesealError(
-      "KEY_SERVICE",
-      `keyring returned a data key of ${dataKey.length} bytes, suite ${formatSuiteId(suite.id)} needs ${suite.keyLength}`,
-    );
-}
-
 function frames(parts: {
   header: MessageHeader;
   headerBytes: Uint8Array;
@@ -304,10 +294,11 @@ function frames(parts: {
  * under a nonce that no frame and no header has (theirs start with zeros). The caller wipes them.
  */
 export function deriveLedgerKey(key: AeadKey): Uint8Array {
-  const zeros = new Uint8Array(32);
-  const sealed = key.seal(new Uint8Array(12).fill(0xff), LEDGER_AAD, zeros);
-  const ledgerKey = allocateSecret(32);
-  ledgerKey.set(sealed.subarray(0, 32));
+  // In pieces: small results of `seal` lie on V8's heap.
+  const sealer = key.startSeal(new Uint8Array(12).fill(0xff), LEDGER_AAD);
+  const sealed = sealer.update(new Uint8Array(32));
+  sealer.final();
+  const ledgerKey = copySecret(sealed);
   wipe(sealed);
   return ledgerKey;
 }

@@ -10,6 +10,7 @@ import {
   HEADER_LIMITS,
   type HeaderLimits,
   type MessageHeader,
+  type ParsedHeader,
   parseHeader,
   readLimits,
 } from "../format/header.ts";
@@ -39,7 +40,7 @@ import {
 } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
 import { isBytes } from "../shapes.ts";
-import { eachUntilAborted } from "../until-aborted.ts";
+import { eachUntilAborted, untilAborted } from "../until-aborted.ts";
 import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
@@ -60,6 +61,10 @@ export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptio
   const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
   const sealer = new MessageSealer(await prepareFrames({ ...options, plaintextLength }));
+  return untilAborted(sealWhole(sealer, bytes, options), options.signal);
+}
+
+async function sealWhole(sealer: MessageSealer, bytes: Uint8Array, options: EncryptOptions): Promise<Buffer> {
   try {
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
@@ -71,9 +76,11 @@ export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptio
           regularCount,
           finalLength,
           runsInWork(threadCount(options.concurrency)),
+          options.signal,
         ),
       );
-    if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
+    if (sealer.signed)
+      return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength, options.signal));
     return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
     sealer.dispose();
@@ -86,12 +93,14 @@ async function sealSigned(
   plaintext: Uint8Array,
   regularCount: number,
   finalLength: number,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { frameLength } = sealer.header;
   const message = allocate(sealer.messageLength(plaintext.length));
   const hashing: (void | Promise<void>)[] = [];
   let length = 0;
   for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+    throwIfAborted(signal);
     const start = first * frameLength;
     const final = isLast ? finalLength : NO_FINAL_FRAME;
     const end = start + count * frameLength + Math.max(0, final);
@@ -124,6 +133,17 @@ export async function decrypt(message: BytesSource, givenOptions: DecryptOptions
   const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
   const opened = await openHeader(parsed, options);
+  return untilAborted(openWhole(bytes, parsed, opened, options), options.signal, (late) => {
+    late.plaintext.fill(0);
+  });
+}
+
+async function openWhole(
+  bytes: Buffer,
+  parsed: ParsedHeader,
+  opened: OpenedHeader,
+  options: DecryptOptions,
+): Promise<DecryptedMessage> {
   try {
     const body = bytes.subarray(parsed.length);
     const plaintext =
@@ -143,7 +163,7 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   walk.take(frames);
   const sealed = body.subarray(0, frames.length);
   if (frames.finalLength === NO_FINAL_FRAME) return openUnended(sealed, opened, frames, walk);
-  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames);
+  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames, options.signal);
   const plaintext = await openUnsigned(sealed, opened, frames, options);
   refuseTrailing(body, frames.length, plaintext);
   return plaintext;
@@ -179,6 +199,7 @@ async function openUnsigned(
       frameCount,
       finalLength,
       runsInWork(threadCount(options.concurrency)),
+      options.signal,
     );
   const { plaintext, verifiedCount } = cipher.open([sealed], 1, frameCount, finalLength);
   if (verifiedCount !== frameCount + 1) throw notAuthentic();
@@ -192,6 +213,7 @@ async function openSigned(
   opened: OpenedHeader,
   verifier: MessageVerifier,
   frames: WholeFrames,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { cipher, header } = opened;
   const { frameLength } = header;
@@ -200,6 +222,7 @@ async function openSigned(
   const hashing: (void | Promise<void>)[] = [];
   try {
     for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+      throwIfAborted(signal);
       const from = first * (frameLength + REGULAR_OVERHEAD);
       const to = isLast ? end : from + count * (frameLength + REGULAR_OVERHEAD);
       const run = concatBytes([body.subarray(from, to)]);

@@ -18,6 +18,7 @@ import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../../m
 import { createDecryptStream } from "../../stream/decrypt-stream.ts";
 import { asyncFrom } from "../../stream/frame-machine.ts";
 import type {
+  KeyBinding,
   ObjectFormat,
   ObjectLocation,
   ObjectMetadata,
@@ -37,14 +38,18 @@ import type { RequestedRange } from "../requested-range.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { untilRead } from "../until-read.ts";
 import { openFrameRange } from "./frame-range.ts";
-import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
+import { boundContext, checkBinding, checkBound, staysBound } from "./key-binding.ts";
 import { hintedShape, MessageShapes } from "./message-shapes.ts";
 
 /** How framed objects are written and read. Only `keyring` is needed. */
 export interface FramedObjectOptions
   extends Omit<EncryptOptions, "plaintextLength" | "signal" | "concurrency">,
     Pick<DecryptOptions, "maxHeaderLength" | "maxNonFramedLength" | "signedMessages"> {
-  /** What an object is bound to and what is demanded on read; by default `key`. */
+  /**
+   * What an object is bound to and what is demanded on read; by default `key` is written, and what the writer bound is
+   * demanded, the key at least. Named, exactly that is demanded: `key` opens objects bound to another bucket too. Objects
+   * of the S3 Encryption Clients are bound to nothing, and refused when a binding is named.
+   */
   readonly bind?: KeyBinding | undefined;
 }
 
@@ -54,15 +59,15 @@ const MAX_KEYS_HINT_LENGTH = 512;
 export class FramedFormat implements ObjectFormat {
   readonly name = "framed";
   readonly #options: FramedObjectOptions;
-  readonly #bind: KeyBinding;
+  readonly #bind: KeyBinding | undefined;
   readonly #context: EncryptionContext;
   readonly #shapes: MessageShapes;
 
   constructor(options: FramedObjectOptions) {
     this.#options = options;
-    this.#bind = options.bind ?? "key";
+    this.#bind = options.bind;
     this.#context = Object.freeze({ ...options.encryptionContext });
-    checkBinding(this.#bind, this.#context);
+    checkBinding(this.#bind, this.#context, options.requiredEncryptionContextKeys);
     this.#shapes = new MessageShapes(this.#bind);
     if (options.suite !== undefined && suiteById(options.suite).signature !== "none")
       throw new FramesealError(
@@ -92,6 +97,10 @@ export class FramedFormat implements ObjectFormat {
       encryptionContext: this.#contextOf(request.location),
       signal: request.signal,
     });
+    if (!staysBound(frames.header.encryptionContext, request.location)) {
+      frames.dispose();
+      throw new FramesealError("CONTEXT_MISMATCH", "upload was started for an object of another name");
+    }
     return new FramedSealer(frames);
   }
 
@@ -176,7 +185,7 @@ export class FramedFormat implements ObjectFormat {
     if (!staysBound(encryptionContext, to))
       throw new FramesealError(
         "POLICY",
-        "object is bound to its key, so a copy under another one could not be opened: encrypt it again",
+        "object is bound to its name, so a copy under another one could not be opened: encrypt it again",
       );
   }
 
