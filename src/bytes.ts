@@ -92,14 +92,30 @@ export function equalConstantTime(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-/** Overwrites secret bytes with zeros. JavaScript may have copied them elsewhere: best effort. */
+/** Overwrites secret bytes with zeros. What JavaScript or the caller copied elsewhere is not reached. */
 export function wipe(...secrets: (Uint8Array | undefined)[]): void {
   for (const secret of secrets) secret?.fill(0);
 }
 
-/** Zeroed memory of its own, never a slice of the shared pool, so that wiping it wipes all there is. */
-export function allocateSecret(length: number): Uint8Array {
-  return new Uint8Array(length);
+/**
+ * Zeroed memory for a secret. `new Uint8Array(32)` would lie on V8's heap, which moves what lies there and leaves copies
+ * behind, and a small Buffer in a pool that others share; an ArrayBuffer stays where it is, so that `wipe` reaches all
+ * there is.
+ */
+export function allocateSecret(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new ArrayBuffer(length));
+}
+
+/** A copy of a secret, in memory for secrets; the caller wipes it. */
+export function copySecret(secret: Uint8Array): Uint8Array<ArrayBuffer> {
+  const copy = allocateSecret(secret.length);
+  copy.set(secret);
+  return copy;
+}
+
+/** As `concatBytes`, in memory for secrets; the caller wipes it. */
+export function concatSecrets(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  return copyInto(allocateSecret(totalLength(parts)), parts);
 }
 
 /** Decodes the bytes from `start` to `end` as UTF-8; undefined when they are not valid UTF-8. */
@@ -118,11 +134,14 @@ export function totalLength(parts: readonly Uint8Array[]): number {
 
 /** Copies `parts` one behind the other into memory of their own. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(totalLength(parts));
+  return copyInto(new Uint8Array(totalLength(parts)), parts);
+}
+
+function copyInto<Target extends Uint8Array>(target: Target, parts: readonly Uint8Array[]): Target {
   let at = 0;
   for (const part of parts) {
-    result.set(part, at);
+    target.set(part, at);
     at += part.length;
   }
-  return result;
+  return target;
 }

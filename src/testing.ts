@@ -1,6 +1,7 @@
 // `frameseal/testing`: checks that an implementation of `Keyring`, or of `MultipartStateStore`, keeps its promises. Runs
 // in any test runner, or none.
 import { inspect } from "node:util";
+import { type Checks, callback, checkOptions, needed, oneOf } from "./check-options.ts";
 import type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
 import type { EncryptionContext } from "./format/encryption-context.ts";
 import { MAX_UINT16 } from "./format/limits.ts";
@@ -31,6 +32,15 @@ export interface KeyringSubject {
   readonly alteration?: "detected" | "other-key" | undefined;
 }
 
+/** What the subject must be. */
+const SUBJECT: Checks<KeyringSubject> = {
+  writer: needed(callback),
+  reader: callback,
+  stranger: callback,
+  encryptionContext: oneOf("bound", "unbound"),
+  alteration: oneOf("detected", "other-key"),
+};
+
 /** A check that failed. */
 export interface KeyringViolation {
   readonly check: string;
@@ -39,9 +49,10 @@ export interface KeyringViolation {
 
 /**
  * Runs all checks and returns their names.
- * @throws AggregateError with what each failed check said
+ * @throws AggregateError with what each failed check said; TypeError for a subject that is none
  */
-export async function checkKeyring(subject: KeyringSubject): Promise<readonly string[]> {
+export async function checkKeyring(givenSubject: KeyringSubject): Promise<readonly string[]> {
+  const subject = checkOptions("subject", givenSubject, SUBJECT);
   const keyrings: Keyrings = {
     writer: await subject.writer(),
     otherWriter: await subject.writer(),

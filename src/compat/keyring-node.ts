@@ -1,14 +1,40 @@
 // The peer's way of writing keyrings: a class that fills in "materials". Both directions: classes of users who extend
 // KeyringNode work here, and our keyrings can be called in the peer's way.
 import { createSecretKey, type KeyObject } from "node:crypto";
-import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { asBuffer, copySecret, wipe } from "../bytes.ts";
+import { bytes, type Check, type Checks, checkKnownOptions, needed, wrong } from "../check-options.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
-import { isBytes } from "../shapes.ts";
+import {
+  copyDataKey,
+  takeDataKey,
+  takeGeneratedKey,
+  takeUnwrappedKey,
+  takeWrappedKeys,
+} from "../keyring/take-data-key.ts";
+import { isBytes, isKeyObject } from "../shapes.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
+
+/** What an `EncryptedDataKey` is made of. */
+export interface EncryptedDataKeyInput {
+  readonly providerId: string;
+  readonly providerInfo: string;
+  readonly encryptedDataKey: Uint8Array;
+  readonly rawInfo?: Uint8Array | undefined;
+}
+const anyText: Check = (name, value) => {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  return value;
+};
+const KEY_INPUT: Checks<EncryptedDataKeyInput> = {
+  providerId: needed(anyText),
+  providerInfo: needed(anyText),
+  encryptedDataKey: needed(bytes),
+  rawInfo: bytes,
+};
 
 /** A wrapped data key as the peer shows it. */
 export class EncryptedDataKey {
@@ -18,12 +44,9 @@ export class EncryptedDataKey {
   readonly encryptedDataKey: Uint8Array;
   readonly rawInfo: Uint8Array;
 
-  constructor(input: {
-    readonly providerId: string;
-    readonly providerInfo: string;
-    readonly encryptedDataKey: Uint8Array;
-    readonly rawInfo?: Uint8Array | undefined;
-  }) {
+  /** @throws TypeError */
+  constructor(givenInput: EncryptedDataKeyInput) {
+    const input = checkKnownOptions("input", givenInput, KEY_INPUT);
     this.providerId = input.providerId;
     this.providerInfo = input.providerInfo;
     this.encryptedDataKey = input.encryptedDataKey;
@@ -41,7 +64,10 @@ export function toPeerKey({ providerId, providerInfo, ciphertext }: Edk): Encryp
     rawInfo: new Uint8Array(providerInfo),
   });
 }
-function fromPeerKey({ providerId, rawInfo, encryptedDataKey }: EncryptedDataKey): Edk {
+// With the peer, `rawInfo` may be missing.
+function fromPeerKey(key: EncryptedDataKey): Edk {
+  const { providerId, providerInfo, encryptedDataKey } = key;
+  const rawInfo = (key as Partial<EncryptedDataKey>).rawInfo ?? Buffer.from(providerInfo, "utf8");
   return { providerId, providerInfo: rawInfo, ciphertext: encryptedDataKey };
 }
 
@@ -87,18 +113,18 @@ class Material {
   hasValidKey(): boolean {
     return this.hasUnencryptedDataKey;
   }
-  /** Copies the key. It can be set once. */
+  /**
+   * Copies the key. It can be set once.
+   * @throws FramesealError KEY_SERVICE for a key that the suite cannot use
+   */
   setUnencryptedDataKey(dataKey: Uint8Array | KeyObject, trace?: KeyringTrace): this {
     needs(!this.#wasSet, "unencryptedDataKey has already been set");
-    const bytes = unwrapDataKey(dataKey);
-    needs(
-      bytes.length === this.suite.keyLengthBytes,
-      `"dataKey" expected ${this.suite.keyLengthBytes} bytes, got ${bytes.length}`,
-      RangeError,
-    );
+    const { keyLengthBytes } = this.suite;
+    // The bytes of a key object are a copy already.
+    this.#dataKey = isKeyObject(dataKey)
+      ? takeDataKey(dataKey.export(), keyLengthBytes)
+      : copyDataKey(dataKey, keyLengthBytes);
     this.#wasSet = true;
-    this.#dataKey = allocateSecret(bytes.length);
-    this.#dataKey.set(bytes);
     if (trace !== undefined) this.keyringTrace.push(trace);
     return this;
   }
@@ -110,6 +136,11 @@ class Material {
   zeroUnencryptedDataKey(): this {
     wipe(this.takeDataKey());
     return this;
+  }
+  /** The bytes of the key, which the receiver wipes: a KeyObject keeps a copy until it is collected. Not a method of the peer. */
+  copyDataKey(): Uint8Array {
+    needs(this.#dataKey !== undefined, "unencryptedDataKey has not been set");
+    return copySecret(this.#dataKey);
   }
   /** Takes the key out; the receiver wipes it. Not a method of the peer. */
   takeDataKey(): Uint8Array | undefined {
@@ -134,6 +165,9 @@ export class NodeDecryptionMaterial extends Material {}
 export function unwrapDataKey(dataKey: Uint8Array | KeyObject): Uint8Array {
   return isBytes(dataKey) ? dataKey : dataKey.export();
 }
+
+/** What the message asked, where a material was made for one of our messages. */
+const requests = new WeakMap<Material, DataKeyRequest>();
 
 /** Extend it and write `_onEncrypt` and `_onDecrypt`, as with the peer. */
 export abstract class KeyringNode implements Keyring {
@@ -160,6 +194,7 @@ export abstract class KeyringNode implements Keyring {
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
       await this.onEncrypt(material);
       const dataKey = material.takeDataKey();
@@ -171,6 +206,7 @@ export abstract class KeyringNode implements Keyring {
   }
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
       await this.onEncrypt(material.setUnencryptedDataKey(dataKey));
       return material.encryptedDataKeys.map(fromPeerKey);
@@ -183,6 +219,7 @@ export abstract class KeyringNode implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const material = new NodeDecryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
       await this.onDecrypt(material, encryptedDataKeys.map(toPeerKey));
       return material.takeDataKey() ?? null;
@@ -204,7 +241,7 @@ export class WrappedKeyring extends KeyringNode {
   async _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial> {
     const request = requestFor(material);
     if (material.hasUnencryptedDataKey) {
-      const dataKey = unwrapDataKey(material.getUnencryptedDataKey());
+      const dataKey = material.copyDataKey();
       try {
         for (const key of await this.wrapDataKey(dataKey, request))
           material.addEncryptedDataKey(toPeerKey(key));
@@ -237,23 +274,26 @@ export class WrappedKeyring extends KeyringNode {
 
   // Called by our own messages: no detour through materials.
   override generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
-    return this.#keyring.generateDataKey(request);
+    return takeGeneratedKey(this.#keyring, request);
   }
   override wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
-    return this.#keyring.wrapDataKey(dataKey, request);
+    return takeWrappedKeys(this.#keyring, dataKey, request);
   }
   override unwrapDataKey(
     encryptedDataKeys: readonly Edk[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    return this.#keyring.unwrapDataKey(encryptedDataKeys, request);
+    return takeUnwrappedKey(this.#keyring, encryptedDataKeys, request);
   }
   recordUse(request: DataKeyRequest, plaintextLength: number): void {
     this.#keyring.recordUse?.(request, plaintextLength);
   }
 }
 
-function requestFor({ suite, encryptionContext }: Material): DataKeyRequest {
+function requestFor(material: Material): DataKeyRequest {
+  const { suite, encryptionContext } = material;
+  const asked = requests.get(material);
+  if (asked !== undefined) return asked;
   const commitmentPolicy = getCompatibleCommitmentPolicy(suite.id);
   return { suite: suiteById(suite.id), commitmentPolicy, encryptionContext };
 }

@@ -281,6 +281,8 @@ export interface GcmSealer {
   update(plaintext: Uint8Array): Uint8Array;
   /** Returns the tag. Neither method may be called afterwards. */
   final(): Uint8Array;
+  /** Wipes a message that will not be finished; does nothing to one that is. Absent when the engine needs none. */
+  dispose?(): void;
 }
 
 /** Opens one GCM message in pieces. */
@@ -289,6 +291,8 @@ export interface GcmOpener {
   update(ciphertext: Uint8Array): Uint8Array;
   /** Compares the tag in constant time. Neither method may be called afterwards. */
   final(tag: Uint8Array): boolean;
+  /** Wipes a message that will not be finished; does nothing to one that is. Absent when the engine needs none. */
+  dispose?(): void;
 }
 
 /**

@@ -95,7 +95,10 @@ export function splitContext(
   return { selected, rest };
 }
 
-/** An encryption context; a copy of it. */
+/** The context of those who give none. */
+export const NO_CONTEXT: EncryptionContext = Object.freeze(Object.create(null));
+
+/** An encryption context that can be encoded; a frozen copy of it. */
 export const contextOption: Check = (name, value) => {
   const context = pairs(name, value) as EncryptionContext;
   encodeEncryptionContext(context);

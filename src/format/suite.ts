@@ -1,4 +1,5 @@
 // The algorithm suites of AWS Encryption SDK messages: id -> lengths, key derivation, commitment, signature.
+import { type Check, oneOf, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 
 export type Curve = "P-256" | "P-384";
@@ -81,6 +82,10 @@ export const COMMITMENT_POLICIES: readonly string[] = [
   "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
   "FORBID_ENCRYPT_ALLOW_DECRYPT",
 ];
+
+/** The id of a suite, known or not. */
+export const suiteOption: Check = wholeNumber(0, 0xffff);
+export const policyOption: Check = oneOf(...COMMITMENT_POLICIES);
 
 /** @throws TypeError unless `policy` is one of the three. */
 export function checkPolicyName(policy: string): asserts policy is CommitmentPolicy {

@@ -1,7 +1,7 @@
 // AES-GCM as a wrap of data keys. Raw keyrings and single-message objects differ only in what is AAD and where the parts
 // are stored.
 import { createCipheriv, createDecipheriv, type KeyObject, randomBytes } from "node:crypto";
-import { allocateSecret, concatBytes, wipe } from "../bytes.ts";
+import { concatBytes, copySecret, wipe } from "../bytes.ts";
 
 /** Bytes of the nonce of every wrap. */
 export const WRAP_NONCE_LENGTH = 12;
@@ -47,9 +47,7 @@ export function unwrapWithAesGcm(
   const opened = decipher.update(sealed.subarray(0, -WRAP_TAG_LENGTH));
   try {
     decipher.final();
-    const dataKey = allocateSecret(opened.length);
-    dataKey.set(opened);
-    return dataKey;
+    return copySecret(opened);
   } catch {
     return null;
   } finally {

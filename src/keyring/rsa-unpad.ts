@@ -1,7 +1,7 @@
 // RSA paddings that Node cannot unpad, or refuses to: the raw RSA result is unpadded here without branches or addresses
 // that depend on it. The expected length is known, so everything stands at a fixed place.
 import { constants, createHash, createHmac, type KeyObject, privateDecrypt } from "node:crypto";
-import { allocateSecret, equalConstantTime, wipe } from "../bytes.ts";
+import { allocateSecret, copySecret, equalConstantTime, wipe } from "../bytes.ts";
 
 /**
  * Opens RSAES-PKCS1-v1_5. On any defect the result is another key, always the same for one input, so that nobody can
@@ -51,7 +51,7 @@ export function openOaepSha256Mgf1Sha1(
     const head = Buffer.concat([padded.subarray(0, 1), block.subarray(0, block.length - length)]);
     const right = equalConstantTime(head, expected);
     wipe(head);
-    return right ? Uint8Array.from(block.subarray(block.length - length)) : null;
+    return right ? copySecret(block.subarray(block.length - length)) : null;
   } finally {
     wipe(padded);
   }

@@ -10,7 +10,7 @@ import {
   type KeyObject,
   type Verify,
 } from "node:crypto";
-import { wipe } from "../bytes.ts";
+import { allocateSecret, wipe } from "../bytes.ts";
 import type { BackgroundHash, Engine, HashBits } from "../engine/engine.ts";
 import { FramesealError } from "../errors.ts";
 import type { AlgorithmSuite, Curve } from "../format/suite.ts";
@@ -110,8 +110,7 @@ export class MessageSigner {
     const prefix = Buffer.from(privateKeyPrefix, "hex");
     const end = prefix.length + coordinateLength;
     const behind = Buffer.concat([Buffer.from(publicKeyPrefix, "hex"), this.#key.getPublicKey()]);
-    // Not on V8's heap, which moves what lies there and leaves copies behind.
-    const encoded = new Uint8Array(new ArrayBuffer(end + behind.length));
+    const encoded = allocateSecret(end + behind.length);
     encoded.set(prefix);
     encoded.set(behind, end);
     const bytes = this.#key.getPrivateKey();

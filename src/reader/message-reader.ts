@@ -3,21 +3,27 @@
 import { constants } from "node:buffer";
 import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
+import { type Checks, checkOptions, oneOf, signal, wholeNumber } from "../check-options.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { aborted, FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import { bodyLengthOf, type FrameLayout, frameOffset, layoutFromBody } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
 import { verifyFinalFrame } from "../message/final-frame.ts";
-import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
-import { checkConcurrency } from "../message/seal-message.ts";
+import {
+  DECRYPT_OPTIONS,
+  type DecryptOptions,
+  type OpenedHeader,
+  openHeader,
+} from "../message/open-message.ts";
+import { threadCount } from "../message/seal-message.ts";
 import { asyncFrom, RUN_LENGTH } from "../stream/frame-machine.ts";
 import { untilAborted } from "../until-aborted.ts";
 import { FrameCache } from "./frame-cache.ts";
 import { type MessageSource, openSource, readExactly } from "./message-source.ts";
 
 /** How to open a message for random access. */
-export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages"> {
+export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages" | "maxNonFramedLength"> {
   /** Ranges of a signed message cannot be checked against its signature: `unverified` opens it all the same. */
   readonly signedMessages?: "refuse" | "unverified" | undefined;
   /** Bytes of plaintext of recent frames to keep for further reads; by default none. */
@@ -31,6 +37,26 @@ export interface RangeStreamOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the options must be. */
+const { maxNonFramedLength: _, ...FRAMED_OPTIONS } = DECRYPT_OPTIONS;
+const OPEN_OPTIONS: Checks<OpenMessageOptions> = {
+  ...FRAMED_OPTIONS,
+  signedMessages: oneOf("refuse", "unverified"),
+  cacheLength: wholeNumber(0),
+};
+const RANGE_OPTIONS: Checks<RangeStreamOptions> = {
+  start: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  end: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  signal,
+};
+/** Options of `MessageReader.read`. */
+export interface RangeReadOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+const READ_OPTIONS: Checks<RangeReadOptions> = { signal };
+/** Where a range may begin or end, as in `slice`. */
+const position = wholeNumber(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+
 /** The first request fetches this much: nearly every header, and small messages whole. */
 const HEAD_LENGTH = 16 * 1024;
 
@@ -41,8 +67,10 @@ const HEAD_LENGTH = 16 * 1024;
  */
 export async function openMessage(
   source: string | Uint8Array | MessageSource,
-  options: OpenMessageOptions,
+  givenOptions: OpenMessageOptions,
 ): Promise<MessageReader> {
+  const options = checkOptions("options", givenOptions, OPEN_OPTIONS);
+  throwIfAborted(options.signal);
   const bytes = await openSource(source, options.signal);
   try {
     return await openReader(bytes, options);
@@ -57,7 +85,7 @@ async function openReader(source: MessageSource, options: OpenMessageOptions): P
   const { size } = source;
   const behaviour = {
     cache: options.cacheLength === undefined ? undefined : new FrameCache(options.cacheLength),
-    runsAhead: checkConcurrency(options.concurrency),
+    runsAhead: threadCount(options.concurrency),
   };
   if (!Number.isSafeInteger(size) || size < 0)
     throw new RangeError(`"source.size" expected a whole number from 0 on, got ${size}`);
@@ -166,16 +194,20 @@ export class MessageReader {
    * @returns memory that the caller owns
    * @throws FramesealError RANGE_NOT_SATISFIABLE when `start` lies behind the last byte, AUTHENTICATION_FAILED, ABORTED
    */
-  async read(start = 0, end = this.plaintextLength, options: { signal?: AbortSignal } = {}): Promise<Buffer> {
+  async read(start = 0, end = this.plaintextLength, options: RangeReadOptions = {}): Promise<Buffer> {
+    position("start", start);
+    position("end", end);
+    const { signal } = checkOptions("options", options, READ_OPTIONS);
     const range = resolveRange(start, end, this.plaintextLength);
-    return this.#readRange(range.start, range.end, options.signal);
+    return this.#readRange(range.start, range.end, signal);
   }
 
   /** A Readable of a range, reading `concurrency` runs of frames at a time. Both ends are inclusive, as in `node:fs`. */
   createReadStream(options: RangeStreamOptions = {}): Readable {
-    const { signal } = options;
-    const last = options.end ?? this.plaintextLength - 1;
-    const range = resolveRange(options.start ?? 0, last + 1, this.plaintextLength);
+    const { start = 0, end, signal } = checkOptions("options", options, RANGE_OPTIONS);
+    if (end !== undefined && start > end)
+      throw new RangeError(`"start" expected at most "end", which is ${end}, got ${start}`);
+    const range = resolveRange(start, (end ?? this.plaintextLength - 1) + 1, this.plaintextLength);
     const stop = new AbortController();
     const readable = Readable.from(this.#runs(range.start, range.end, stop.signal), {
       objectMode: false,
@@ -320,8 +352,6 @@ export class MessageReader {
 
 /** Resolves a range as `slice` does; a start behind the last byte is not satisfiable. (RFC 9110, 14.1.1) */
 function resolveRange(start: number, end: number, length: number): { start: number; end: number } {
-  for (const [name, value] of Object.entries({ start, end }))
-    if (!Number.isSafeInteger(value)) throw new RangeError(`"${name}" expected a whole number, got ${value}`);
   const from = start < 0 ? Math.max(0, length + start) : start;
   const to = Math.min(length, end < 0 ? Math.max(0, length + end) : end);
   if (from > length || (from === length && end > from))

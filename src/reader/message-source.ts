@@ -1,6 +1,8 @@
 // Where a MessageReader reads: a file, bytes in memory, or anything that can be read at an offset.
 import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
+import { allocateBuffer } from "../disk/call-length.ts";
+import { fileError, readFully } from "../disk/calls.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { isBytes } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
@@ -50,31 +52,23 @@ export async function openSource(
     return source;
   }
   throwIfAborted(signal);
-  // Opening a pipe would wait for somebody who writes to it.
-  const file = await open(source, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  const { O_RDONLY, O_NONBLOCK = 0 } = constants; // so that a FIFO makes nobody wait
+  const file = await open(source, O_RDONLY | O_NONBLOCK);
   try {
     const stats = await file.stat();
-    if (!stats.isFile() && !stats.isDirectory())
-      throw new FramesealError("UNSUPPORTED", "pipes and devices have no random access: decrypt them whole");
-    const { size } = stats;
-    return { size, read: (start, end) => readFile(file, start, end), close: () => file.close() };
+    if (stats.isDirectory()) throw fileError("EISDIR", "read", source, "is a folder");
+    if (!stats.isFile())
+      throw fileError("ESPIPE", "read", source, "is no file, so it has no places to read at");
+    return {
+      size: stats.size,
+      async read(start, end) {
+        const bytes = allocateBuffer(end - start);
+        return bytes.subarray(0, await readFully(file, bytes, start));
+      },
+      close: () => file.close(),
+    };
   } catch (error) {
     await file.close();
     throw error;
   }
-}
-
-/** Node reads less than 2 GiB at a time. */
-const MAX_READ_LENGTH = 2 ** 30;
-
-async function readFile(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(end - start);
-  let length = 0;
-  while (length < bytes.length) {
-    const wanted = Math.min(bytes.length - length, MAX_READ_LENGTH);
-    const { bytesRead } = await file.read(bytes, length, wanted, start + length);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return bytes.subarray(0, length);
 }

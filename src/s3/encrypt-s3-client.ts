@@ -51,7 +51,7 @@ export interface EncryptS3ClientOptions extends FormatOptions, ReadOptions, Uplo
   readonly unsignedPayload?: "never" | "https-only" | undefined;
   /** Keeps multipart uploads that are made by hand across restarts, and shares them with other clients. */
   readonly multipartStates?: MultipartStateStore | undefined;
-  /** CopyObject of an object that is bound to its key: refused, or encrypted again through this machine. */
+  /** CopyObject of an object that is bound to another name than its copy has: refused, or encrypted again through this machine. */
   readonly boundCopy?: "refuse" | "reencrypt" | undefined;
   /** Sizes in listings; by default `arithmetic`. */
   readonly listSizes?: ListSizes | undefined;

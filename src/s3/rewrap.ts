@@ -2,20 +2,21 @@
 // it is; a framed object is encrypted again as a stream, because a new header under an old data key would repeat nonces.
 import type * as S3 from "@aws-sdk/client-s3";
 import { wipe } from "../bytes.ts";
-import { type Checks, checkOptions, flag, pickOptions, signal, text } from "../check-options.ts";
+import { type Checks, checkOptions, flag, needed, pickOptions, signal, text } from "../check-options.ts";
 import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
-import { keyringOption as keyring } from "../keyring/keyring.ts";
+import { keyringOption } from "../keyring/keyring.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
+import { keptBinding } from "./framed/key-binding.ts";
 import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { LOCATION } from "./object-format.ts";
@@ -77,8 +78,8 @@ const {
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...SHARED_OPTIONS,
-  from: keyring,
-  to: keyring,
+  from: needed(keyringOption),
+  to: needed(keyringOption),
   newEncryptionContext: encryptionContext,
   versionId: text,
   enforceRotation: flag,
@@ -369,13 +370,16 @@ function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions 
 
 /**
  * What the new message takes over from the header of the old one, unless the caller wants it otherwise: the pairs of the
- * context (those that bind the object to its key are made anew), pairs that are demanded but not stored, frame length and,
+ * context (those that bind the object to its name are made anew, no fewer), pairs that are demanded but not stored, frame length and,
  * where it may be written, suite.
  */
 function keptSettings(
   options: RewrapOptions,
   header: MessageHeader | undefined,
-): Pick<FormatOptions, "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"> {
+): Pick<
+  FormatOptions,
+  "bind" | "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"
+> {
   if (header === undefined) throw new Error("internal error: framed object without header");
   const {
     newEncryptionContext,
@@ -397,6 +401,7 @@ function keptSettings(
           ],
         }
       : { encryptionContext: newEncryptionContext }),
+    bind: options.bind ?? keptBinding(header.encryptionContext),
     frameLength: options.frameLength ?? (header.contentType === "framed" ? header.frameLength : undefined),
     suite: options.suite ?? (mayBeWritten(header.suite, commitmentPolicy) ? header.suite.id : undefined),
   };

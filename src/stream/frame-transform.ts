@@ -1,5 +1,6 @@
 // A Transform around a FrameMachine: backpressure, abort, errors and destruction. Knows no cryptography.
 import { Transform, type TransformCallback } from "node:stream";
+import { type Checks, signal, wholeNumber } from "../check-options.ts";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
 import { isBytes, isShared } from "../shapes.ts";
@@ -12,6 +13,9 @@ export interface StreamOptions {
   readonly highWaterMark?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** What they must be. */
+export const STREAM_OPTIONS: Checks<StreamOptions> = { highWaterMark: wholeNumber(0), signal };
 
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
 /** Smaller chunks wait for the others of their turn. */

@@ -1,9 +1,10 @@
 // Web-stream twins of the Node streams.
 import { ReadableStream, TransformStream, WritableStream } from "node:stream/web";
+import { checkOptions } from "../check-options.ts";
 import { aborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
-import type { DecryptOptions } from "../message/open-message.ts";
-import type { EncryptOptions } from "../message/seal-message.ts";
+import { DECRYPT_OPTIONS, type DecryptOptions } from "../message/open-message.ts";
+import { checkEncryptOptions, ENCRYPT_OPTIONS, type EncryptOptions } from "../message/seal-message.ts";
 import { isBytes } from "../shapes.ts";
 import { untilAborted, untilNextTurn } from "../until-aborted.ts";
 import type { Emit, FrameMachine, OnError } from "./frame-machine.ts";
@@ -134,7 +135,8 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
 }
 
 /** As `createEncryptStream`, as a Web stream for `pipeThrough`. */
-export function encryptWebStream(options: EncryptOptions): FrameTransformStream {
+export function encryptWebStream(givenOptions: EncryptOptions): FrameTransformStream {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   return new FrameTransformStream(
     (emit, onHeader, onError) => new MessageEncryptor(options, emit, onHeader, onError),
     options.signal,
@@ -142,7 +144,8 @@ export function encryptWebStream(options: EncryptOptions): FrameTransformStream 
 }
 
 /** As `createDecryptStream`, as a Web stream for `pipeThrough`. */
-export function decryptWebStream(options: DecryptOptions): FrameTransformStream {
+export function decryptWebStream(givenOptions: DecryptOptions): FrameTransformStream {
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   return new FrameTransformStream(
     (emit, onHeader) => new MessageDecryptor(options, emit, onHeader),
     options.signal,

@@ -1,15 +1,17 @@
 // Whole messages in memory: one call of the engine for all frames, and nothing is returned before everything verified.
 import { asBuffer, concatBytes } from "../bytes.ts";
+import { checkOptions, wrong } from "../check-options.ts";
 import { type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
 import { allocate } from "../engine/output-memory.ts";
 import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import { layoutFromPlaintext, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
 import {
+  HEADER_LIMITS,
+  type HeaderLimits,
   type MessageHeader,
   type ParsedHeader,
   parseHeader,
-  type ReadLimits,
   readLimits,
 } from "../format/header.ts";
 import {
@@ -22,8 +24,20 @@ import {
   type WholeFrames,
 } from "../message/frame-walk.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
-import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
-import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
+import {
+  DECRYPT_OPTIONS,
+  type DecryptOptions,
+  type OpenedHeader,
+  openHeader,
+  publicHeader,
+} from "../message/open-message.ts";
+import {
+  checkEncryptOptions,
+  ENCRYPT_OPTIONS,
+  type EncryptOptions,
+  prepareFrames,
+  threadCount,
+} from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
 import { isBytes } from "../shapes.ts";
 import { eachUntilAborted, untilAborted } from "../until-aborted.ts";
@@ -42,7 +56,8 @@ export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint
  * @throws TypeError, RangeError for arguments that are wrong
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE, ABORTED, KEY_SERVICE
  */
-export async function encrypt(plaintext: BytesSource, options: EncryptOptions): Promise<Buffer> {
+export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptions): Promise<Buffer> {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
   const sealer = new MessageSealer(await prepareFrames({ ...options, plaintextLength }));
@@ -60,7 +75,7 @@ async function sealWhole(sealer: MessageSealer, bytes: Uint8Array, options: Encr
           bytes,
           regularCount,
           finalLength,
-          runsInWork(checkConcurrency(options.concurrency)),
+          runsInWork(threadCount(options.concurrency)),
           options.signal,
         ),
       );
@@ -113,7 +128,8 @@ export interface DecryptedMessage {
  * @throws FramesealError AUTHENTICATION_FAILED, TRUNCATED, TRAILING_DATA, INVALID_HEADER, UNSUPPORTED, POLICY,
  * LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, CONTEXT_MISMATCH, ENGINE_UNAVAILABLE, ABORTED
  */
-export async function decrypt(message: BytesSource, options: DecryptOptions): Promise<DecryptedMessage> {
+export async function decrypt(message: BytesSource, givenOptions: DecryptOptions): Promise<DecryptedMessage> {
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
   const opened = await openHeader(parsed, options);
@@ -182,7 +198,7 @@ async function openUnsigned(
       opened,
       frameCount,
       finalLength,
-      runsInWork(checkConcurrency(options.concurrency)),
+      runsInWork(threadCount(options.concurrency)),
       options.signal,
     );
   const { plaintext, verifiedCount } = cipher.open([sealed], 1, frameCount, finalLength);
@@ -303,12 +319,14 @@ async function collect(
 /**
  * Tells what a message says about itself without any key. Nothing of it is verified.
  * @param source at least the header of a message
+ * @throws TypeError, RangeError for arguments that are wrong
  * @throws FramesealError INVALID_HEADER, UNSUPPORTED, LIMIT_EXCEEDED, TRUNCATED
  */
 export function inspectHeader(
   source: Uint8Array,
-  limits: ReadLimits = {},
+  limits: HeaderLimits = {},
 ): MessageHeader & { readonly headerLength: number } {
-  const parsed = parseHeader(source, limits);
+  if (!isBytes(source)) throw wrong("source", "a Uint8Array", source);
+  const parsed = parseHeader(source, checkOptions("limits", limits, HEADER_LIMITS));
   return { ...publicHeader(parsed), headerLength: parsed.length };
 }

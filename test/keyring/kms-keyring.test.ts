@@ -287,12 +287,12 @@ describe("options of a KMS keyring", () => {
     [
       "an ARN of another service",
       ({ client }) => new KmsKeyring({ client, generatorKeyId: arn.replace("kms", "s3") }),
-      '"keyIds" expected an ARN, alias or id',
+      "expected an ARN, alias or id of a KMS key",
     ],
     [
       "an empty name",
       ({ client }) => new KmsKeyring({ client, generatorKeyId: "" }),
-      '"keyIds" expected an ARN, alias or id',
+      "expected an ARN, alias or id of a KMS key",
     ],
     [
       "no account",

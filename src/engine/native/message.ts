@@ -31,6 +31,10 @@ export class NativeMessage {
     work(handle, unshared(input), output);
     return output;
   }
+  /** Wipes what was not finished. */
+  dispose(): void {
+    if (this.#handle !== 0) this.addon.dropMessage(this.end());
+  }
   /** Returns the handle for the last call with it. */
   end(): number {
     const handle = this.handle;
@@ -55,6 +59,9 @@ export class NativeGcmSealer implements GcmSealer {
     this.#message.addon.finishSeal(this.#message.end(), tag);
     return tag;
   }
+  dispose(): void {
+    this.#message.dispose();
+  }
 }
 
 /** Opens a message in pieces. */
@@ -70,5 +77,8 @@ export class NativeGcmOpener implements GcmOpener {
   final(tag: Uint8Array): boolean {
     checkLength("tag", tag, TAG_LENGTH);
     return this.#message.addon.finishOpen(this.#message.end(), unshared(tag));
+  }
+  dispose(): void {
+    this.#message.dispose();
   }
 }

@@ -1,5 +1,6 @@
 // AES-GCM on node:crypto: the engine that works everywhere Node does, and the oracle that others are compared with.
-import { type CipherGCM, createSecretKey, type DecipherGCM } from "node:crypto";
+import type { CipherGCM, DecipherGCM } from "node:crypto";
+import { copySecret } from "../../bytes.ts";
 import { ChunkCursor, checkBytes, checkLength, unshared } from "../chunk-cursor.ts";
 import {
   type AeadKey,
@@ -14,7 +15,16 @@ import {
 import { addLength, checkFrameFormat } from "../frame-run.ts";
 import { allocate } from "../output-memory.ts";
 import { NodeFrameCipher } from "./frames.ts";
-import { finishSeal, GcmKey, isAuthentic, MAX_UPDATE_LENGTH, update } from "./gcm.ts";
+import {
+  finishSeal,
+  GcmKey,
+  giveUp,
+  isAuthentic,
+  MAX_UPDATE_LENGTH,
+  openText,
+  sealText,
+  update,
+} from "./gcm.ts";
 import { NodeSegments } from "./segments.ts";
 import { ThreadedFrameCipher } from "./threads.ts";
 
@@ -31,7 +41,7 @@ class NodeKey implements AeadKey {
 
   constructor(rawKey: Uint8Array) {
     checkBytes("key", rawKey);
-    const key = new GcmKey(createSecretKey(rawKey));
+    const key = new GcmKey(copySecret(rawKey));
     this.#key = key;
     this.segments = new NodeSegments(() => key.live, rawKey.length);
   }
@@ -40,9 +50,7 @@ class NodeKey implements AeadKey {
     checkBytes("aad", aad);
     checkBytes("plaintext", plaintext);
     const sealed = allocate(plaintext.length + TAG_LENGTH);
-    const cipher = this.#key.cipher(nonce, aad);
-    const at = update(cipher, new ChunkCursor([plaintext]), plaintext.length, sealed, 0);
-    finishSeal(cipher, sealed, at);
+    sealText(this.#key.cipher(nonce, aad), new ChunkCursor([plaintext]), plaintext.length, sealed, 0);
     return sealed;
   }
   open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | null {
@@ -51,12 +59,8 @@ class NodeKey implements AeadKey {
     checkBytes("sealed", sealed);
     if (sealed.length < TAG_LENGTH) return null;
     const plaintext = allocate(sealed.length - TAG_LENGTH);
-    const decipher = this.#key.decipher(nonce, aad);
-    const cursor = new ChunkCursor([sealed]);
-    update(decipher, cursor, plaintext.length, plaintext, 0);
     const tag = new Uint8Array(TAG_LENGTH);
-    cursor.copyTo(tag);
-    if (isAuthentic(decipher, tag)) return plaintext;
+    if (openText(this.#key.decipher(nonce, aad), new ChunkCursor([sealed]), plaintext, tag)) return plaintext;
     plaintext.fill(0);
     return null;
   }
@@ -102,6 +106,10 @@ class NodeGcmSealer implements GcmSealer {
     this.#cipher = undefined;
     return tag;
   }
+  dispose(): void {
+    if (this.#cipher !== undefined) giveUp(this.#cipher);
+    this.#cipher = undefined;
+  }
 }
 
 class NodeGcmOpener implements GcmOpener {
@@ -123,6 +131,10 @@ class NodeGcmOpener implements GcmOpener {
     const decipher = this.#decipher;
     this.#decipher = undefined;
     return isAuthentic(decipher, tag);
+  }
+  dispose(): void {
+    if (this.#decipher !== undefined) giveUp(this.#decipher);
+    this.#decipher = undefined;
   }
 }
 

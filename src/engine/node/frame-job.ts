@@ -1,14 +1,14 @@
 // A run of frames that one thread hands to another. What is handed over is complete, so that a worker thread remembers
 // nothing between two runs, the key least of all.
-import type { KeyObject } from "node:crypto";
 import type { FrameFormat } from "../engine.ts";
 import { NodeFrameCipher } from "./frames.ts";
 import { GcmKey } from "./gcm.ts";
 
-/** What to do with which frames. Survives `postMessage`: the key is shared by reference, not copied. */
+/** What to do with which frames. Survives `postMessage`. */
 export interface FrameJob {
   readonly kind: "seal" | "open";
-  readonly key: KeyObject;
+  /** In shared memory, so that it is not copied on the way. */
+  readonly key: Uint8Array;
   readonly format: FrameFormat;
   readonly firstSequence: number;
   readonly frameCount: number;

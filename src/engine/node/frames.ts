@@ -13,7 +13,7 @@ import {
 } from "../engine.ts";
 import { checkChunks, checkOutput, FrameAad, runLengths } from "../frame-run.ts";
 import { allocate } from "../output-memory.ts";
-import { finishSeal, type GcmKey, isAuthentic, update } from "./gcm.ts";
+import { type GcmKey, openText, sealText } from "./gcm.ts";
 
 /** Works on the calling thread. */
 export class NodeFrameCipher implements FrameCipher {
@@ -86,8 +86,7 @@ export class NodeFrameCipher implements FrameCipher {
     output: Uint8Array,
     at: number,
   ): number {
-    const cipher = this.#key.cipher(nonce, aad);
-    return finishSeal(cipher, output, update(cipher, cursor, length, output, at));
+    return sealText(this.#key.cipher(nonce, aad), cursor, length, output, at);
   }
 
   open(
@@ -150,10 +149,6 @@ export class NodeFrameCipher implements FrameCipher {
     return { plaintextLength: lengths.plaintextLength, verifiedCount };
   }
   #openFrame(nonce: Uint8Array, aad: Uint8Array, cursor: ChunkCursor, output: Uint8Array): boolean {
-    const decipher = this.#key.decipher(nonce, aad);
-    update(decipher, cursor, output.length, output, 0);
-    const tag = this.#head.subarray(0, TAG_LENGTH);
-    cursor.copyTo(tag);
-    return isAuthentic(decipher, tag);
+    return openText(this.#key.decipher(nonce, aad), cursor, output, this.#head.subarray(0, TAG_LENGTH));
   }
 }

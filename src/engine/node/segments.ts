@@ -2,7 +2,7 @@
 // from its first block on. GHASH of a part comes out of OpenSSL's GMAC: with the ciphertext C as AAD and no plaintext,
 // GMAC gives E(J0) + (GHASH(C) + L) · H, where L is the block of lengths; E(J0) comes from one AES call, and the rest is
 // undone with one multiplication by 1/H.
-import { type CipherGCM, createCipheriv, type KeyObject } from "node:crypto";
+import { type CipherGCM, createCipheriv } from "node:crypto";
 import { ChunkCursor, checkBytes, checkLength } from "../chunk-cursor.ts";
 import {
   MAX_GCM_LENGTH,
@@ -15,6 +15,7 @@ import {
 } from "../engine.ts";
 import { add, type FieldElement, fromElement, invert, multiply, power, toElement } from "../gf128.ts";
 import { allocate } from "../output-memory.ts";
+import { giveUp } from "./gcm.ts";
 
 /** OpenSSL takes less than 2^31 bytes in one call. */
 const MAX_UPDATE_LENGTH = 2 ** 30;
@@ -22,13 +23,13 @@ const BLOCK_LENGTH = 16;
 
 /** Makes the segment interface of a key of 16, 24 or 32 bytes. `key` is asked for at each call. */
 export class NodeSegments implements SegmentCipher {
-  readonly #key: () => KeyObject;
+  readonly #key: () => Uint8Array;
   readonly #keyBits: number;
   #hash:
     | { readonly h: FieldElement; readonly inverse: FieldElement; readonly mask: FieldElement }
     | undefined;
 
-  constructor(key: () => KeyObject, keyLength: number) {
+  constructor(key: () => Uint8Array, keyLength: number) {
     this.#key = key;
     this.#keyBits = 8 * keyLength;
   }
@@ -39,11 +40,16 @@ export class NodeSegments implements SegmentCipher {
   open(nonce: Uint8Array, firstBlock: number, chunks: readonly Uint8Array[]): OpenedSegment {
     const hasher = this.#startGhash();
     let length = 0;
-    const plaintext = this.#applyKeystream(nonce, firstBlock, chunks, (piece) => {
-      hasher.setAAD(piece);
-      length += piece.length;
-    });
-    return { plaintext, partial: { ghash: this.#finishGhash(hasher, length), length } };
+    try {
+      const plaintext = this.#applyKeystream(nonce, firstBlock, chunks, (piece) => {
+        hasher.setAAD(piece);
+        length += piece.length;
+      });
+      return { plaintext, partial: { ghash: this.#finishGhash(hasher, length), length } };
+    } catch (error) {
+      giveUp(hasher);
+      throw error;
+    }
   }
   finish(nonce: Uint8Array, aad: Uint8Array, partials: readonly SegmentPartial[]): Uint8Array {
     checkLength("nonce", nonce, NONCE_LENGTH);
@@ -72,16 +78,25 @@ export class NodeSegments implements SegmentCipher {
     const cipher = createCipheriv(`aes-${this.#keyBits}-ctr`, this.#key(), counter);
     const output = allocate(length);
     const cursor = new ChunkCursor(chunks);
-    for (let at = 0; at < length; ) {
-      const piece = cursor.next(Math.min(length - at, MAX_UPDATE_LENGTH));
-      read?.(piece);
-      output.set(cipher.update(piece), at);
-      at += piece.length;
+    try {
+      for (let at = 0; at < length; ) {
+        const piece = cursor.next(Math.min(length - at, MAX_UPDATE_LENGTH));
+        read?.(piece);
+        output.set(cipher.update(piece), at);
+        at += piece.length;
+      }
+    } finally {
+      giveUp(cipher);
     }
     return output;
   }
   #encryptBlock(block: Uint8Array): Uint8Array {
-    return createCipheriv(`aes-${this.#keyBits}-ecb`, this.#key(), null).setAutoPadding(false).update(block);
+    const cipher = createCipheriv(`aes-${this.#keyBits}-ecb`, this.#key(), null).setAutoPadding(false);
+    try {
+      return cipher.update(block);
+    } finally {
+      giveUp(cipher);
+    }
   }
   #startGhash(): CipherGCM {
     const algorithm =
@@ -99,12 +114,17 @@ export class NodeSegments implements SegmentCipher {
     if (bytes.length === 0) return new Uint8Array(BLOCK_LENGTH);
     const hasher = this.#startGhash();
     const cursor = new ChunkCursor([bytes]);
-    for (let at = 0; at < bytes.length; ) {
-      const piece = cursor.next(MAX_UPDATE_LENGTH);
-      hasher.setAAD(piece);
-      at += piece.length;
+    try {
+      for (let at = 0; at < bytes.length; ) {
+        const piece = cursor.next(MAX_UPDATE_LENGTH);
+        hasher.setAAD(piece);
+        at += piece.length;
+      }
+      return this.#finishGhash(hasher, bytes.length);
+    } catch (error) {
+      giveUp(hasher);
+      throw error;
     }
-    return this.#finishGhash(hasher, bytes.length);
   }
   #hashKey() {
     if (this.#hash === undefined) {

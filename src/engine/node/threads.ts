@@ -80,7 +80,7 @@ export class ThreadedFrameCipher extends NodeFrameCipher {
     return { plaintext: opened.output, verifiedCount: opened.frameCount };
   }
 
-  #send(
+  async #send(
     kind: FrameJob["kind"],
     run: Run,
     chunks: Chunks,
@@ -88,11 +88,15 @@ export class ThreadedFrameCipher extends NodeFrameCipher {
     headroom: number,
   ): Promise<FrameJobResult> {
     checkChunks(chunks, inputLength);
-    const { live: key } = this.#key;
-    this.#count(inputLength);
-    const input = workerPool.inputMemory(inputLength);
-    new ChunkCursor(chunks).copyTo(new Uint8Array(input, 0, inputLength));
-    return workerPool.run({ kind, key, format: this.#format, ...run, headroom, input, inputLength });
+    const key = this.#key.lend();
+    try {
+      this.#count(inputLength);
+      const input = workerPool.inputMemory(inputLength);
+      new ChunkCursor(chunks).copyTo(new Uint8Array(input, 0, inputLength));
+      return await workerPool.run({ kind, key, format: this.#format, ...run, headroom, input, inputLength });
+    } finally {
+      this.#key.giveBack();
+    }
   }
 
   #count(length: number): void {

@@ -19,7 +19,7 @@ import type { UploadOptions } from "./upload-settings.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {
-  /** What to do when the copy could not be opened under its new name. */
+  /** What to do when the copy could not be opened under its new name, or in its new bucket. */
   readonly boundCopy: "refuse" | "reencrypt";
 }
 
@@ -123,7 +123,7 @@ export class CopyHandler {
       const result = await putObject(
         { ...request, ...body } as PutObjectInput,
         to,
-        this.#formats.written,
+        this.#formats.writtenFor(opened.header),
         this.#transport,
         this.#options,
         put,

@@ -1,7 +1,8 @@
 // The state of a multipart upload: what it says, what proves that it is authentic, and what keeps it.
-import { createHmac, hkdfSync } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { equalConstantTime, wipe } from "../../bytes.ts";
 import { notAuthentic } from "../../errors.ts";
+import { hkdf } from "../../hkdf.ts";
 import type { LedgerState } from "./part-ledger.ts";
 
 /**
@@ -83,7 +84,7 @@ export class StateKey {
   readonly #key: Uint8Array;
 
   constructor(ledgerKey: Uint8Array) {
-    this.#key = new Uint8Array(hkdfSync("sha256", ledgerKey, "", "frameseal upload state", 32));
+    this.#key = hkdf("sha256", ledgerKey, NO_SALT, [INFO], 32);
     wipe(ledgerKey);
   }
 
@@ -109,6 +110,9 @@ export class StateKey {
     wipe(this.#key);
   }
 }
+
+const NO_SALT = new Uint8Array(0);
+const INFO = Buffer.from("frameseal upload state", "ascii");
 
 // One text for one value: stores may sort the members of objects and drop those that are undefined.
 function canonicalJson(value: unknown): string {

@@ -1,8 +1,10 @@
 // Server-side encryption: what each S3 request must say for SSE-S3, SSE-KMS and SSE-C. It protects data where S3 stores
 // it, from everybody but S3; client-side encryption on top protects it from S3 as well.
 import { createHash } from "node:crypto";
+import { asBuffer, copySecret } from "../../bytes.ts";
 import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
 import { contextOption as encryptionContext } from "../../format/encryption-context.ts";
+import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes } from "../../shapes.ts";
 import { operationOf } from "../command-schema.ts";
 import { parseCopySource } from "../copy-source.ts";
@@ -76,7 +78,7 @@ export function sseKms(options: SseKmsOptions = {}): SseKms {
 export function sseC(key: Uint8Array | ((location: ObjectLocation) => Uint8Array)): SseC {
   if (typeof key === "function") return Object.freeze({ mode: "SSE-C", keyFor: key });
   checkKey(key);
-  const copy = Uint8Array.from(key);
+  const copy = copySecret(key);
   return Object.freeze({ mode: "SSE-C", keyFor: () => copy });
 }
 
@@ -111,6 +113,7 @@ export function checkServerSide(name: string, value: unknown): ServerSideEncrypt
 function checkKey(key: unknown): asserts key is Uint8Array {
   if (!isBytes(key)) throw new TypeError(`"key" expected a Uint8Array, got ${typeof key}`);
   if (key.length !== 32) throw new RangeError(`"key" expected 32 bytes, got ${key.length}`);
+  if (isAllZeros(key)) throw new RangeError('"key" expected a secret key, got all zeros');
 }
 
 /** Requests that make an object and say how it is encrypted at rest. */
@@ -172,7 +175,7 @@ function keyFields(serverSide: SseC, location: ObjectLocation, prefix: string): 
   // As Base64: the SDK takes other strings for raw bytes.
   return {
     [`${prefix}SSECustomerAlgorithm`]: "AES256",
-    [`${prefix}SSECustomerKey`]: Buffer.from(key).toString("base64"),
+    [`${prefix}SSECustomerKey`]: asBuffer(key).toString("base64"),
     [`${prefix}SSECustomerKeyMD5`]: createHash("md5").update(key).digest("base64"),
   };
 }

@@ -1,11 +1,14 @@
 // Keys for server-side encryption with customer-provided keys (SSE-C), one for each object, derived from a master key.
 // S3 stores no wrapped key, so this is a key derivation with request fields and not a keyring.
-import { createHash, createHmac, type KeyObject } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
-import { allocateSecret, ByteWriter, wipe } from "../../bytes.ts";
+import { ByteWriter, copySecret, wipe } from "../../bytes.ts";
 import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../../check-options.ts";
-import { FramesealError } from "../../errors.ts";
+import { allCauses, FramesealError } from "../../errors.ts";
+import { hkdf } from "../../hkdf.ts";
+import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
+import { isBucketName } from "../bucket-name.ts";
 import { statusOf } from "../transient-error.ts";
 
 const DOMAIN = "frameseal/sse-c/1";
@@ -70,14 +73,8 @@ export function deriveSseCKey(givenOptions: SseCKeyOptions): SseCKey {
   const info = encodeInfo(options);
   const { salt } = options;
   const masterKey = masterKeyBytes(options.masterKey);
-  // RFC 5869 by hand: hkdfSync of Node takes no info above 1,024 bytes. One block of SHA-512 is more than the key.
-  const pseudoRandomKey = createHmac("sha512", salt ?? "")
-    .update(masterKey)
-    .digest();
-  const block = createHmac("sha512", pseudoRandomKey).update(info).update(Buffer.of(1)).digest();
-  const bytes = allocateSecret(KEY_LENGTH);
-  bytes.set(block.subarray(0, KEY_LENGTH));
-  wipe(masterKey, pseudoRandomKey, block);
+  const bytes = hkdf("sha512", masterKey, salt ?? new Uint8Array(0), [info], KEY_LENGTH);
+  wipe(masterKey);
   return {
     SSECustomerAlgorithm: "AES256",
     SSECustomerKey: hidden(bytes),
@@ -147,7 +144,7 @@ export async function withSseCKey<Answer>(
     }
   }
   throw new FramesealError("NO_DATA_KEY", `S3 accepts none of ${causes.length} SSE-C keys for this object`, {
-    cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")),
+    cause: allCauses(causes),
   });
 }
 
@@ -195,6 +192,11 @@ function mayBeWrongKey(error: unknown): boolean {
 
 function encodeInfo({ bucket, key, masterKeyVersion }: SseCKeyOptions): Uint8Array {
   const bucketBytes = encodeName("bucket", bucket, MAX_BUCKET_LENGTH);
+  // Its object would have another key under the name of its bucket.
+  if (!isBucketName(bucket))
+    throw new RangeError(
+      '"bucket" expected the name of a bucket, got an ARN, a URL or the alias of an access point',
+    );
   const keyBytes = encodeName("key", key, MAX_OBJECT_KEY_LENGTH);
   return new ByteWriter()
     .bytes(Buffer.from(DOMAIN, "utf8"))
@@ -230,9 +232,9 @@ function masterKeyBytes(masterKey: Uint8Array | KeyObject): Uint8Array {
   }
   if (source.length !== KEY_LENGTH)
     throw new RangeError(`"masterKey" expected ${KEY_LENGTH} bytes, got ${source.length}`);
-  const bytes = allocateSecret(KEY_LENGTH);
-  bytes.set(source);
+  const bytes = copySecret(source);
   if (source !== masterKey) wipe(source);
+  if (isAllZeros(bytes)) throw new RangeError('"masterKey" expected a secret key, got all zeros');
   return bytes;
 }
 

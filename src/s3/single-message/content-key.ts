@@ -1,10 +1,11 @@
 // Data key + envelope -> what the body is encrypted with. Version 3 derives a key and a commitment, older versions use
 // the data key as it is.
-import { hkdfSync, randomBytes } from "node:crypto";
-import { equalConstantTime, wipe } from "../../bytes.ts";
+import { randomBytes } from "node:crypto";
+import { copySecret, equalConstantTime, wipe } from "../../bytes.ts";
 import type { AeadKey, Engine, SegmentCipher } from "../../engine/engine.ts";
 import { nodeEngine } from "../../engine/node/engine.ts";
 import { notAuthentic } from "../../errors.ts";
+import { hkdf } from "../../hkdf.ts";
 import { type Envelope, MESSAGE_ID_LENGTH } from "./envelope.ts";
 
 /** The suite of version 3, as KDF and AAD name it. */
@@ -28,11 +29,10 @@ export interface GcmContent extends GcmParameters {
 
 /** Derives the commitment or the content key of version 3. (RFC 5869) */
 function expand(dataKey: Uint8Array, messageId: Uint8Array, label: string, length: number): Uint8Array {
-  const info = Buffer.concat([SUITE, Buffer.from(label, "ascii")]);
-  return new Uint8Array(hkdfSync("sha512", dataKey, messageId, info, length));
+  return hkdf("sha512", dataKey, messageId, [SUITE, Buffer.from(label, "ascii")], length);
 }
 
-/** The commitment that version 3 stores: 28 bytes. Not secret. */
+/** The commitment that version 3 stores: 28 bytes. Public once it stands in an object. */
 export function commitmentOf(dataKey: Uint8Array, messageId: Uint8Array): Uint8Array {
   return expand(dataKey, messageId, "COMMITKEY", MESSAGE_ID_LENGTH);
 }
@@ -50,9 +50,11 @@ export function drawUnique(version: 2 | 3): Uint8Array {
  * @throws FramesealError AUTHENTICATION_FAILED
  */
 export function contentKeyOf(envelope: Envelope, dataKey: Uint8Array): Uint8Array {
-  if (envelope.version !== 3) return Uint8Array.from(dataKey);
-  if (!equalConstantTime(commitmentOf(dataKey, envelope.messageId), envelope.commitment))
-    throw notAuthentic();
+  if (envelope.version !== 3) return copySecret(dataKey);
+  const commitment = commitmentOf(dataKey, envelope.messageId);
+  const isRight = equalConstantTime(commitment, envelope.commitment);
+  wipe(commitment); // the right one for a forged object is nobody's business
+  if (!isRight) throw notAuthentic();
   return expand(dataKey, envelope.messageId, "DERIVEKEY", 32);
 }
 
@@ -83,5 +85,5 @@ export function createGcmContent(
 /** A key for another purpose of the same object, 32 bytes, bound to its message id or IV. The caller wipes it. */
 export function sideKeyOf(dataKey: Uint8Array, envelope: Envelope, purpose: string): Uint8Array {
   const salt = envelope.version === 3 ? envelope.messageId : envelope.iv;
-  return new Uint8Array(hkdfSync("sha512", dataKey, salt, `frameseal ${purpose}`, 32));
+  return hkdf("sha512", dataKey, salt, [Buffer.from(`frameseal ${purpose}`, "ascii")], 32);
 }

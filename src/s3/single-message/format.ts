@@ -10,6 +10,7 @@ import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { type CommitmentPolicy, checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../../format/suite.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
 import type {
+  KeyBinding,
   ObjectFormat,
   ObjectLocation,
   ObjectMetadata,
@@ -43,7 +44,6 @@ import {
 import { checkGcmLength, SingleMessageSealer, type SingleMessageState } from "./sealer.ts";
 import {
   cbcRangeStart,
-  keyObjectOf,
   openCbcRange,
   openGcmRange,
   rangeStart,
@@ -62,6 +62,8 @@ export interface SingleMessageOptions {
   readonly keyring: Keyring;
   /** With KMS: stored, and demanded on read pair by pair, neither more nor less. Not for raw keys. */
   readonly encryptionContext?: EncryptionContext | undefined;
+  /** These objects are bound to nothing: any other binding than `none` refuses to read them. By default they are read. */
+  readonly bind?: KeyBinding | undefined;
   /** Version 2 is written under FORBID_ENCRYPT_ALLOW_DECRYPT only, version 3 under the others. */
   readonly commitmentPolicy?: CommitmentPolicy | undefined;
   readonly engine?: EngineOption | undefined;
@@ -88,6 +90,7 @@ function settingsOf(options: SingleMessageOptions): Settings {
   const settings: Settings = {
     keyring: options.keyring,
     encryptionContext: Object.freeze({ ...options.encryptionContext }),
+    bind: options.bind ?? "none",
     commitmentPolicy: options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY,
     engine: options.engine,
     authentication: options.authentication ?? "verified",
@@ -220,16 +223,19 @@ export class SingleMessageFormat implements ObjectFormat {
 
   async openWhole(object: StoredObject, body: Readable): Promise<OpenedObject> {
     try {
+      this.#checkBound();
       const envelope = await this.readEnvelope(object);
       const { authentication, bufferSize, engine } = this.#settings;
       const plaintextLength = gcmLength(object, envelope);
       const mode = resolveMode(authentication, plaintextLength ?? 0, bufferSize);
       const contentKey = await this.#contentKey(envelope, object.signal);
-      if (envelope.content === "cbc") {
-        const key = keyObjectOf(contentKey);
-        const length = await readCbcLength(object, key, envelope.iv);
-        return { plaintextLength: length, body: openCbcRange(body, key, envelope.iv, 0, length) };
-      }
+      if (envelope.content === "cbc")
+        try {
+          const length = await readCbcLength(object, contentKey, envelope.iv);
+          return { plaintextLength: length, body: openCbcRange(body, contentKey, envelope.iv, 0, length) };
+        } finally {
+          wipe(contentKey);
+        }
       const content = createGcmContent(selectEngine(engine), contentKey, gcmParametersOf(envelope));
       return { plaintextLength: plaintextLength ?? 0, body: openGcmBody(object, body, content, mode) };
     } catch (error) {
@@ -239,6 +245,7 @@ export class SingleMessageFormat implements ObjectFormat {
   }
 
   async openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange> {
+    this.#checkBound();
     const envelope = await this.readEnvelope(object);
     if (!this.#settings.enableLegacyUnauthenticatedModes)
       throw new FramesealError(
@@ -246,19 +253,23 @@ export class SingleMessageFormat implements ObjectFormat {
         "Enable legacy unauthenticated modes to use ranges of this object: its format authenticates it only as a whole",
       );
     const known = gcmLength(object, envelope);
-    const key = keyObjectOf(await this.#contentKey(envelope, object.signal));
-    const stored = new StoredBytes(object, head);
-    if (envelope.content === "cbc") {
-      const plaintextLength = await readCbcLength(object, key, envelope.iv);
+    const key = await this.#contentKey(envelope, object.signal);
+    try {
+      const stored = new StoredBytes(object, head);
+      if (envelope.content === "cbc") {
+        const plaintextLength = await readCbcLength(object, key, envelope.iv);
+        const { start, end } = resolveRequestedRange(range, plaintextLength);
+        const source = await stored.stream(cbcRangeStart(start), rangeStart(end - 1) + 16);
+        return { start, end, plaintextLength, body: openCbcRange(source, key, envelope.iv, start, end) };
+      }
+      const plaintextLength = known ?? 0;
       const { start, end } = resolveRequestedRange(range, plaintextLength);
-      const source = await stored.stream(cbcRangeStart(start), rangeStart(end - 1) + 16);
-      return { start, end, plaintextLength, body: openCbcRange(source, key, envelope.iv, start, end) };
+      const { iv } = gcmParametersOf(envelope);
+      const source = await stored.stream(rangeStart(start), end); // never the tag
+      return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
+    } finally {
+      wipe(key);
     }
-    const plaintextLength = known ?? 0;
-    const { start, end } = resolveRequestedRange(range, plaintextLength);
-    const { iv } = gcmParametersOf(envelope);
-    const source = await stored.stream(rangeStart(start), end); // never the tag
-    return { start, end, plaintextLength, body: openGcmRange(source, key, iv, start, end) };
   }
 
   async sizeRule(object: StoredObject): Promise<SizeRule> {
@@ -306,6 +317,16 @@ export class SingleMessageFormat implements ObjectFormat {
     return envelope;
   }
 
+  /** @throws FramesealError CONTEXT_MISMATCH */
+  #checkBound(): void {
+    const { bind } = this.#settings;
+    if (bind !== "none")
+      throw new FramesealError(
+        "CONTEXT_MISMATCH",
+        `object is bound to nothing, as all of its format, and "bind" demands ${bind}: leave it out, or set it to none`,
+      );
+  }
+
   /** @throws FramesealError POLICY */
   #checkReadable(envelope: Envelope): void {
     const { commitmentPolicy, enableLegacyUnauthenticatedModes, enableLegacyWrappingAlgorithms } =
@@ -337,6 +358,7 @@ export class SingleMessageFormat implements ObjectFormat {
    * wipes the key.
    */
   async unwrapProven(object: StoredObject, envelope: Envelope): Promise<Uint8Array> {
+    this.#checkBound();
     const { keyring, encryptionContext } = this.#settings;
     const options = { keyring, encryptionContext, signal: object.signal };
     for await (const dataKey of unwrapCandidates(envelope, options)) {

@@ -1,7 +1,7 @@
 // Seals the parts of one single-message object: one GCM message over all of them. Parts are sealed independently, in any
 // order; the tag is made when all have contributed to it.
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
-import { asBuffer, concatBytes, wipe } from "../../bytes.ts";
+import { asBuffer, concatBytes, copySecret, wipe } from "../../bytes.ts";
 import { MAX_GCM_LENGTH, type SegmentPartial, TAG_LENGTH } from "../../engine/engine.ts";
 import { FramesealError } from "../../errors.ts";
 import { MIN_ASYNC_RUN_LENGTH } from "../../stream/frame-machine.ts";
@@ -67,7 +67,7 @@ export class SingleMessageSealer implements ObjectSealer {
   }
 
   ledgerKey(): Uint8Array {
-    return Uint8Array.from(this.#ledgerKey);
+    return copySecret(this.#ledgerKey);
   }
 
   async sealPart(
@@ -148,7 +148,7 @@ export class SingleMessageSealer implements ObjectSealer {
       decipher.setAuthTag(sealed.subarray(-TAG_LENGTH));
       text = Buffer.concat([decipher.update(sealed.subarray(IV_LENGTH, -TAG_LENGTH)), decipher.final()]);
       for (const [offset, length, ghash] of JSON.parse(text.toString()) as [number, number, string][])
-        this.#partials.set(offset, { length, ghash: Uint8Array.from(Buffer.from(ghash, "base64")) });
+        this.#partials.set(offset, { length, ghash: copySecret(Buffer.from(ghash, "base64")) });
     } catch (cause) {
       throw new TypeError('"state" expected what exportState returned', { cause });
     } finally {

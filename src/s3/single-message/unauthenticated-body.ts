@@ -1,8 +1,9 @@
 // What nothing authenticates, and therefore stands behind a gate: ranges of a GCM body, which are plain counter mode, and
 // CBC bodies of old clients.
-import { createDecipheriv, createSecretKey, type Decipher, type KeyObject } from "node:crypto";
+import { createDecipheriv, type Decipher } from "node:crypto";
 import { type Readable, Transform, type TransformCallback } from "node:stream";
 import { wipe } from "../../bytes.ts";
+import { giveUp } from "../../engine/node/gcm.ts";
 import { notAuthentic } from "../../errors.ts";
 import type { StoredObject } from "../object-format.ts";
 import { bodyFailure } from "../object-source.ts";
@@ -11,20 +12,13 @@ import { untilRead } from "../until-read.ts";
 
 const BLOCK_LENGTH = 16;
 
-/** Takes a key, 32 bytes, which this wipes. */
-export function keyObjectOf(contentKey: Uint8Array): KeyObject {
-  const key = createSecretKey(contentKey);
-  wipe(contentKey);
-  return key;
-}
-
 /**
- * Opens the plaintext from `start` to `end` (exclusive) of a GCM body without its tag. (SP 800-38D, 7.1: block n has the
+ * Opens the plaintext from `start` to `end` (exclusive) of a GCM body without its tag. The caller keeps and wipes `key`. (SP 800-38D, 7.1: block n has the
  * counter IV ‖ n + 2)
  */
 export function openGcmRange(
   source: Readable,
-  key: KeyObject,
+  key: Uint8Array,
   iv: Uint8Array,
   start: number,
   end: number,
@@ -44,7 +38,7 @@ export function rangeStart(start: number): number {
  * The plaintext length of a CBC body, which only its last block tells.
  * @throws FramesealError AUTHENTICATION_FAILED for any defect
  */
-export async function readCbcLength(object: StoredObject, key: KeyObject, iv: Uint8Array): Promise<number> {
+export async function readCbcLength(object: StoredObject, key: Uint8Array, iv: Uint8Array): Promise<number> {
   const { storedLength, source } = object;
   if (storedLength === 0 || storedLength % BLOCK_LENGTH !== 0) throw notAuthentic();
   const start = Math.max(0, storedLength - 2 * BLOCK_LENGTH);
@@ -61,12 +55,12 @@ export async function readCbcLength(object: StoredObject, key: KeyObject, iv: Ui
 }
 
 /**
- * Opens the plaintext from `start` to `end` (exclusive) of a CBC body.
+ * Opens the plaintext from `start` to `end` (exclusive) of a CBC body. The caller keeps and wipes `key`.
  * @param source stored bytes from `cbcRangeStart(start)` to the end of the block of `end - 1`
  */
 export function openCbcRange(
   source: Readable,
-  key: KeyObject,
+  key: Uint8Array,
   iv: Uint8Array,
   start: number,
   end: number,
@@ -106,6 +100,10 @@ class Cut extends Transform {
     this.#skip -= Math.min(this.#skip, opened.length);
     this.#left -= piece.length;
     callback(null, piece.length > 0 ? piece : undefined);
+  }
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    giveUp(this.#decipher); // else the expanded key stays until it is collected
+    callback(error);
   }
   override _flush(callback: TransformCallback): void {
     callback(this.#left > 0 ? bodyFailure(undefined) : null);

@@ -1,8 +1,8 @@
 // The one wrapped data key of a single-message object: how each kind of keyring wraps it, and how it is unwrapped,
 // with the wraps of older clients behind a gate.
 import { constants, createDecipheriv, type KeyObject, privateDecrypt, publicEncrypt } from "node:crypto";
-import { allocateSecret, asBuffer, concatBytes, equalConstantTime, wipe } from "../../bytes.ts";
-import { FramesealError, notAuthentic } from "../../errors.ts";
+import { concatBytes, concatSecrets, copySecret, equalConstantTime, wipe } from "../../bytes.ts";
+import { allCauses, FramesealError, hasCode, notAuthentic } from "../../errors.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { DEFAULT_COMMITMENT_POLICY, suiteById } from "../../format/suite.ts";
 import {
@@ -16,8 +16,12 @@ import { randomDataKey } from "../../keyring/data-key.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
 import { kmsAccessOf } from "../../keyring/kms-access.ts";
 import { MultiKeyring } from "../../keyring/multi-keyring.ts";
-import { type WrappingKeys, wrappingKeysOf } from "../../keyring/raw-key.ts";
+import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
+import { describeKeyring, type WrappingKeys, wrappingKeysOf } from "../../keyring/raw-key.ts";
+import { RawRsaKeyring } from "../../keyring/raw-rsa-keyring.ts";
 import { openOaepSha256Mgf1Sha1, openPkcs1 } from "../../keyring/rsa-unpad.ts";
+import { SkipList } from "../../keyring/skipped-keys.ts";
+import { isAllZeros, nameOf, takeWrappedKeys } from "../../keyring/take-data-key.ts";
 import { reservedContextNames } from "../object-metadata.ts";
 import {
   type ContentAlgorithm,
@@ -112,7 +116,7 @@ export async function wrapDataKey(
     const description = kmsContext(encryptionContext, content);
     const request = { suite: suiteById(0x0478), commitmentPolicy: DEFAULT_COMMITMENT_POLICY };
     const signals = signal === undefined ? {} : { signal };
-    const wrapped = await writer.wrapDataKey(dataKey, {
+    const wrapped = await takeWrappedKeys(writer, dataKey, {
       ...request,
       ...signals,
       encryptionContext: description,
@@ -126,7 +130,7 @@ export async function wrapDataKey(
     return { wrap: "AES/GCM", encryptedDataKey: wrapGcm(keys.secretKey, dataKey, algorithm), description };
   if (keys.publicKey === undefined)
     throw new FramesealError("NO_DATA_KEY", "RSA keyring has no public key: it can only decrypt");
-  const padded = concatBytes([Uint8Array.of(DATA_KEY_LENGTH), dataKey, Buffer.from(algorithm, "ascii")]);
+  const padded = concatSecrets([Uint8Array.of(DATA_KEY_LENGTH), dataKey, Buffer.from(algorithm, "ascii")]);
   try {
     const encryptedDataKey = publicEncrypt({ key: keys.publicKey, ...OAEP_SHA1 }, padded);
     return { wrap: "RSA-OAEP-SHA1", encryptedDataKey, description };
@@ -187,10 +191,11 @@ export async function* unwrapCandidates(
   const all = leaves.map(wrappingKeysOf).filter((keys) => keys?.[needed] !== undefined) as WrappingKeys[];
   const described = all.filter((keys) => sameMap(keys.materialDescription, envelope.description));
   const candidates = described.length > 0 ? described : all;
-  if (candidates.length === 0) throw noKeyFor(envelope.wrap);
+  if (candidates.length === 0) throw noKeyFor(envelope.wrap, leaves);
   for (const keys of candidates) {
     const dataKey = unwrapWith(keys[needed] as KeyObject, envelope);
-    if (dataKey !== null) yield dataKey;
+    // Zeros are no key that anybody has drawn.
+    if (dataKey !== null && !isAllZeros(dataKey)) yield dataKey;
   }
 }
 
@@ -201,7 +206,7 @@ async function unwrapWithKms(
 ): Promise<Uint8Array> {
   const { wrap, description, encryptedDataKey, content } = envelope;
   const accesses = leaves.map(kmsAccessOf).filter((access) => access !== undefined);
-  if (accesses.length === 0) throw noKeyFor(wrap);
+  if (accesses.length === 0) throw noKeyFor(wrap, leaves);
   if (wrap === "kms+context") {
     const theirs: Record<string, string> = { ...description };
     const algorithm = theirs[reservedContextNames.contentAlgorithm];
@@ -213,15 +218,21 @@ async function unwrapWithKms(
       );
   } else if (Object.keys(encryptionContext).length > 0) throw noContext();
   const request = { encryptionContext: description, keyLength: DATA_KEY_LENGTH, signal };
-  let failure: unknown;
+  const failures: unknown[] = [];
   for (const access of accesses)
     try {
       return await access.decrypt(encryptedDataKey, request);
     } catch (error) {
-      failure = error;
-      if (signal?.aborted) break;
+      if (signal?.aborted || accesses.length === 1) throw error;
+      failures.push(error);
     }
-  throw failure;
+  const service = failures.some((failure) => hasCode(failure, "KEY_SERVICE"));
+  const cause = allCauses(failures);
+  throw new FramesealError(
+    service ? "KEY_SERVICE" : "NO_DATA_KEY",
+    `no keyring could unwrap the data key of this object: ${cause.message}`,
+    { cause },
+  );
 }
 
 function unwrapWith(
@@ -271,12 +282,12 @@ function unwrapCipher(
   sealedLength: number,
 ): Uint8Array | null {
   if (sealed.length !== sealedLength) return null;
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   try {
     const decipher = createDecipheriv(name, key, iv);
     pieces.push(decipher.update(sealed));
     pieces.push(decipher.final());
-    const opened = Buffer.concat(pieces);
+    const opened = concatSecrets(pieces);
     pieces.push(opened);
     return takeKey(opened);
   } catch {
@@ -310,9 +321,7 @@ function unwrapOaep(key: KeyObject, sealed: Uint8Array, algorithm: string): Uint
 // In memory of its own.
 function takeKey(opened: Uint8Array): Uint8Array | null {
   if (opened.length !== DATA_KEY_LENGTH) return null;
-  const dataKey = allocateSecret(DATA_KEY_LENGTH);
-  dataKey.set(asBuffer(opened));
-  return dataKey;
+  return copySecret(opened);
 }
 
 function keyBits(key: KeyObject): number {
@@ -328,8 +337,27 @@ function sameMap(a: EncryptionContext, b: EncryptionContext): boolean {
   );
 }
 
-function noKeyFor(wrap: WrapAlgorithm): FramesealError {
-  return new FramesealError("NO_DATA_KEY", `no keyring can open a data key wrapped with ${wrap}`);
+function noKeyFor(wrap: WrapAlgorithm, leaves: readonly Keyring[]): FramesealError {
+  const skipped = new SkipList();
+  for (const leaf of leaves) skipped.add(whyNot(wrap, leaf));
+  return new FramesealError(
+    "NO_DATA_KEY",
+    `no keyring can open a data key wrapped with ${wrap}: ${skipped}`,
+    {
+      cause: allCauses(skipped.texts.map((text) => new FramesealError("NO_DATA_KEY", text))),
+    },
+  );
+}
+
+function whyNot(wrap: WrapAlgorithm, leaf: Keyring): string {
+  const needed = wrap.startsWith("kms") ? "key of AWS KMS" : wrap.startsWith("AES") ? "AES key" : "RSA key";
+  if (leaf instanceof RawAesKeyring) return `${describeKeyring("AES", leaf)}: it is no ${needed}`;
+  if (leaf instanceof RawRsaKeyring) {
+    const isKind = needed === "RSA key";
+    return `${describeKeyring("RSA", leaf)}: ${isKind ? "it has no private key" : `it is no ${needed}`}`;
+  }
+  if (kmsAccessOf(leaf) !== undefined) return `KMS keyring: it has no ${needed}`;
+  return `${nameOf(leaf)}: objects of this format are opened with a raw or KMS keyring only`;
 }
 
 function noContext(): FramesealError {
