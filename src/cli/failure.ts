@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
-import { hostOf } from "./contacted.ts";
+import { hostOf, lastFailure, lastHost } from "./contacted.ts";
 import { shown } from "./names.ts";
 import { bounded, visible } from "./output.ts";
 
@@ -210,13 +210,22 @@ function ofLibrary(error: Error): Failure | undefined {
   if (!isErrorNamed(error, "FramesealError") || code === undefined || !Object.hasOwn(libraryCodes, code))
     return undefined;
   const causes = causesOf(error);
-  const said = causes.map(causeText).filter((text) => text !== "" && !error.message.includes(text));
-  const because = said.length === 0 ? "" : ` (${quoted([...new Set(said)].slice(0, 3).join("; "))})`;
+  const said = [...causes, ...metBy(code)].map(causeText);
+  const host = code === "NETWORK" ? lastHost("s3") : undefined;
+  if (host !== undefined && !said.some((text) => text.includes(host))) said.push(`at ${host}`);
+  const more = [...new Set(said)].filter((each) => each !== "" && !error.message.includes(each));
+  const because = more.length === 0 ? "" : ` (${quoted(more.slice(0, 3).join("; "))})`;
   const text = `${quoted(error.message)}${because}`;
   // Whoever could not be asked has not said that the key is another one.
   if (code === "NO_DATA_KEY" && causes.some(couldNotAnswer)) return failed(text);
   const { exitCode, hint } = libraryCodes[code as ErrorCode];
   return { exitCode, text: hint === undefined ? text : `${text}; ${hint}` };
+}
+
+// Errors of key services have lost where they were met, since an answer may hold keys.
+function metBy(code: string): Error[] {
+  const met = code === "KEY_SERVICE" || code === "NO_DATA_KEY" ? lastFailure("kms") : undefined;
+  return met === undefined ? [] : [met];
 }
 
 function causesOf(error: Error): Error[] {
@@ -321,6 +330,7 @@ function regionHint(error: Error): string | undefined {
 
 // What a request met on its way that never had an answer, and a body that broke off.
 function ofConnection(error: Error): Failure | undefined {
+  if (error.name === "FramesealError") return undefined; // the SDK marks whatever passes through it
   const code = codeOf(error);
   if (error.name === "TimeoutError" && code === undefined)
     return failed(
@@ -333,7 +343,7 @@ function ofConnection(error: Error): Failure | undefined {
   const reason = codeOf(first) ?? code;
   if (reason === undefined || !("$metadata" in error || isOfConnection(first))) return undefined;
   return failed(
-    `cannot reach ${placeOf(first) ?? hostOf(error) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
+    `cannot reach ${hostOf(error) ?? placeOf(first) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
   );
 }
 
@@ -413,20 +423,20 @@ function ofSystem(error: Error): Failure | undefined {
   }
   const text =
     ownEntry(systemTexts, code) ??
-    ownEntry(systemTexts, namedByNumber(error)) ??
-    `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
+    ownEntry(systemTexts, systemName(error)) ??
+    `${systemText(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
 }
 
 // Node has no name for some of the system's errors, such as EDQUOT, but their number.
-function namedByNumber(error: Error): string {
+function systemName(error: Error): string {
   const number = "errno" in error && typeof error.errno === "number" ? -error.errno : undefined;
   return Object.entries(constants.errno).find(([, each]) => each === number)?.[0] ?? "";
 }
 
-function systemName(error: Error): string | undefined {
+function systemText(error: Error): string | undefined {
   const { errno } = error as { readonly errno?: unknown };
   return typeof errno === "number" ? getSystemErrorMap().get(errno)?.[1] : undefined;
 }
