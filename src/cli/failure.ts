@@ -234,7 +234,7 @@ function ofLibrary(error: Error): Failure | undefined {
   // Whoever could not be asked has not said that the key is another one.
   if (code === "NO_DATA_KEY" && causes.some(couldNotAnswer)) return failed(text);
   const { exitCode, hint } = libraryCodes[code as ErrorCode];
-  return { exitCode, text: hint === undefined ? text : `${text}; ${hint}` };
+  return { exitCode, text: hint === undefined || /: decode it/.test(text) ? text : `${text}; ${hint}` };
 }
 
 // Errors of key services have lost where they were met, since an answer may hold keys.
