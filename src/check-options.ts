@@ -119,6 +119,11 @@ export function needed(check: Check): Check {
 /** No check here: the value is looked at where it is used, before anything is done. */
 export const asItIs: Check = (_, value) => value;
 
+/** The same check for an option inside of the option `outer`, which messages name with it. */
+export function within(outer: string, check: Check): Check {
+  return (name, value) => check(`${outer}.${name}`, value);
+}
+
 /** A string that is not empty. */
 export const text: Check = (name, value) => {
   if (typeof value !== "string" || value === "") throw wrong(name, "a string that is not empty", value);

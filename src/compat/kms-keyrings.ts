@@ -13,6 +13,7 @@ import {
   needed,
   text,
   withFunctions,
+  within,
   wrong,
 } from "../check-options.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
@@ -45,8 +46,8 @@ const account: Check = (name, value) => {
   return value;
 };
 const FILTER: Checks<DiscoveryFilter> = {
-  accountIDs: needed(filledListOf(account)),
-  partition: needed(text),
+  accountIDs: needed(within("discoveryFilter", filledListOf(account))),
+  partition: needed(within("discoveryFilter", text)),
 };
 // Without a filter, whoever writes a message chooses the key that is asked.
 const filter: Check = (name, value) => {
@@ -213,6 +214,7 @@ export function buildAwsKmsMrkAwareStrictMultiKeyringNode(
     grantTokens,
   } = checkKnownOptions("input", input, STRICT_MULTI_INPUT);
   const named = generatorKeyId === undefined ? keyIds : [generatorKeyId, ...keyIds];
+  needs(named.length > 0, '"generatorKeyId" or "keyIds" expected, got none', TypeError);
   const multiRegion = named.map(parseKmsArn).filter((arn) => arn !== undefined && isMultiRegionKey(arn));
   needs(
     new Set(multiRegion.map((arn) => arn?.id)).size === multiRegion.length,

@@ -99,7 +99,7 @@ export async function keyringFromKeyFile(
     content = bytes;
     const key = parseKeyFile(content, path);
     if (key.kind !== "rsa-public" && wideMode !== undefined)
-      options.onWarning?.(
+      await options.onWarning?.(
         `key file ${shorten(path, 500)} can be read by others (mode ${wideMode}): chmod 600 it`,
       );
     return keyringOf(key, path, options);
