@@ -116,7 +116,9 @@ const calls: Readonly<Record<string, Call>> = {
   "MessageReader.read": async ({ signal, source }) =>
     (await openMessage(source, { keyring })).read(150_000, 150_010, { signal }),
   "MessageReader.createReadStream": async ({ signal, source }) =>
-    buffer((await openMessage(source, { keyring })).createReadStream({ start: 150_000, signal })),
+    buffer(
+      (await openMessage(source, { keyring })).createReadStream({ start: 150_000, end: 150_010, signal }),
+    ),
   encryptObject: ({ signal, keyring: by }) => encryptObject(location, data, { keyring: by, signal }),
   decryptObject: ({ signal, keyring: by }) =>
     decryptObject(location, { body: object.body, metadata: object.metadata }, { keyring: by, signal }),
