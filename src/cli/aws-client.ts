@@ -4,7 +4,7 @@ import type { KMSClient } from "@aws-sdk/client-kms";
 import type { ListBucketsCommand, S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import type { Command } from "commander";
 import { isError } from "../shapes.ts";
-import { contact, lastContacted, metAt } from "./contacted.ts";
+import { lastHost, noteAnswer, noteFailure, noteRequest, type Service } from "./contacted.ts";
 import { CommandFailure, codeOf, describe, exitCodes, UsageError } from "./failure.ts";
 import { limitTime } from "./interrupt.ts";
 import { note } from "./output.ts";
@@ -38,7 +38,7 @@ function startTimeLimit({ timeout }: AwsOptions): void {
   limitTime(
     milliseconds(timeout),
     () => {
-      const host = lastContacted();
+      const host = lastHost();
       const asked = host === undefined ? "no service was asked yet" : `the last one asked was ${host}`;
       return new CommandFailure(`not done within ${timeout} s (--timeout); ${asked}`);
     },
@@ -96,7 +96,7 @@ export async function createS3Client(
   // Servers of one's own rarely have a name for each bucket.
   const isPath = addressing === undefined ? place.endpoint !== undefined : addressing === "path";
   const client = new sdk.S3Client({ ...config, ...place, ...(isPath ? { forcePathStyle: true } : {}) });
-  nameHosts(client);
+  nameHosts("s3", client);
   return client;
 }
 
@@ -110,7 +110,7 @@ export async function kmsClients(
   const make = (more: { region?: string }) => new sdk.KMSClient({ ...config, ...more });
   return (region) => {
     const client = make(optional("region", options.region ?? region ?? given));
-    nameHosts(client);
+    nameHosts("kms", client);
     return client;
   };
 }
@@ -131,6 +131,8 @@ async function load<Package>(need: string, name: string, sdk: () => Promise<Pack
 /** What clients of all services have in common. */
 async function sharedConfig(options: AwsOptions) {
   const { endpoint, profile } = options;
+  for (const [name, value] of Object.entries(process.env))
+    if (name.startsWith("AWS_") && value === "") delete process.env[name]; // is none
   // The SDK looks for endpoints in the profile that the environment names, whatever a client was told.
   if (profile !== undefined) process.env.AWS_PROFILE = profile;
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
@@ -143,19 +145,19 @@ async function sharedConfig(options: AwsOptions) {
     },
     ...optional("endpoint", endpoint),
     ...optional("profile", profile),
-    ...optional("region", options.region ?? (AWS_REGION || AWS_DEFAULT_REGION || undefined)),
+    ...optional("region", options.region ?? AWS_REGION ?? AWS_DEFAULT_REGION),
   };
 }
 
 function environmentEndpoint(name: string): string | undefined {
   const { AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: ignored = "" } = process.env;
-  return ignored.toLowerCase() === "true" ? undefined : process.env[name] || undefined;
+  return ignored.toLowerCase() === "true" ? undefined : process.env[name];
 }
 
 /** The certificates of AWS_CA_BUNDLE, in place of the usual ones, and those that Node would add to these. */
 async function trustedCertificates(): Promise<Buffer[] | undefined> {
   const { AWS_CA_BUNDLE, NODE_EXTRA_CA_CERTS } = process.env;
-  if (!AWS_CA_BUNDLE) return undefined;
+  if (AWS_CA_BUNDLE === undefined) return undefined;
   const { readFile } = await import("node:fs/promises");
   const files = [AWS_CA_BUNDLE, ...(NODE_EXTRA_CA_CERTS ? [NODE_EXTRA_CA_CERTS] : [])];
   return Promise.all(files.map((file) => readFile(file)));
@@ -174,9 +176,8 @@ async function placeOf(
   const ask = async (region: { region?: string }): Promise<Place> => {
     const client = make(region);
     try {
-      await sendNothing(client, command());
-      const endpoint = await client.config.endpoint?.();
-      return endpoint === undefined ? {} : { endpoint, ...region };
+      const url = await endpointOf(client, command());
+      return url.href === (await usualEndpointOf(client)).href ? {} : { endpoint: url.href, ...region };
     } finally {
       client.destroy();
     }
@@ -191,43 +192,72 @@ async function placeOf(
   }
 }
 
-async function sendNothing(client: S3Client, command: ListBucketsCommand): Promise<void> {
-  const answer = async () => ({ output: { $metadata: {} }, response: undefined });
-  command.middlewareStack.add(() => answer, {
-    step: "build",
-    priority: "high",
-    name: "framesealSendsNothing",
-  });
+/** Where a command would be sent. */
+async function endpointOf(client: S3Client, command: ListBucketsCommand): Promise<URL> {
+  let url: URL | undefined;
+  command.middlewareStack.add(
+    (_, context) => async () => {
+      url = (context as { readonly endpointV2?: { readonly url: URL } }).endpointV2?.url;
+      return { output: { $metadata: {} }, response: undefined };
+    },
+    { step: "build", priority: "high", name: "framesealSendsNothing" },
+  );
   await client.send(command);
+  if (url === undefined) throw new Error("internal error: the SDK has no endpoint");
+  return url;
+}
+
+async function usualEndpointOf({ config }: S3Client): Promise<URL> {
+  const { url } = config.endpointProvider({
+    Region: await config.region(),
+    UseFIPS: await config.useFipsEndpoint(),
+    UseDualStack: await config.useDualstackEndpoint(),
+  });
+  return url;
 }
 
 interface Stack {
-  add(middleware: unknown, options: { step: "deserialize"; priority: "low"; name: string }): void;
+  add(middleware: unknown, options: { step: "deserialize"; priority: "high"; name: string }): void;
 }
 interface Answered {
-  readonly response?: { readonly body?: { once?(event: "error", listener: (error: unknown) => void): void } };
+  readonly response?: {
+    readonly statusCode?: number;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly body?: { once?(event: "error", listener: (error: unknown) => void): void };
+  };
 }
 
 /** Notes to which host each request of a client goes, and which errors were met there. */
-function nameHosts(client: { readonly middlewareStack: unknown }): void {
+function nameHosts(service: Service, client: { readonly middlewareStack: unknown }): void {
   const step =
     (next: (args: unknown) => Promise<Answered>) =>
     async (args: { readonly request: { readonly hostname: string; readonly port?: number } }) => {
       const { hostname, port } = args.request;
       const host = port === undefined ? hostname : `${hostname}:${port}`;
-      contact(host);
+      noteRequest(service, host);
       try {
         const result = await next(args);
-        result.response?.body?.once?.("error", (error) => metAt(host, error));
+        checkAnswer(host, result);
+        noteAnswer(service);
+        result.response?.body?.once?.("error", (error) => noteFailure(service, host, error));
         return result;
       } catch (error) {
-        metAt(host, error);
+        noteFailure(service, host, error);
         throw error;
       }
     };
   (client.middlewareStack as Stack).add(step, {
     step: "deserialize",
-    priority: "low",
+    priority: "high",
     name: "framesealHosts",
   });
+}
+
+// The login page of a network answers everything, and says that all went well.
+function checkAnswer(host: string, { response }: Answered): void {
+  const { statusCode = 0, headers = {} } = response ?? {};
+  const isPage = /^text\/html\b/i.test(headers["content-type"] ?? "");
+  const isOfService = Object.keys(headers).some((name) => name === "etag" || name.startsWith("x-am"));
+  if (statusCode < 300 && isPage && !isOfService)
+    throw new CommandFailure(`${host} answered with a web page, which is not of S3 or KMS`);
 }

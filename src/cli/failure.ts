@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
-import { hostOf } from "./contacted.ts";
+import { hostOf, lastFailure, lastHost } from "./contacted.ts";
 import { shown } from "./names.ts";
 import { bounded, visible } from "./output.ts";
 
@@ -169,10 +169,19 @@ function ofArgument(error: Error): Failure | undefined {
   if (!isErrorNamed(error, "TypeError", "RangeError")) return undefined;
   const name = /^"([\w.]+)" (?:expected|or)/.exec(error.message)?.[1];
   if (name === undefined || !Object.hasOwn(optionNames, name)) return undefined;
-  const text = error.message.replaceAll(/"([\w.]+)"/g, (all, each: string) =>
-    Object.hasOwn(optionNames, each) ? (optionNames[each] ?? all) : all,
+  return { exitCode: exitCodes.usage, text: quoted(withOptionNames(error.message)) };
+}
+
+function withOptionNames(text: string): string {
+  return text.replaceAll(/"([\w.]+)"/g, (all, name: string) => ownEntry(optionNames, name) ?? all);
+}
+
+// Other errors quote names from outside too, so only what nobody else would call so is taken for an option.
+function withLongOptionNames(text: string): string {
+  return text.replaceAll(
+    /"(memory|[a-z]+[A-Z]\w*)"/g,
+    (all, name: string) => ownEntry(optionNames, name) ?? all,
   );
-  return { exitCode: exitCodes.usage, text: quoted(text) };
 }
 
 /** For every code of the library: the exit code, and what can be done. */
@@ -210,13 +219,22 @@ function ofLibrary(error: Error): Failure | undefined {
   if (!isErrorNamed(error, "FramesealError") || code === undefined || !Object.hasOwn(libraryCodes, code))
     return undefined;
   const causes = causesOf(error);
-  const said = causes.map(causeText).filter((text) => text !== "" && !error.message.includes(text));
-  const because = said.length === 0 ? "" : ` (${quoted([...new Set(said)].slice(0, 3).join("; "))})`;
-  const text = `${quoted(error.message)}${because}`;
+  const said = [...causes, ...metBy(code)].map(causeText);
+  const host = code === "NETWORK" ? lastHost("s3") : undefined;
+  if (host !== undefined && !said.some((text) => text.includes(host))) said.push(`at ${host}`);
+  const more = [...new Set(said)].filter((each) => each !== "" && !error.message.includes(each));
+  const because = more.length === 0 ? "" : ` (${quoted(more.slice(0, 3).join("; "))})`;
+  const text = `${quoted(withLongOptionNames(error.message))}${because}`;
   // Whoever could not be asked has not said that the key is another one.
   if (code === "NO_DATA_KEY" && causes.some(couldNotAnswer)) return failed(text);
   const { exitCode, hint } = libraryCodes[code as ErrorCode];
   return { exitCode, text: hint === undefined ? text : `${text}; ${hint}` };
+}
+
+// Errors of key services have lost where they were met, since an answer may hold keys.
+function metBy(code: string): Error[] {
+  const met = code === "KEY_SERVICE" || code === "NO_DATA_KEY" ? lastFailure("kms") : undefined;
+  return met === undefined ? [] : [met];
 }
 
 function causesOf(error: Error): Error[] {
@@ -321,6 +339,7 @@ function regionHint(error: Error): string | undefined {
 
 // What a request met on its way that never had an answer, and a body that broke off.
 function ofConnection(error: Error): Failure | undefined {
+  if (error.name === "FramesealError") return undefined; // the SDK marks whatever passes through it
   const code = codeOf(error);
   if (error.name === "TimeoutError" && code === undefined)
     return failed(
@@ -333,7 +352,7 @@ function ofConnection(error: Error): Failure | undefined {
   const reason = codeOf(first) ?? code;
   if (reason === undefined || !("$metadata" in error || isOfConnection(first))) return undefined;
   return failed(
-    `cannot reach ${placeOf(first) ?? hostOf(error) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
+    `cannot reach ${hostOf(error) ?? placeOf(first) ?? "the service"} (${quoted(reason)})${ownEntry(connectionHints, reason) ?? ""}`,
   );
 }
 

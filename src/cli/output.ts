@@ -2,6 +2,7 @@
 // came from outside (a name, a header, an answer) reaches a terminal as anything but text that can be seen.
 
 import { fstatSync, writeSync } from "node:fs";
+import { escapeUnseen } from "../quote.ts";
 import { errorCode } from "../shapes.ts";
 
 /** Writes a line to stderr, behind the name of the program. */
@@ -66,31 +67,9 @@ export function isTerminal(descriptor: 0 | 1 | 2): boolean {
   return stream.isTTY;
 }
 
-/**
- * What a terminal obeys, hides or lets run together: control, format, private and unassigned characters, halves of pairs,
- * ends of lines, blanks other than the space, characters without width, and piles of marks.
- */
-const UNSEEN =
-  /\p{C}|\p{Default_Ignorable_Code_Point}|(?! )\p{Z}|[\u115f\u1160\u2800\u3164\uffa0]|(?<=\p{M}{4})\p{M}/gu;
-
 /** Text in one line, in which everything can be seen: what could not is written as in JSON. */
 export function visible(text: string): string {
   return escapeUnseen(text.replace(/^\p{M}/u, "\u25cc$&"));
-}
-
-function escapeUnseen(text: string): string {
-  return text.replace(UNSEEN, escapeUnits);
-}
-
-const shortEscapes: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
-
-function escapeUnits(char: string): string {
-  const short = shortEscapes[char];
-  if (short !== undefined) return short;
-  let escaped = "";
-  for (let at = 0; at < char.length; at++)
-    escaped += `\\u${char.charCodeAt(at).toString(16).padStart(4, "0")}`;
-  return escaped;
 }
 
 /** Text of at most `length` characters: of longer text the beginning, where most is left, and the end. */

@@ -189,6 +189,11 @@ function complaintsAbout(
   return complaints;
 }
 
+function violate(text: string): void {
+  console.log(text);
+  ran.violations.push(text);
+}
+
 async function tryPoint(place: Place, operation: Operation, point: CallPoint): Promise<void> {
   prepare(place, operation);
   const outcome = await runIn(place, operation, point);
@@ -209,7 +214,7 @@ async function tryPoint(place: Place, operation: Operation, point: CallPoint): P
   }
   const { name, number, label, target } = point;
   for (const complaint of complaints)
-    ran.violations.push(
+    violate(
       `${operation.name}: ${name} ${number} ${label} (${target.replace(/^.*\/(?=slot|dist|node_modules)/, "")}): ` +
         `${complaint}; ${outcome.code}, ${standing}: ${outcome.stderr.trim().slice(0, 400)}`,
     );
