@@ -177,7 +177,8 @@ function complaintsAbout(
   // What reads a pipe has got a beginning when an operation fails.
   if (standing === "wrong" && !(toPipe && code !== 0)) complaints.push("what stands is wrong");
   if (code === 0 && standing !== "new") complaints.push(`success, and what stands is ${standing}`);
-  if (!killed && left.length > 0) complaints.push(`left behind: ${left.join(", ")}`);
+  const untold = left.filter((name) => !stderr.includes(name));
+  if (!killed && untold.length > 0) complaints.push(`left behind: ${untold.join(", ")}`);
   if (killed) return complaints;
   if (code === 0) {
     if (stderr !== "" && !saysComplete(stderr)) complaints.push("success, and a text");
