@@ -334,6 +334,7 @@ export class KmsKeyring implements Keyring {
     if (client === undefined)
       throw new FramesealError("KEY_SERVICE", `no KMS client for the region of ${name}`);
     const kms = await copyOf(clientKms, client);
+    throwIfAborted(signal); // loading the SDK takes its time, and a signal tells but once
     const stop = new AbortController();
     const abort = (): void => stop.abort();
     const timer = setTimeout(abort, this.#timeoutMs);

@@ -239,11 +239,7 @@ async function unwrap(
 ): Promise<Uint8Array> {
   let failure: unknown;
   try {
-    const dataKey = await untilAborted(
-      takeUnwrappedKey(keyring, parsed.encryptedDataKeys, request),
-      request.signal,
-      (late) => wipe(late ?? undefined),
-    );
+    const dataKey = await takeUnwrappedKey(keyring, parsed.encryptedDataKeys, request);
     if (dataKey !== null) return dataKey;
   } catch (error) {
     if (isFramesealError(error) && !(hasCode(error, "NO_DATA_KEY") && skipped.count > 0)) throw error;
