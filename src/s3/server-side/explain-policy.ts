@@ -8,7 +8,10 @@ import { allHold, allOf, type KnownValues, readOperator, type Truth } from "./po
 import { combinations, matches } from "./policy-patterns.ts";
 import { type Condition, type Patterns, parseStatements, type Statement } from "./policy-statements.ts";
 
-/** How a policy treats a kind of request. `depends` on the object, the caller, or more of the request. */
+/**
+ * How a policy treats a kind of request: all of them, or it `depends` on the object, the caller, or more of the request.
+ * Callers, and values that are not known, are not weighed against each other.
+ */
 export type PolicyVerdict = "denied" | "not denied" | "depends" | "cannot be told";
 
 /** What uploads may ask for; `none` names no server-side encryption and no customer key. */
@@ -158,8 +161,6 @@ interface Denial {
   readonly actions: Patterns;
   readonly resources: Patterns;
 }
-/** Comparisons beyond which nothing is decided. */
-const MAX_STEPS = 1_000_000;
 const EVERYTHING: Patterns = { kind: "except", patterns: [] };
 
 // A statement, and one more for those of its names that cannot be interpreted: it may apply to anything.
@@ -218,26 +219,36 @@ function judge(
   if (bucket === undefined || isDirectoryBucket(bucket) || partitions.size > 1) return ["cannot be told"];
   const actionLists = denials.map(({ actions }) => actions);
   const resourceLists = denials.map(({ resources }) => resources);
-  const actions =
+  const actions = new Set(
     action === "any"
       ? combinations(actionLists, "s3:", "anything")
-      : combinations(actionLists, action, "nothing");
-  const objects = combinations(resourceLists, `${bucket}/`, "anything");
-  const buckets = action === "any" ? combinations(resourceLists, bucket, "nothing") : new Set<string>();
-  if (actions === undefined || objects === undefined || buckets === undefined) return ["cannot be told"];
-  const resources = new Set([...objects, ...buckets]);
-  if (actions.size * resources.size * denials.length > MAX_STEPS) return ["cannot be told"];
+      : combinations(actionLists, action, "nothing"),
+  );
+  if (actions.has(undefined)) return ["cannot be told"];
+  const isClear = denials.every(({ applies }) => applies !== "unclear");
   const verdicts = new Set<PolicyVerdict>();
-  for (const byAction of actions)
-    for (const byResource of resources) {
+  for (const byResource of resourcesOf(resourceLists, bucket, action)) {
+    if (byResource === undefined) return [...verdicts, "cannot be told"];
+    for (const byAction of actions) {
       const truths = denials
-        .filter((_, at) => byAction[at] === "1" && byResource[at] === "1")
+        .filter((_, at) => byAction?.[at] === "1" && byResource[at] === "1")
         .map(({ applies }) => applies);
       if (truths.includes("yes")) verdicts.add("denied");
       else if (truths.includes("unclear")) verdicts.add("cannot be told");
       else verdicts.add(truths.length === 0 ? "not denied" : "depends");
+      if (isClear && verdicts.size > 1) return ["depends"]; // whatever else there is
     }
+  }
   return [...verdicts];
+}
+
+function* resourcesOf(
+  lists: readonly Patterns[],
+  bucket: string,
+  action: "s3:putobject" | "any",
+): Generator<string | undefined, void, void> {
+  if (action === "any") yield* combinations(lists, bucket, "nothing");
+  yield* combinations(lists, `${bucket}/`, "anything");
 }
 
 function agreed(verdicts: readonly PolicyVerdict[]): PolicyVerdict {

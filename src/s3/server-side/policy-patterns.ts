@@ -3,90 +3,88 @@
 // others.
 import type { Patterns } from "./policy-statements.ts";
 
-/** States, and characters of patterns looked at, beyond which nothing is decided. */
-const MAX_STATES = 2000;
-const MAX_WORK = 20_000_000;
+/** Steps beyond which nothing is decided. */
+const MAX_STEPS = 2_000_000;
 
 /** True if `pattern`, in which `*` is any text and `?` any character, matches `text`. */
 export function matches(pattern: string, text: string): boolean {
-  return isAccepted(pattern, run(pattern, start(pattern), text));
+  return isAccepted(pattern, run(pattern, text));
 }
 
 /**
- * For every text of a kind, which of `lists` match it, as one string of 0 and 1 for each combination that occurs.
+ * For every text of a kind, which of `lists` match it: one string of 0 and 1 for each combination that occurs. The last is
+ * undefined when there are too many to find all of them.
  * @param begin how the texts begin
  * @param rest what follows it: nothing, or any text that is not empty
- * @returns undefined when there are too many combinations to tell
  */
-export function combinations(
+export function* combinations(
   lists: readonly Patterns[],
   begin: string,
   rest: "nothing" | "anything",
-): ReadonlySet<string> | undefined {
+): Generator<string | undefined, void, void> {
   const patterns = [...new Set(lists.flatMap((list) => list.patterns))];
-  const first = patterns.map((pattern) => run(pattern, start(pattern), begin));
-  const tell = (positions: readonly bigint[]): string => {
-    const matching = new Set(patterns.filter((pattern, at) => isAccepted(pattern, positions[at] ?? 0n)));
+  const first = patterns.map((pattern) => run(pattern, begin));
+  const tell = (states: readonly Positions[]): string => {
+    const matching = new Set(patterns.filter((pattern, at) => isAccepted(pattern, states[at] ?? NOWHERE)));
     return lists
       .map((list) => (list.patterns.some((one) => matching.has(one)) === (list.kind === "these") ? "1" : "0"))
       .join("");
   };
-  if (rest === "nothing") return new Set([tell(first)]);
+  if (rest === "nothing") return yield tell(first);
   const characters: readonly (string | undefined)[] = [...new Set(patterns.join("")), undefined];
   const found = new Set<string>();
   const seen = new Set<string>();
   const open = [first];
-  let work = 0;
-  for (let positions = open.pop(); positions !== undefined; positions = open.pop()) {
+  for (let states = open.pop(), steps = 0; states !== undefined; states = open.pop()) {
     for (const character of characters) {
-      const next = patterns.map((pattern, at) => {
-        const from = positions?.[at] ?? 0n;
-        if (from === 0n) return from; // cannot match any more
-        work += pattern.length;
-        return step(pattern, from, character);
-      });
-      if (work > MAX_WORK) return undefined;
-      const name = next.join();
+      const next: Positions[] = [];
+      for (const [at, pattern] of patterns.entries()) {
+        const from = states[at] ?? NOWHERE;
+        steps += from.length;
+        next.push(from.length === 0 ? from : step(pattern, from, character));
+      }
+      const name = next.join(";");
       if (seen.has(name)) continue;
-      if (seen.size >= MAX_STATES) return undefined;
       seen.add(name);
-      found.add(tell(next));
       open.push(next);
+      const told = tell(next);
+      steps += patterns.length;
+      if (steps > MAX_STEPS) return yield undefined;
+      if (found.has(told)) continue;
+      found.add(told);
+      yield told;
     }
   }
-  return found;
 }
 
-// Positions in a pattern, as bits: that before its first character is bit 0, that behind its last is accepted.
-function start(pattern: string): bigint {
-  return skipStars(pattern, 1n);
-}
+/** Where in a pattern a text may have come to: before the character of that number, or behind the last. In order. */
+type Positions = readonly number[];
+const NOWHERE: Positions = [];
 
-function run(pattern: string, positions: bigint, text: string): bigint {
-  let now = positions;
-  for (const character of text.split("")) now = step(pattern, now, character);
-  return now;
+function run(pattern: string, text: string): Positions {
+  let positions = closed(pattern, [0]);
+  for (const character of text.split("")) positions = step(pattern, positions, character);
+  return positions;
 }
 
 // `undefined` is a character that no pattern names.
-function step(pattern: string, positions: bigint, character: string | undefined): bigint {
-  let next = 0n;
-  for (let at = 0; at < pattern.length; at++) {
-    if ((positions & (1n << BigInt(at))) === 0n) continue;
+function step(pattern: string, positions: Positions, character: string | undefined): Positions {
+  const next: number[] = [];
+  for (const at of positions) {
     const wanted = pattern[at];
-    if (wanted === "*") next |= 1n << BigInt(at);
-    else if (wanted === "?" || wanted === character) next |= 1n << BigInt(at + 1);
+    if (wanted === "*") next.push(at);
+    else if (wanted !== undefined && (wanted === "?" || wanted === character)) next.push(at + 1);
   }
-  return skipStars(pattern, next);
+  return closed(pattern, next);
 }
 
-function skipStars(pattern: string, positions: bigint): bigint {
-  let all = positions;
-  for (let at = 0; at < pattern.length; at++)
-    if (pattern[at] === "*" && (all & (1n << BigInt(at))) !== 0n) all |= 1n << BigInt(at + 1);
-  return all;
+// A star may stand for no text.
+function closed(pattern: string, positions: readonly number[]): Positions {
+  const all = new Set(positions);
+  for (const at of all) if (pattern[at] === "*") all.add(at + 1);
+  return [...all].sort((a, b) => a - b);
 }
 
-function isAccepted(pattern: string, positions: bigint): boolean {
-  return (positions & (1n << BigInt(pattern.length))) !== 0n;
+function isAccepted(pattern: string, positions: Positions): boolean {
+  return positions.includes(pattern.length);
 }

@@ -202,14 +202,16 @@ describe("against an evaluation of requests", () => {
       const keysUsed = statements.flatMap(({ Condition = {} }) =>
         Object.values(Condition).flatMap((tests) => Object.keys(tests).map((key) => key.toLowerCase())),
       );
+      // Principals are not told apart.
+      const forAll = statements.every(({ Principal }) => JSON.stringify(Principal ?? "").includes('"*"'));
       for (const [kind, values] of Object.entries(kinds)) {
         const found = outcomes(statements, uploadsOf(values, true));
         const isClosed = kind === "none" && found.size === 1 && found.has(true);
         const met = isClosed ? new Set([...found, ...outcomes(statements, uploadsOf(values, false))]) : found;
-        const isExact = !kind.endsWith("KMS") || !keysUsed.includes(KEY);
+        const isExact = forAll && (!kind.endsWith("KMS") || !keysUsed.includes(KEY));
         check(explained.uploads[kind as keyof typeof kinds], verdictFor(met), isExact, { kind, ...policy });
       }
-      const isExact = keysUsed.every((key) => key === SECURE.toLowerCase());
+      const isExact = forAll && keysUsed.every((key) => key === SECURE.toLowerCase());
       check(explained.plainHttp, httpVerdict(statements), isExact, policy);
       expect(explained.demandsEncryption).toBe(explained.uploads.none === "denied");
       expect(explained.demandsTls).toBe(explained.plainHttp === "denied");
@@ -413,9 +415,12 @@ const cases: Readonly<Record<string, readonly [policy: object, expected: Verdict
     ["cannot be told", "not denied"],
     "b",
   ],
-  "a pattern that would take for ever": [
-    policyOf({ ...put, Resource: `arn:aws:s3:::b/*a${"?".repeat(40)}`, Condition: absent }),
-    ["cannot be told", "cannot be told"],
+  "patterns that would take for ever": [
+    policyOf(
+      { ...put, Resource: `arn:aws:s3:::b/*a${"?".repeat(40)}`, Condition: absent },
+      { ...put, Resource: undefined, NotResource: `arn:aws:s3:::b/*a${"?".repeat(40)}`, Condition: absent },
+    ),
+    ["cannot be told", "not denied"],
   ],
 };
 
