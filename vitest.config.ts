@@ -5,14 +5,17 @@ import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
+  "test/disk/*.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
+  "test/memory/*.test.ts",
   "test/s3/object-table.test.ts",
   "test/s3/requests/faults.test.ts",
   "test/s3/requests/reads.test.ts",
   "test/s3/requests/upload-model.test.ts",
   "test/s3/server-side/explain-policy.test.ts",
   "test/s3/single-message/objects.test.ts",
+  "test/cli/faulty-servers.test.ts",
 ];
 
 export default defineConfig(({ mode }) => ({

@@ -5,11 +5,13 @@
 export const MAX_MESSAGE_LENGTH = 2000;
 const MAX_QUOTE_LENGTH = 100;
 
-// Control characters, those that change the direction of text or are not seen, halves of surrogate pairs, line ends.
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+// What a terminal obeys, hides or lets run together: control, format, private and unassigned characters, halves of
+// pairs, ends of lines, blanks other than the space, characters without width, and piles of marks.
+const UNSEEN =
+  /\p{C}|\p{Default_Ignorable_Code_Point}|(?! )\p{Z}|[\u115f\u1160\u2800\u3164\uffa0]|(?<=\p{M}{4})\p{M}/gu;
 
 /** `text` with every character written out that would not be seen, as JSON has it. */
-function escapeUnseen(text: string): string {
+export function escapeUnseen(text: string): string {
   return text.replace(UNSEEN, (char) => {
     let escaped = "";
     for (let at = 0; at < char.length; at++)
@@ -39,11 +41,12 @@ export function quote(name: string, max: number = MAX_QUOTE_LENGTH): string {
   return `"${head(shown, max)}…" (${name.length} characters)`;
 }
 
-/** Texts of ours one after the other, as many as `max` characters hold, and how many more there are. */
+/** Texts one after the other, as many as `max` characters hold, and how many more there are. */
 export function list(texts: readonly string[], max: number, count: number = texts.length): string {
   let shown = "";
   for (const [index, text] of texts.entries()) {
-    const longer = index === 0 ? shorten(text, max) : `${shown}; ${text}`;
+    const next = shorten(text, max);
+    const longer = index === 0 ? next : `${shown}; ${next}`;
     if (longer.length > max) return `${shown}; and ${count - index} more`;
     shown = longer;
   }

@@ -51,8 +51,8 @@ export interface KeyringViolation {
  * Runs all checks and returns their names.
  * @throws AggregateError with what each failed check said; TypeError for a subject that is none
  */
-export async function checkKeyring(given: KeyringSubject): Promise<readonly string[]> {
-  const subject = checkOptions("subject", given, SUBJECT);
+export async function checkKeyring(givenSubject: KeyringSubject): Promise<readonly string[]> {
+  const subject = checkOptions("subject", givenSubject, SUBJECT);
   const keyrings: Keyrings = {
     writer: await subject.writer(),
     otherWriter: await subject.writer(),

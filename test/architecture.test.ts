@@ -58,7 +58,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   "@noble/curves": /^message\/sign-digest\.ts$/,
   "#addon": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms":
-    /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
+    /^(cli\/aws-client|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
   "@aws-sdk/client-s3": /^(cli|s3|bench\/scripts)\//,
   "@aws-sdk/lib-storage": /^bench\/scripts\//,
   "playwright-core": /^bench\/scripts\//,

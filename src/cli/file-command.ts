@@ -3,8 +3,9 @@
 import type { FileResult } from "../file/file.ts";
 import type { FileEnd } from "../file/source.ts";
 import { formatSuiteId } from "../format/suite.ts";
+import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { writeText } from "./output.ts";
+import { printJson } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
 
 /** Options of these commands besides keys and messages. */
@@ -26,11 +27,15 @@ export interface FileOperationOptions {
 
 /** Standard input for nothing, `-` and its device files. */
 export function inputOf(name: string | undefined): FileEnd {
+  if (name?.startsWith("s3://") === true)
+    throw new UsageError("this command reads files: frameseal get and cat decrypt objects of S3");
   return name === undefined || name === "-" || name === "/dev/stdin" || name === "/dev/fd/0" ? 0 : name;
 }
 
 /** Standard output for nothing, `-` and its device files, which are symbolic links on some systems. */
 export function outputOf(name: string | undefined): FileEnd {
+  if (name?.startsWith("s3://") === true)
+    throw new UsageError("this command writes files: frameseal put encrypts into objects of S3");
   return name === undefined || name === "-" || name === "/dev/stdout" || name === "/dev/fd/1" ? 1 : name;
 }
 
@@ -69,5 +74,5 @@ function printSummary(from: FileEnd, to: FileEnd | undefined, result: FileResult
     frameLength: header.frameLength,
     encryptionContext: header.encryptionContext,
   };
-  writeText(to === 1 ? 2 : 1, `${JSON.stringify(summary)}\n`);
+  printJson(summary, to === 1 ? 2 : 1);
 }

@@ -5,17 +5,16 @@ import { DEFAULT_MAX_HEADER_LENGTH } from "../format/limits.ts";
 import type { Keyring } from "../keyring/keyring.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
-import { serverSideEncryptS3Client } from "../s3/server-side/server-side.ts";
 import type { SingleMessageFormat } from "../s3/single-message/format.ts";
-import { describeHeader, type HeaderDescription, printDescription } from "./header-description.ts";
+import { describeHeader, type HeaderDescription, printDescription, short } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { oneLine, print } from "./output.ts";
+import { fieldsFrom } from "./object-fields.ts";
+import { print } from "./output.ts";
 import {
-  createS3Client,
+  createObjectClient,
   type ObjectAddress,
   type ObjectOptions,
   parseObjectAddress,
-  serverSideFrom,
 } from "./s3-options.ts";
 
 /** An object as JSON prints it. */
@@ -51,12 +50,11 @@ const HEAD_LENGTH = 64 * 1024;
 /** Asks S3 about an object and reads the beginning of its body. No key is needed but that of SSE-C. */
 export async function inspectObject(text: string, options: ObjectOptions): Promise<ObjectDescription> {
   const address = parseObjectAddress(text);
-  const serverSide = await serverSideFrom(options);
-  const plain = await createS3Client(options);
-  const client = serverSide === undefined ? plain : serverSideEncryptS3Client(plain, serverSide);
+  const client = await createObjectClient(options);
+  const request = { ...address, ...fieldsFrom(options) };
   const { HeadObjectCommand } = await import("@aws-sdk/client-s3");
   try {
-    const head = await client.send(new HeadObjectCommand(address), { abortSignal: interruptSignal });
+    const head = await client.send(new HeadObjectCommand(request), { abortSignal: interruptSignal });
     return {
       ...address,
       storedLength: head.ContentLength ?? 0,
@@ -65,7 +63,7 @@ export async function inspectObject(text: string, options: ObjectOptions): Promi
         head.ServerSideEncryption ?? (head.SSECustomerAlgorithm === undefined ? "none told" : "SSE-C"),
       serverSideKeyId: head.SSEKMSKeyId,
       metadata: head.Metadata ?? {},
-      ...(await recognise(client, address, head)),
+      ...(await recognise(client, request, head)),
     };
   } finally {
     client.destroy();
@@ -75,7 +73,7 @@ export async function inspectObject(text: string, options: ObjectOptions): Promi
 /** What the library's own recogniser says of an object. */
 async function recognise(
   client: S3Client,
-  { Bucket, Key }: ObjectAddress,
+  { Bucket, Key, ...fields }: ObjectAddress,
   head: HeadObjectCommandOutput,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope" | "header" | "problem">> {
   const [{ createFormats }, { describe }, { Transport }, { SingleMessageFormat }] = await Promise.all([
@@ -88,7 +86,7 @@ async function recognise(
   const transport = new Transport(client, interruptSignal);
   const location = { bucket: Bucket, key: Key };
   try {
-    const { format, object } = await describe(head, head.ContentLength, location, {}, formats, transport);
+    const { format, object } = await describe(head, head.ContentLength, location, fields, formats, transport);
     if (format instanceof SingleMessageFormat) return await readEnvelope(format, object);
     return await readHeader(object);
   } catch (error) {
@@ -157,20 +155,20 @@ async function readHeader(
 
 /** Prints an object as text. */
 export function printObject(object: ObjectDescription): void {
-  print(`object          s3://${oneLine(object.Bucket)}/${oneLine(object.Key)}`);
+  print(`object          s3://${short(object.Bucket)}/${short(object.Key)}`);
   print(`stored length   ${object.storedLength}`);
-  const keyId = object.serverSideKeyId === undefined ? "" : `, key ${oneLine(object.serverSideKeyId)}`;
-  print(`server side     ${oneLine(object.serverSideEncryption)}${keyId}`);
+  const keyId = object.serverSideKeyId === undefined ? "" : `, key ${short(object.serverSideKeyId)}`;
+  print(`server side     ${short(object.serverSideEncryption)}${keyId}`);
   for (const [name, value] of Object.entries(object.metadata))
-    print(`${USER_METADATA_PREFIX}${oneLine(name)} ${oneLine(value)}`);
+    print(`${USER_METADATA_PREFIX}${short(name)} ${short(value)}`);
   const { envelope } = object;
   if (envelope !== undefined) {
     print(`client side     ${object.clientSideFormat}, envelope in its ${envelope.place}`);
     print(`content         ${envelope.contentAlgorithm}`);
     print(`wrapped key     ${envelope.wrapAlgorithm}, ${envelope.encryptedDataKeyLength} bytes`);
     for (const [name, value] of Object.entries(envelope.description))
-      print(`description     ${oneLine(name)}=${oneLine(value)}`);
+      print(`description     ${short(name)}=${short(value)}`);
   } else if (object.header !== undefined) printDescription(object.header);
   else if (object.problem === undefined) print("client side     not encrypted by frameseal");
-  else print(`client side     ${object.clientSideFormat}: ${oneLine(object.problem)}`);
+  else print(`client side     ${object.clientSideFormat}: ${short(object.problem)}`);
 }

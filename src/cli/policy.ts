@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
 import { isErrorNamed } from "../shapes.ts";
+import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
-import { addAwsOptions, type KeyOptions } from "./options.ts";
-import { hideKeys, note, print, printJson } from "./output.ts";
-import { createS3Client } from "./s3-options.ts";
+import { shown } from "./names.ts";
+import type { KeyOptions } from "./options.ts";
+import { note, print, printJson, printLines } from "./output.ts";
 
 interface PolicyOptions extends KeyOptions {
   readonly require: string;
@@ -64,7 +65,7 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
   if (options.show === true) return explain(await fetchPolicy(bucket, options), bucket, options);
   const require = Object.hasOwn(choices, options.require) ? choices[options.require] : undefined;
   if (require === undefined)
-    throw new UsageError(`--require is s3, kms, c, any or none, not ${hideKeys(options.require)}`);
+    throw new UsageError(`--require is s3, kms, c, any or none, not ${shown(options.require)}`);
   const { requireEncryptionPolicy } = await import("../s3/server-side/bucket-policy.ts");
   const made = requireEncryptionPolicy({
     bucket,
@@ -74,7 +75,7 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
     plainHttp: options.allowHttp === true ? "allow" : "deny",
     partition: options.partition,
   });
-  print(JSON.stringify(made, undefined, 2));
+  printLines(JSON.stringify(made, undefined, 2));
   if (options.apply !== true) return;
   const client = await createS3Client(options);
   try {

@@ -191,12 +191,18 @@ export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_
       const { plaintext, header } = await decryptWhole(bytes, options);
       return { plaintext, messageHeader: toPeerHeader(header) };
     },
-    encryptStream: (keyring, input = {}) =>
-      tellHeader(createEncryptStream(encryptOptions(keyring, checkEncrypt(input)))),
-    decryptStream: (keyring, input = {}) =>
-      tellHeader(createDecryptStream(decryptOptions(keyring, checkDecrypt(input), "verify"))),
-    decryptUnsignedMessageStream: (keyring, input = {}) =>
-      tellHeader(createDecryptStream(decryptOptions(keyring, checkDecrypt(input), "refuse"))),
+    encryptStream(keyring, given = {}) {
+      const input = checkEncrypt(given);
+      return asPeerStream(createEncryptStream(encryptOptions(keyring, input)), input.encoding);
+    },
+    decryptStream(keyring, given = {}) {
+      const input = checkDecrypt(given);
+      return asPeerStream(createDecryptStream(decryptOptions(keyring, input, "verify")), input.encoding);
+    },
+    decryptUnsignedMessageStream(keyring, given = {}) {
+      const input = checkDecrypt(given);
+      return asPeerStream(createDecryptStream(decryptOptions(keyring, input, "refuse")), input.encoding);
+    },
   };
 }
 
@@ -208,7 +214,8 @@ function bodyLimit(message: Uint8Array, maxBodySize: number | undefined): Partia
   return { maxFrameLength: undefined, plaintextLength: maxBodySize };
 }
 
-function tellHeader(stream: FrameTransform): FrameTransform {
+function asPeerStream(stream: FrameTransform, encoding: BufferEncoding | undefined): FrameTransform {
+  if (encoding !== undefined) stream.setDefaultEncoding(encoding);
   stream.once("header", (header: Header) => stream.emit("MessageHeader", toPeerHeader(header)));
   return stream;
 }

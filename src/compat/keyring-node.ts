@@ -45,8 +45,8 @@ export class EncryptedDataKey {
   readonly rawInfo: Uint8Array;
 
   /** @throws TypeError */
-  constructor(given: EncryptedDataKeyInput) {
-    const input = checkKnownOptions("input", given, KEY_INPUT);
+  constructor(givenInput: EncryptedDataKeyInput) {
+    const input = checkKnownOptions("input", givenInput, KEY_INPUT);
     this.providerId = input.providerId;
     this.providerInfo = input.providerInfo;
     this.encryptedDataKey = input.encryptedDataKey;

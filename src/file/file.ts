@@ -5,10 +5,10 @@ import { type Checks, callback, checkOptions, signal } from "../check-options.ts
 import type { Durability } from "../disk/new-file.ts";
 import { throwIfAborted } from "../errors.ts";
 import {
+  HEADER_LIMITS,
+  type HeaderLimits,
   HeaderParser,
   type MessageHeader,
-  READ_LIMITS,
-  type ReadLimits,
   truncatedHeader,
 } from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
@@ -73,9 +73,9 @@ const HEAD_LENGTH = 64 * 1024;
 export async function encryptFile(
   from: FileEnd,
   to: FileEnd,
-  given: EncryptFileOptions,
+  givenOptions: EncryptFileOptions,
 ): Promise<FileResult> {
-  const options = checkEncryptOptions(given, ENCRYPT_FILE_OPTIONS);
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_FILE_OPTIONS);
   return withEnds(from, to, options, async (input, output) => {
     const plaintextLength = Math.min(options.plaintextLength ?? Infinity, input.size ?? Infinity);
     const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
@@ -107,9 +107,9 @@ export async function encryptFile(
 export async function decryptFile(
   from: FileEnd,
   to: FileEnd,
-  given: DecryptFileOptions,
+  givenOptions: DecryptFileOptions,
 ): Promise<FileResult> {
-  const options = checkOptions("options", given, DECRYPT_FILE_OPTIONS);
+  const options = checkOptions("options", givenOptions, DECRYPT_FILE_OPTIONS);
   return withEnds(from, to, options, (input, output) => openMessageFrom(input, output, options));
 }
 
@@ -117,8 +117,8 @@ export async function decryptFile(
  * Decrypts a file and writes nothing: resolves when every byte of the message was verified.
  * @throws as `decryptFile`
  */
-export async function verifyFile(from: FileEnd, given: VerifyFileOptions): Promise<FileResult> {
-  const options = checkOptions("options", given, VERIFY_FILE_OPTIONS);
+export async function verifyFile(from: FileEnd, givenOptions: VerifyFileOptions): Promise<FileResult> {
+  const options = checkOptions("options", givenOptions, VERIFY_FILE_OPTIONS);
   return withEnds(from, undefined, options, (input, output) => openMessageFrom(input, output, options));
 }
 
@@ -235,10 +235,10 @@ async function openAny(
 }
 
 /** Options of `inspectFile`. */
-export interface InspectFileOptions extends ReadLimits {
+export interface InspectFileOptions extends HeaderLimits {
   readonly signal?: AbortSignal | undefined;
 }
-const INSPECT_FILE_OPTIONS: Checks<InspectFileOptions> = { ...READ_LIMITS, signal };
+const INSPECT_FILE_OPTIONS: Checks<InspectFileOptions> = { ...HEADER_LIMITS, signal };
 
 /** What `inspectFile` tells. */
 export interface InspectedFile extends MessageHeader {
@@ -251,8 +251,11 @@ export interface InspectedFile extends MessageHeader {
  * Reads the header of a message and tells what it says. Nothing of it is verified, and no key is needed.
  * @throws Error with the system's code; what `inspectHeader` throws
  */
-export async function inspectFile(from: FileEnd, given: InspectFileOptions = {}): Promise<InspectedFile> {
-  const options = checkOptions("options", given, INSPECT_FILE_OPTIONS);
+export async function inspectFile(
+  from: FileEnd,
+  givenOptions: InspectFileOptions = {},
+): Promise<InspectedFile> {
+  const options = checkOptions("options", givenOptions, INSPECT_FILE_OPTIONS);
   checkFileEnd("from", from);
   const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);

@@ -4,6 +4,7 @@ import { type BigIntStats, constants } from "node:fs";
 import { wipe } from "../bytes.ts";
 import { wrong } from "../check-options.ts";
 import { descriptors, fileError, openAtOnce, pause, readFully } from "../disk/calls.ts";
+import { throwIfAborted } from "../errors.ts";
 import { errorCode } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 
@@ -101,12 +102,13 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       if (reopened !== undefined) own.push(reopened);
       owned = false;
       reopened = undefined;
+      // What is read only has nothing to lose; a result that stands must not be told as a failure.
       const closeAll = async (): Promise<void> => {
-        for (const each of own) await descriptors.close(each);
+        for (const each of own) await descriptors.close(each).catch(() => {});
       };
       // A read that an abort did not wait for still uses the descriptor, whose number must not lead elsewhere.
       if (pending === undefined) await closeAll();
-      else void pending.finally(closeAll).catch(() => {});
+      else void pending.then(closeAll, closeAll);
     },
     async fill(buffer, signal) {
       const reading = readFully(descriptor, buffer, size === undefined ? null : position, signal);
@@ -119,8 +121,9 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       return length;
     },
     async *arrivals(signal) {
-      owned = false; // the stream closes it
       const { received, typed } = await import("./pipe.ts");
+      throwIfAborted(signal);
+      owned = false; // the stream closes it
       yield* kind === "terminal" ? typed(descriptor, signal) : received(descriptor, signal);
     },
     async checkUnchanged() {

@@ -1,6 +1,7 @@
 // The algorithm suites of AWS Encryption SDK messages: id -> lengths, key derivation, commitment, signature.
 import { type Check, oneOf, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 
 export type Curve = "P-256" | "P-384";
 
@@ -77,7 +78,7 @@ export type CommitmentPolicy =
   | "FORBID_ENCRYPT_ALLOW_DECRYPT";
 
 export const DEFAULT_COMMITMENT_POLICY: CommitmentPolicy = "REQUIRE_ENCRYPT_REQUIRE_DECRYPT";
-const COMMITMENT_POLICIES: readonly string[] = [
+export const COMMITMENT_POLICIES: readonly string[] = [
   "REQUIRE_ENCRYPT_REQUIRE_DECRYPT",
   "REQUIRE_ENCRYPT_ALLOW_DECRYPT",
   "FORBID_ENCRYPT_ALLOW_DECRYPT",
@@ -91,7 +92,7 @@ export const policyOption: Check = oneOf(...COMMITMENT_POLICIES);
 export function checkPolicyName(policy: string): asserts policy is CommitmentPolicy {
   if (!COMMITMENT_POLICIES.includes(policy))
     throw new TypeError(
-      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${policy}`,
+      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${quote(String(policy))}`,
     );
 }
 

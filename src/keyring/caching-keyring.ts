@@ -72,8 +72,8 @@ export class CachingKeyring implements Keyring {
   readonly #uses = new WeakMap<DataKeyRequest, { readonly id: string; readonly entry: Entry }>();
 
   /** @throws TypeError, RangeError */
-  constructor(given: CachingKeyringOptions) {
-    const options = checkOptions("options", given, OPTIONS);
+  constructor(givenOptions: CachingKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyring = options.keyring;
     this.#maxAgeMs = options.maxAgeMs;
     this.#maxMessages = options.maxMessages ?? DEFAULT_MAX_MESSAGES;

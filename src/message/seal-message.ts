@@ -25,7 +25,7 @@ import {
   splitContext,
 } from "../format/encryption-context.ts";
 import { checkFrameLength, finalAadPrefix, layoutFromPlaintext, regularAadPrefix } from "../format/frame.ts";
-import { encodeHeader, encodeHeaderBody, type MessageHeader, READ_LIMITS } from "../format/header.ts";
+import { encodeHeader, encodeHeaderBody, HEADER_LIMITS, type MessageHeader } from "../format/header.ts";
 import {
   DEFAULT_FRAME_LENGTH,
   DEFAULT_MAX_ENCRYPTED_DATA_KEYS,
@@ -88,8 +88,8 @@ export const ENCRYPT_OPTIONS: Checks<EncryptOptions> = {
   commitmentPolicy: policyOption,
   engine: engineOption,
   concurrency: concurrencyOption,
-  maxEncryptedDataKeys: READ_LIMITS.maxEncryptedDataKeys,
-  maxFrameLength: READ_LIMITS.maxFrameLength,
+  maxEncryptedDataKeys: HEADER_LIMITS.maxEncryptedDataKeys,
+  maxFrameLength: HEADER_LIMITS.maxFrameLength,
   plaintextLength: plaintextLengthOption,
   signal,
 };

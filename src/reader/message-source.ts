@@ -36,8 +36,14 @@ export async function readExactly(
   return bytes;
 }
 
-/** The source behind a path, which then must be closed, bytes, or an object that is one. */
-export async function openSource(source: string | Uint8Array | MessageSource): Promise<MessageSource> {
+/**
+ * The source behind a path, which then must be closed, bytes, or an object that is one.
+ * @throws Error with the system's code: ESPIPE for a pipe or a device, EISDIR for a folder
+ */
+export async function openSource(
+  source: string | Uint8Array | MessageSource,
+  signal: AbortSignal | undefined,
+): Promise<MessageSource> {
   if (isBytes(source))
     return { size: source.length, read: async (start, end) => source.subarray(start, end) };
   if (typeof source !== "string") {
@@ -45,6 +51,7 @@ export async function openSource(source: string | Uint8Array | MessageSource): P
       throw new TypeError(`"source" expected a path, a Uint8Array or a MessageSource, got ${typeof source}`);
     return source;
   }
+  throwIfAborted(signal);
   const { O_RDONLY, O_NONBLOCK = 0 } = constants; // so that a FIFO makes nobody wait
   const file = await open(source, O_RDONLY | O_NONBLOCK);
   try {

@@ -15,8 +15,8 @@ const DECRYPT_STREAM_OPTIONS: Checks<DecryptStreamOptions> = { ...DECRYPT_OPTION
  * it is only a beginning of the plaintext: after an error, discard what you got.
  * @throws TypeError, RangeError, FramesealError ENGINE_UNAVAILABLE for options that are wrong
  */
-export function createDecryptStream(given: DecryptStreamOptions): FrameTransform {
-  const options = checkOptions("options", given, DECRYPT_STREAM_OPTIONS);
+export function createDecryptStream(givenOptions: DecryptStreamOptions): FrameTransform {
+  const options = checkOptions("options", givenOptions, DECRYPT_STREAM_OPTIONS);
   return new FrameTransform(
     (emit, stream) => new MessageDecryptor(options, emit, (header) => stream.emit("header", header)),
     options,

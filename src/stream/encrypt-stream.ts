@@ -24,8 +24,8 @@ const ENCRYPT_STREAM_OPTIONS: Checks<EncryptStreamOptions> = { ...ENCRYPT_OPTION
  * Memory is bounded by a few runs of frames (1 MiB each), whatever the length of the input.
  * @throws TypeError, RangeError, FramesealError for options that are wrong
  */
-export function createEncryptStream(given: EncryptStreamOptions): FrameTransform {
-  const options = checkEncryptOptions(given, ENCRYPT_STREAM_OPTIONS);
+export function createEncryptStream(givenOptions: EncryptStreamOptions): FrameTransform {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_STREAM_OPTIONS);
   return new FrameTransform((emit, stream) => createMachine(options, emit, stream), options);
 }
 
@@ -55,8 +55,8 @@ export interface PreparedMessage {
  * Asks the keyring for a data key and makes the header.
  * @throws what `encrypt` throws before its first byte
  */
-export async function prepareMessage(given: EncryptStreamOptions): Promise<PreparedMessage> {
-  const options = checkEncryptOptions(given, ENCRYPT_STREAM_OPTIONS);
+export async function prepareMessage(givenOptions: EncryptStreamOptions): Promise<PreparedMessage> {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_STREAM_OPTIONS);
   const sealer = new MessageSealer(await prepareFrames(options));
   let used = false;
   return {

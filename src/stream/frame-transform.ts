@@ -4,6 +4,7 @@ import { type Checks, signal, wholeNumber } from "../check-options.ts";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
 import { isBytes, isShared } from "../shapes.ts";
+import { untilNextTurn } from "../until-aborted.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
 /** What both directions take besides their message options. */
@@ -151,8 +152,9 @@ export class FrameTransform extends Transform {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#resume();
+    // An engine that never answers must not keep the stream from closing; its key is wiped when it has.
     const settled = Promise.allSettled([this.#work, this.#machine.dispose()]);
-    void settled.then(() => done(error));
+    void untilNextTurn(settled).then(() => done(error));
   }
 
   #emitBytes(bytes: Uint8Array): void | Promise<void> {

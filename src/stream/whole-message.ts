@@ -7,10 +7,11 @@ import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import { layoutFromPlaintext, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
 import {
+  HEADER_LIMITS,
+  type HeaderLimits,
   type MessageHeader,
+  type ParsedHeader,
   parseHeader,
-  READ_LIMITS,
-  type ReadLimits,
   readLimits,
 } from "../format/header.ts";
 import {
@@ -39,7 +40,7 @@ import {
 } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
 import { isBytes } from "../shapes.ts";
-import { eachUntilAborted } from "../until-aborted.ts";
+import { eachUntilAborted, untilAborted } from "../until-aborted.ts";
 import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
@@ -55,11 +56,15 @@ export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint
  * @throws TypeError, RangeError for arguments that are wrong
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE, ABORTED, KEY_SERVICE
  */
-export async function encrypt(plaintext: BytesSource, given: EncryptOptions): Promise<Buffer> {
-  const options = checkEncryptOptions(given, ENCRYPT_OPTIONS);
+export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptions): Promise<Buffer> {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
   const sealer = new MessageSealer(await prepareFrames({ ...options, plaintextLength }));
+  return untilAborted(sealWhole(sealer, bytes, options), options.signal);
+}
+
+async function sealWhole(sealer: MessageSealer, bytes: Uint8Array, options: EncryptOptions): Promise<Buffer> {
   try {
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
@@ -71,9 +76,11 @@ export async function encrypt(plaintext: BytesSource, given: EncryptOptions): Pr
           regularCount,
           finalLength,
           runsInWork(threadCount(options.concurrency)),
+          options.signal,
         ),
       );
-    if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
+    if (sealer.signed)
+      return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength, options.signal));
     return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
     sealer.dispose();
@@ -86,12 +93,14 @@ async function sealSigned(
   plaintext: Uint8Array,
   regularCount: number,
   finalLength: number,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { frameLength } = sealer.header;
   const message = allocate(sealer.messageLength(plaintext.length));
   const hashing: (void | Promise<void>)[] = [];
   let length = 0;
   for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+    throwIfAborted(signal);
     const start = first * frameLength;
     const final = isLast ? finalLength : NO_FINAL_FRAME;
     const end = start + count * frameLength + Math.max(0, final);
@@ -119,11 +128,22 @@ export interface DecryptedMessage {
  * @throws FramesealError AUTHENTICATION_FAILED, TRUNCATED, TRAILING_DATA, INVALID_HEADER, UNSUPPORTED, POLICY,
  * LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, CONTEXT_MISMATCH, ENGINE_UNAVAILABLE, ABORTED
  */
-export async function decrypt(message: BytesSource, given: DecryptOptions): Promise<DecryptedMessage> {
-  const options = checkOptions("options", given, DECRYPT_OPTIONS);
+export async function decrypt(message: BytesSource, givenOptions: DecryptOptions): Promise<DecryptedMessage> {
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
   const opened = await openHeader(parsed, options);
+  return untilAborted(openWhole(bytes, parsed, opened, options), options.signal, (late) => {
+    late.plaintext.fill(0);
+  });
+}
+
+async function openWhole(
+  bytes: Buffer,
+  parsed: ParsedHeader,
+  opened: OpenedHeader,
+  options: DecryptOptions,
+): Promise<DecryptedMessage> {
   try {
     const body = bytes.subarray(parsed.length);
     const plaintext =
@@ -143,7 +163,7 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   walk.take(frames);
   const sealed = body.subarray(0, frames.length);
   if (frames.finalLength === NO_FINAL_FRAME) return openUnended(sealed, opened, frames, walk);
-  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames);
+  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames, options.signal);
   const plaintext = await openUnsigned(sealed, opened, frames, options);
   refuseTrailing(body, frames.length, plaintext);
   return plaintext;
@@ -179,6 +199,7 @@ async function openUnsigned(
       frameCount,
       finalLength,
       runsInWork(threadCount(options.concurrency)),
+      options.signal,
     );
   const { plaintext, verifiedCount } = cipher.open([sealed], 1, frameCount, finalLength);
   if (verifiedCount !== frameCount + 1) throw notAuthentic();
@@ -192,6 +213,7 @@ async function openSigned(
   opened: OpenedHeader,
   verifier: MessageVerifier,
   frames: WholeFrames,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { cipher, header } = opened;
   const { frameLength } = header;
@@ -200,6 +222,7 @@ async function openSigned(
   const hashing: (void | Promise<void>)[] = [];
   try {
     for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+      throwIfAborted(signal);
       const from = first * (frameLength + REGULAR_OVERHEAD);
       const to = isLast ? end : from + count * (frameLength + REGULAR_OVERHEAD);
       const run = concatBytes([body.subarray(from, to)]);
@@ -301,9 +324,9 @@ async function collect(
  */
 export function inspectHeader(
   source: Uint8Array,
-  limits: ReadLimits = {},
+  limits: HeaderLimits = {},
 ): MessageHeader & { readonly headerLength: number } {
   if (!isBytes(source)) throw wrong("source", "a Uint8Array", source);
-  const parsed = parseHeader(source, checkOptions("limits", limits, READ_LIMITS));
+  const parsed = parseHeader(source, checkOptions("limits", limits, HEADER_LIMITS));
   return { ...publicHeader(parsed), headerLength: parsed.length };
 }

@@ -68,7 +68,11 @@ class StateFolder implements MultipartStateStore {
       await unlink(temporary).catch(() => {}); // goes with the folder
     }
     // Removed and made anew in between: then this is not the file after `before`.
-    if (!(await exists(before))) {
+    const isNext = await exists(before).catch(async (error: unknown) => {
+      await unlink(file);
+      throw error;
+    });
+    if (!isNext) {
       await unlink(file).catch(ignoreAbsence);
       return false;
     }
