@@ -1,6 +1,6 @@
 // What a bucket policy says about encryption, in words and as verdicts. A verdict is told for all requests of a kind or not
 // at all: what depends on more, or cannot be interpreted here, is said to.
-import { type Checks, checkOptions, wrong } from "../../check-options.ts";
+import { type Checks, checkOptions, text, wrong } from "../../check-options.ts";
 import { quote, shorten } from "../../quote.ts";
 import { isBucketName, isDirectoryBucket } from "../bucket-name.ts";
 import { serverSideNames } from "../object-metadata.ts";
@@ -41,9 +41,9 @@ export interface ExplainPolicyOptions {
 }
 const EXPLAIN_OPTIONS: Checks<ExplainPolicyOptions> = {
   bucket: (name, value) => {
-    if (typeof value !== "string" || value === "" || !isBucketName(value))
-      throw wrong(name, "the name of a bucket", value);
-    return value;
+    const bucket = text(name, value) as string;
+    if (!isBucketName(bucket)) throw wrong(name, "the name of a bucket", value);
+    return bucket;
   },
 };
 
@@ -196,8 +196,7 @@ function readPatterns(
 
 function judgePlainHttp(denials: readonly Statement[], scope: Scope): PolicyVerdict {
   const verdicts = judge(denials, scope, OVER_HTTP, "any");
-  const all = agreed(verdicts);
-  if (all === "denied" || (all === "cannot be told" && !verdicts.includes("not denied"))) return all;
+  if (!verdicts.includes("not denied")) return agreed(verdicts); // it may be that all of them are denied
   // What is denied over https as well says nothing of http.
   const aboutHttp = denials.filter(({ conditions }) => {
     const tests = conditions.filter(({ key }) => TRANSPORT.has(key.toLowerCase()));
@@ -236,7 +235,8 @@ function judge(
       if (truths.includes("yes")) verdicts.add("denied");
       else if (truths.includes("unclear")) verdicts.add("cannot be told");
       else verdicts.add(truths.length === 0 ? "not denied" : "depends");
-      if (isClear && verdicts.size > 1) return ["depends"]; // whatever else there is
+      // Whatever else there is, they are not treated alike.
+      if (isClear && verdicts.size > 1 && verdicts.has("not denied")) return [...verdicts];
     }
   }
   return [...verdicts];

@@ -90,6 +90,7 @@ function holds({ operator, key, values }: Condition, known: KnownValues): Truth 
 
 function isAbsent(value: KnownValue | undefined, values: readonly string[]): Truth {
   if (!values.every(isBoolean)) return "unclear";
+  if (values.includes("true") && values.includes("false")) return "yes";
   if (value === undefined) return "depends";
   return values.includes(value === "absent" ? "true" : "false") ? "yes" : "no";
 }
