@@ -8,6 +8,7 @@ const longer = [
   "test/disk/*.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
+  "test/memory/*.test.ts",
   "test/s3/object-table.test.ts",
   "test/s3/requests/faults.test.ts",
   "test/s3/requests/reads.test.ts",

@@ -2,6 +2,7 @@
 // the compiler refuses a table that lacks one; what a caller gives beyond the table is refused, so that no option is
 // accepted and ignored.
 import { constants } from "node:buffer";
+import { quote, shorten } from "./quote.ts";
 import { isAbortSignal, isBytes } from "./shapes.ts";
 
 /** Refuses a wrong value of the option `name`, or returns the value as it is to be used: copied where it could change. */
@@ -117,6 +118,11 @@ export function needed(check: Check): Check {
 
 /** No check here: the value is looked at where it is used, before anything is done. */
 export const asItIs: Check = (_, value) => value;
+
+/** The same check for an option inside of the option `outer`, which messages name with it. */
+export function within(outer: string, check: Check): Check {
+  return (name, value) => check(`${outer}.${name}`, value);
+}
 
 /** A string that is not empty. */
 export const text: Check = (name, value) => {
@@ -246,7 +252,7 @@ function hint(value: unknown): string {
 }
 
 function tagOf(value: object): string {
-  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+  return shorten(Object.prototype.toString.call(value).slice("[object ".length, -1), 40);
 }
 
 // An object literal of any realm, or an object without prototype: what it has, it has itself.
@@ -259,7 +265,7 @@ function isPlain(value: object): boolean {
 
 function unknownName(what: string, name: string, checks: object): TypeError {
   const near = nearest(name, Object.keys(checks));
-  const shown = /^[\w.-]{1,60}$/.test(name) ? name : JSON.stringify(name.slice(0, 40));
+  const shown = /^[\w.-]{1,60}$/.test(name) ? name : quote(name, 40);
   return new TypeError(
     `"${what}" expected only known names, got ${shown}${near === undefined ? "" : `: did you mean ${near}?`}`,
   );

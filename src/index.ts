@@ -44,6 +44,7 @@ export type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyrin
 export { MultiKeyring, type MultiKeyringOptions } from "./keyring/multi-keyring.ts";
 export { RawAesKeyring, type RawAesKeyringOptions } from "./keyring/raw-aes-keyring.ts";
 export { RawRsaKeyring, type RawRsaKeyringOptions, type RsaPadding } from "./keyring/raw-rsa-keyring.ts";
+export type { SkippedKeys } from "./keyring/skipped-keys.ts";
 export { ciphertextLength, type LengthOptions, plaintextLength } from "./message/lengths.ts";
 export type { DecryptOptions } from "./message/open-message.ts";
 export type { EncryptOptions } from "./message/seal-message.ts";

@@ -41,11 +41,12 @@ export function quote(name: string, max: number = MAX_QUOTE_LENGTH): string {
   return `"${head(shown, max)}…" (${name.length} characters)`;
 }
 
-/** Texts of ours one after the other, as many as `max` characters hold, and how many more there are. */
+/** Texts one after the other, as many as `max` characters hold, and how many more there are. */
 export function list(texts: readonly string[], max: number, count: number = texts.length): string {
   let shown = "";
   for (const [index, text] of texts.entries()) {
-    const longer = index === 0 ? shorten(text, max) : `${shown}; ${text}`;
+    const next = shorten(text, max);
+    const longer = index === 0 ? next : `${shown}; ${next}`;
     if (longer.length > max) return `${shown}; and ${count - index} more`;
     shown = longer;
   }

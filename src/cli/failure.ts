@@ -169,10 +169,19 @@ function ofArgument(error: Error): Failure | undefined {
   if (!isErrorNamed(error, "TypeError", "RangeError")) return undefined;
   const name = /^"([\w.]+)" (?:expected|or)/.exec(error.message)?.[1];
   if (name === undefined || !Object.hasOwn(optionNames, name)) return undefined;
-  const text = error.message.replaceAll(/"([\w.]+)"/g, (all, each: string) =>
-    Object.hasOwn(optionNames, each) ? (optionNames[each] ?? all) : all,
+  return { exitCode: exitCodes.usage, text: quoted(withOptionNames(error.message)) };
+}
+
+function withOptionNames(text: string): string {
+  return text.replaceAll(/"([\w.]+)"/g, (all, name: string) => ownEntry(optionNames, name) ?? all);
+}
+
+// Other errors quote names from outside too, so only what nobody else would call so is taken for an option.
+function withLongOptionNames(text: string): string {
+  return text.replaceAll(
+    /"(memory|[a-z]+[A-Z]\w*)"/g,
+    (all, name: string) => ownEntry(optionNames, name) ?? all,
   );
-  return { exitCode: exitCodes.usage, text: quoted(text) };
 }
 
 /** For every code of the library: the exit code, and what can be done. */
@@ -215,7 +224,7 @@ function ofLibrary(error: Error): Failure | undefined {
   if (host !== undefined && !said.some((text) => text.includes(host))) said.push(`at ${host}`);
   const more = [...new Set(said)].filter((each) => each !== "" && !error.message.includes(each));
   const because = more.length === 0 ? "" : ` (${quoted(more.slice(0, 3).join("; "))})`;
-  const text = `${quoted(error.message)}${because}`;
+  const text = `${quoted(withLongOptionNames(error.message))}${because}`;
   // Whoever could not be asked has not said that the key is another one.
   if (code === "NO_DATA_KEY" && causes.some(couldNotAnswer)) return failed(text);
   const { exitCode, hint } = libraryCodes[code as ErrorCode];
@@ -423,20 +432,20 @@ function ofSystem(error: Error): Failure | undefined {
   }
   const text =
     ownEntry(systemTexts, code) ??
-    ownEntry(systemTexts, systemName(error)) ??
-    `${systemText(error) ?? "the system refused"} (${quoted(code)})`;
+    ownEntry(systemTexts, namedByNumber(error)) ??
+    `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
 }
 
 // Node has no name for some of the system's errors, such as EDQUOT, but their number.
-function systemName(error: Error): string {
+function namedByNumber(error: Error): string {
   const number = "errno" in error && typeof error.errno === "number" ? -error.errno : undefined;
   return Object.entries(constants.errno).find(([, each]) => each === number)?.[0] ?? "";
 }
 
-function systemText(error: Error): string | undefined {
+function systemName(error: Error): string | undefined {
   const { errno } = error as { readonly errno?: unknown };
   return typeof errno === "number" ? getSystemErrorMap().get(errno)?.[1] : undefined;
 }

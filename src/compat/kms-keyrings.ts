@@ -13,6 +13,7 @@ import {
   needed,
   text,
   withFunctions,
+  within,
   wrong,
 } from "../check-options.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
@@ -20,6 +21,7 @@ import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyri
 import { isMultiRegionKey, parseKmsArn } from "../keyring/kms-arn.ts";
 import type { KmsClient, KmsKeyringOptions } from "../keyring/kms-keyring.ts";
 import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "../keyring/take-data-key.ts";
+import { quote } from "../quote.ts";
 import { needs } from "./helpers.ts";
 import { WrappedKeyring } from "./keyring-node.ts";
 import { cacheClients, cacheKmsClients, type KmsClientSupplier } from "./kms-clients.ts";
@@ -44,8 +46,8 @@ const account: Check = (name, value) => {
   return value;
 };
 const FILTER: Checks<DiscoveryFilter> = {
-  accountIDs: needed(filledListOf(account)),
-  partition: needed(text),
+  accountIDs: needed(within("discoveryFilter", filledListOf(account))),
+  partition: needed(within("discoveryFilter", text)),
 };
 // Without a filter, whoever writes a message chooses the key that is asked.
 const filter: Check = (name, value) => {
@@ -212,6 +214,7 @@ export function buildAwsKmsMrkAwareStrictMultiKeyringNode(
     grantTokens,
   } = checkKnownOptions("input", input, STRICT_MULTI_INPUT);
   const named = generatorKeyId === undefined ? keyIds : [generatorKeyId, ...keyIds];
+  needs(named.length > 0, '"generatorKeyId" or "keyIds" expected, got none', TypeError);
   const multiRegion = named.map(parseKmsArn).filter((arn) => arn !== undefined && isMultiRegionKey(arn));
   needs(
     new Set(multiRegion.map((arn) => arn?.id)).size === multiRegion.length,
@@ -310,10 +313,11 @@ class DiscoveryKeyring extends LazyKmsKeyring {
 // One client that sends each call to the region of its key, so that keys without a region can be named too.
 function regionalClient(supplier: KmsClientSupplier): KmsClient {
   const clients = cacheClients(supplier);
-  const send = async (...[command, options]: [{ input: { KeyId?: string } }, unknown]): Promise<unknown> => {
+  // Not async: an answer is taken in the moment it arrives.
+  const send = (...[command, options]: [{ input: { KeyId?: string } }, unknown]): Promise<unknown> => {
     const keyId = command.input.KeyId ?? "";
     const client = clients(regionOf(keyId));
-    needs(client, `"clientProvider" has no client for ${keyId}`);
+    needs(client, `"clientProvider" has no client for ${quote(keyId)}`);
     return client.send(command as never, options as never);
   };
   return { send: send as unknown as KmsClient["send"] };

@@ -96,7 +96,7 @@ export class NodeCachingMaterialsManager implements MaterialsManager {
     const byKeyring = caches.get(cache);
     if (byKeyring === undefined)
       throw new TypeError('"cache" expected the result of getLocalCryptographicMaterialsCache');
-    const keyring = materialsKeyring(input.backingMaterials);
+    const keyring = materialsKeyring(input.backingMaterials, "backingMaterials");
     const bounds = {
       maxAgeMs: input.maxAge,
       maxMessages: input.maxMessagesEncrypted ?? MAX_MESSAGES,
@@ -121,12 +121,12 @@ export class NodeCachingMaterialsManager implements MaterialsManager {
  * The keyring behind what a caller gives.
  * @throws TypeError for anything else, materials managers of the peer's interface included
  */
-export function materialsKeyring(given: KeyringOrManager): Keyring {
+export function materialsKeyring(given: KeyringOrManager, name = "keyring"): Keyring {
   const keyring = typeof given === "object" && given !== null && isManager(given) ? given.keyring : given;
   if (typeof (keyring as Partial<Keyring> | undefined)?.unwrapDataKey === "function")
     return keyring as Keyring;
   throw new TypeError(
-    '"keyring" expected a keyring, or a materials manager of this package; of your own, write it as a keyring',
+    `"${name}" expected a keyring, or a materials manager of this package; of your own, write it as a keyring`,
   );
 }
 

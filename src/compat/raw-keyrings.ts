@@ -98,9 +98,12 @@ const RSA_KEY: Checks<RawRsaKeyringNodeInput["rsaKey"]> = { publicKey: asItIs, p
 const RSA_INPUT: Checks<RawRsaKeyringNodeInput> = {
   keyNamespace: needed(keyNamespaceOption),
   keyName: needed(keyNameOption),
-  rsaKey: needed((name, value) =>
-    checkKnownOptions(name, value as RawRsaKeyringNodeInput["rsaKey"], RSA_KEY),
-  ),
+  rsaKey: needed((name, value) => {
+    const keys = checkKnownOptions(name, value as RawRsaKeyringNodeInput["rsaKey"], RSA_KEY);
+    if (keys.publicKey === undefined && keys.privateKey === undefined)
+      throw new TypeError(`"${name}" expected "publicKey" or "privateKey", got neither`);
+    return keys;
+  }),
   padding: asItIs,
   oaepHash: asItIs,
 };
@@ -137,7 +140,7 @@ function rsaPadding({ padding, oaepHash }: RawRsaKeyringNodeInput): RsaPadding {
     throw new RangeError(
       `"padding" expected RSA_PKCS1_OAEP_PADDING or RSA_PKCS1_PADDING, got ${describe(padding)}`,
     );
-  const name = oaepPaddings.get(oaepHash ?? "sha1");
+  const name = oaepPaddings.get(oaepHash === undefined ? "sha1" : oaepHash);
   if (name === undefined)
     throw new RangeError(`"oaepHash" expected sha1, sha256, sha384 or sha512, got ${describe(oaepHash)}`);
   return name;

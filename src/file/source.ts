@@ -4,6 +4,7 @@ import { type BigIntStats, constants } from "node:fs";
 import { wipe } from "../bytes.ts";
 import { wrong } from "../check-options.ts";
 import { descriptors, fileError, openAtOnce, pause, readFully } from "../disk/calls.ts";
+import { throwIfAborted } from "../errors.ts";
 import { errorCode } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 
@@ -120,8 +121,9 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       return length;
     },
     async *arrivals(signal) {
-      owned = false; // the stream closes it
       const { received, typed } = await import("./pipe.ts");
+      throwIfAborted(signal);
+      owned = false; // the stream closes it
       yield* kind === "terminal" ? typed(descriptor, signal) : received(descriptor, signal);
     },
     async checkUnchanged() {

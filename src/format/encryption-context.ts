@@ -4,6 +4,7 @@
 import { ByteReader, ByteWriter } from "../bytes.ts";
 import { type Check, pairs } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 import { MAX_UINT16 } from "./limits.ts";
 
 /** Pairs of strings. They are authenticated, not secret. */
@@ -80,7 +81,7 @@ export function checkCallerContext(context: EncryptionContext): void {
   for (const key of Object.keys(context))
     if (key.startsWith(RESERVED_KEY_PREFIX))
       throw new TypeError(
-        `"encryptionContext" expected no key that starts with ${RESERVED_KEY_PREFIX}, got ${key}`,
+        `"encryptionContext" expected no key that starts with ${RESERVED_KEY_PREFIX}, got ${quote(key)}`,
       );
 }
 

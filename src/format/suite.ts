@@ -1,6 +1,7 @@
 // The algorithm suites of AWS Encryption SDK messages: id -> lengths, key derivation, commitment, signature.
 import { type Check, oneOf, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 
 export type Curve = "P-256" | "P-384";
 
@@ -91,7 +92,7 @@ export const policyOption: Check = oneOf(...COMMITMENT_POLICIES);
 export function checkPolicyName(policy: string): asserts policy is CommitmentPolicy {
   if (!COMMITMENT_POLICIES.includes(policy))
     throw new TypeError(
-      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${policy}`,
+      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${quote(String(policy))}`,
     );
 }
 

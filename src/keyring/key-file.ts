@@ -24,6 +24,7 @@ import {
 import { readSome } from "../disk/calls.ts";
 import { NewFile } from "../disk/new-file.ts";
 import { hasCode } from "../errors.ts";
+import { shorten } from "../quote.ts";
 import { randomDataKey } from "./data-key.ts";
 import { RawAesKeyring } from "./raw-aes-keyring.ts";
 import { keyNameOption, keyNamespaceOption } from "./raw-key.ts";
@@ -98,7 +99,9 @@ export async function keyringFromKeyFile(
     content = bytes;
     const key = parseKeyFile(content, path);
     if (key.kind !== "rsa-public" && wideMode !== undefined)
-      options.onWarning?.(`key file ${path} can be read by others (mode ${wideMode}): chmod 600 it`);
+      await options.onWarning?.(
+        `key file ${shorten(path, 500)} can be read by others (mode ${wideMode}): chmod 600 it`,
+      );
     return keyringOf(key, path, options);
   } finally {
     wipe(content);
@@ -170,7 +173,7 @@ function keyringOf(key: ParsedKey, path: string, options: KeyFileOptions): RawAe
   const keyNamespace = options.keyNamespace ?? DEFAULT_KEY_NAMESPACE;
   const keyName = options.keyName ?? key.keyName;
   if (keyName === undefined)
-    throw new TypeError(`"keyName" expected a name, since ${path} has no "kid", got none`);
+    throw new TypeError(`"keyName" expected a name, since ${shorten(path, 500)} has no "kid", got none`);
   const names = { keyNamespace, keyName, materialDescription: options.materialDescription };
   if (key.kind === "aes") return new RawAesKeyring({ ...names, wrappingKey: key.key });
   const padding = options.padding ?? "OAEP-SHA-256";
@@ -253,7 +256,8 @@ function parseJwk(text: Buffer, path: string): ParsedKey {
     if (allowed === undefined) throw wrongLength(path, "16, 24 or 32 bytes", key.length);
     if (Math.ceil((key.length * 8) / 6) !== k.length || asBuffer(key).toString("base64url") !== k)
       throw wrongContent(path, 'a JWK with canonical base64url as "k"', "another text");
-    if (isAllZeros(key)) throw new RangeError(`"keyFile" expected a secret key, got all zeros in ${path}`);
+    if (isAllZeros(key))
+      throw new RangeError(`"keyFile" expected a secret key, got all zeros in ${shorten(path, 500)}`);
     if (alg !== undefined && (typeof alg !== "string" || !allowed.includes(alg)))
       throw wrongContent(path, `a JWK with "alg" ${allowed.join(" or ")}, or none`, "another one");
     return { kind: "aes", key: createSecretKey(key), keyName: kid };
@@ -326,8 +330,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function wrongContent(path: string, expected: string, got: string): TypeError {
-  return new TypeError(`"keyFile" expected ${expected}, got ${got} in ${path}`);
+  return new TypeError(`"keyFile" expected ${expected}, got ${got} in ${shorten(path, 500)}`);
 }
 function wrongLength(path: string, expected: string, got: number): RangeError {
-  return new RangeError(`"keyFile" expected a key of ${expected}, got ${got} bytes in ${path}`);
+  return new RangeError(`"keyFile" expected a key of ${expected}, got ${got} bytes in ${shorten(path, 500)}`);
 }

@@ -13,6 +13,7 @@ import {
   needed,
   oneOf,
   wholeNumber,
+  within,
   wrong,
 } from "../check-options.ts";
 import { allCauses, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
@@ -100,15 +101,11 @@ const like =
     if (typeof value !== "string" || !form.test(value)) throw wrong(name, expected, value);
     return value;
   };
-const inDiscovery =
-  (check: Check): Check =>
-  (name, value) =>
-    check(`discovery.${name}`, value);
 /** What a discovery filter must be. */
 const DISCOVERY: Checks<DiscoveryFilter> = {
-  partition: needed(inDiscovery(like(/^aws[a-z-]*$/, "aws, aws-cn or the like"))),
-  accountIds: needed(inDiscovery(filledListOf(like(/^[0-9]{12}$/, "accounts of 12 digits")))),
-  region: inDiscovery(like(/^[a-z0-9-]{1,40}$/, "a region")),
+  partition: needed(within("discovery", like(/^aws[a-z-]*$/, "aws, aws-cn or the like"))),
+  accountIds: needed(within("discovery", filledListOf(like(/^[0-9]{12}$/, "accounts of 12 digits")))),
+  region: within("discovery", like(/^[a-z0-9-]{1,40}$/, "a region")),
 };
 /** What the options must be, each by itself. */
 const OPTIONS: Checks<AnyOptions> = {

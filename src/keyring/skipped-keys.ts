@@ -19,6 +19,7 @@ export interface SkippedKeys {
 
 /** One reason, with the first keys that it is for. */
 interface Reason {
+  readonly text: string;
   readonly keys: EncryptedDataKey[];
   count: number;
 }
@@ -40,12 +41,11 @@ export class SkipList implements SkippedKeys {
 
   add(reason: string, key?: EncryptedDataKey): void {
     this.#count += 1;
-    const text = shorten(String(reason), MAX_REASON_LENGTH);
-    let known = this.#reasons.get(text);
+    let known = this.#reasons.get(reason);
     if (known === undefined) {
       if (this.#reasons.size === MAX_REASONS) return;
-      known = { keys: [], count: 0 };
-      this.#reasons.set(text, known);
+      known = { text: shorten(String(reason), MAX_REASON_LENGTH), keys: [], count: 0 };
+      this.#reasons.set(reason, known);
     }
     known.count += 1;
     if (key !== undefined && known.keys.length < MAX_KEYS) known.keys.push(key);
@@ -53,7 +53,7 @@ export class SkipList implements SkippedKeys {
 
   /** The reasons that were kept, each with the keys that it is for. */
   get texts(): readonly string[] {
-    return [...this.#reasons].map(([text, { keys, count }]) => {
+    return [...this.#reasons.values()].map(({ text, keys, count }) => {
       const more = count - keys.length;
       if (keys.length === 0) return text;
       return `${text} (${keys.map(describeKey).join(", ")}${more > 0 ? ` and ${more} more` : ""})`;
@@ -63,13 +63,13 @@ export class SkipList implements SkippedKeys {
   /** All of it in one line. */
   toString(): string {
     let untold = this.#count;
-    for (const [, { count }] of this.#reasons) untold -= count;
+    for (const { count } of this.#reasons.values()) untold -= count;
     return list(this.texts, MAX_LIST_LENGTH, this.#reasons.size + untold);
   }
 
   /** Tells another list what this one was told, as far as it was kept. */
   copyTo(other: SkippedKeys): void {
-    for (const [text, { keys, count }] of this.#reasons)
+    for (const { text, keys, count } of this.#reasons.values())
       for (let i = 0; i < count; i++) other.add(text, keys[i]);
   }
 }

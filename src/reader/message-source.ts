@@ -38,7 +38,7 @@ export async function readExactly(
 
 /**
  * The source behind a path, which then must be closed, bytes, or an object that is one.
- * @throws FramesealError UNSUPPORTED for the path of a pipe or a device
+ * @throws Error with the system's code: ESPIPE for a pipe or a device, EISDIR for a folder
  */
 export async function openSource(
   source: string | Uint8Array | MessageSource,

@@ -5,6 +5,7 @@ import { FramesealError } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { DECRYPT_OPTIONS } from "../message/open-message.ts";
 import { ENCRYPT_OPTIONS } from "../message/seal-message.ts";
+import { quote } from "../quote.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
 import { keptBinding } from "./framed/key-binding.ts";
 import { type ObjectFormat, objectBindings, type StoredObject } from "./object-format.ts";
@@ -67,7 +68,7 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
   const written = all.find((format) => format.name === name);
   if (written === undefined)
     throw new TypeError(
-      `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${name}`,
+      `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${quote(String(name))}`,
     );
   if (written instanceof SingleMessageFormat) {
     if ((options.bind ?? "none") !== "none")

@@ -7,16 +7,18 @@ import { FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
-import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
-import type { Keyring } from "../keyring/keyring.ts";
+import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY, defaultSuite, suiteById } from "../format/suite.ts";
+import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
 import { keyringOption } from "../keyring/keyring.ts";
+import { takeGeneratedKey, takeUnwrappedKey } from "../keyring/take-data-key.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
-import { keptBinding } from "./framed/key-binding.ts";
+import { boundContext, keptBinding } from "./framed/key-binding.ts";
 import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { LOCATION } from "./object-format.ts";
@@ -223,7 +225,7 @@ async function checkRotated(
     throw error;
   }
   wipe(dataKey);
-  throw new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
+  throw notRotated();
 }
 
 /** An instruction file as it is, or `none` where there is none. */
@@ -342,6 +344,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   const opened = await format.openWhole(object, bodyInRanges(object));
   try {
     const settings = { ...formatOptions(options, options.to), ...keptSettings(options, opened.header) };
+    if (options.enforceRotation === true) await checkNewKey(options, settings, object.location);
     const writer = new Transport(encryptS3Client(client, settings), transport.signal);
     const put = (pinned: object) =>
       writer.putObject({
@@ -362,6 +365,41 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   } finally {
     opened.body.destroy();
   }
+}
+
+// With a key that wraps nothing: what `to` wraps must be closed to `from` before anything of the object moves.
+async function checkNewKey(
+  { from, to, signal }: RewrapOptions,
+  {
+    suite,
+    commitmentPolicy = DEFAULT_COMMITMENT_POLICY,
+    bind,
+    encryptionContext = {},
+  }: Pick<FormatOptions, "suite" | "commitmentPolicy" | "bind" | "encryptionContext">,
+  location: ObjectLocation,
+): Promise<void> {
+  const request: DataKeyRequest = {
+    suite: suite === undefined ? defaultSuite(commitmentPolicy) : suiteById(suite),
+    commitmentPolicy,
+    encryptionContext: boundContext(bind, location, encryptionContext),
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const { dataKey, encryptedDataKeys } = await untilAborted(takeGeneratedKey(to, request), signal);
+  wipe(dataKey);
+  let opened: Uint8Array | null;
+  try {
+    opened = await untilAborted(takeUnwrappedKey(from, encryptedDataKeys, request), signal);
+  } catch (error) {
+    if (NOT_OPENED.some((code) => hasCode(error, code))) return;
+    throw error;
+  }
+  if (opened === null) return;
+  wipe(opened);
+  throw notRotated();
+}
+
+function notRotated(): FramesealError {
+  return new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
 }
 
 function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {

@@ -13,7 +13,7 @@ const obstacle = cannotSearch();
 const hasAddon = nativeKernels().some(({ works }) => works);
 const engines = [...(hasAddon ? ["native"] : []), "node"];
 const names = [...Object.keys(messageWays), ...objectWayNames()];
-const COUNT = FULL ? 1_000 : 3;
+const COUNT = FULL ? Number(process.env.FRAMESEAL_MEMORY_RUNS ?? 1_000) : 1;
 
 describe.skipIf(obstacle !== undefined)(`memory of a process${obstacle ? ` (${obstacle})` : ""}`, () => {
   let program: Program;
@@ -38,22 +38,20 @@ describe.skipIf(obstacle !== undefined)(`memory of a process${obstacle ? ` (${ob
       const summary = seen.map(({ ways, found }) => ({ ways: ways.join(), found: [...new Set(found)] }));
       expect(summary.filter(({ found }) => found.length > 0)).toEqual([]);
       expect(seen).toHaveLength(groups.length + 1);
-      expect(Math.min(...seen.map(({ markerCount }) => markerCount))).toBeGreaterThanOrEqual(COUNT);
+      const idle = seen.filter(({ markerCount }) => markerCount < COUNT).map(({ ways }) => ways.join());
+      expect(idle.filter((way) => way !== "encrypt: aborted before")).toEqual([]); // no key is made then
     },
     FULL ? 1_800_000 : 60_000,
   );
 
-  test.each(engines)(
-    "what is kept is found: the search finds a key of every operation on engine %s",
-    async (engine) => {
-      const groups = [[["encrypt: success", 20] as const]];
-      const found: string[] = [];
-      for await (const searched of search(program, { engine, groups, keep: true }))
-        found.push(...searched.found);
-      const messageKeys = found.filter((name) => name.startsWith("message key of suite 478 in "));
-      expect(messageKeys.length).toBeGreaterThanOrEqual(20);
-    },
-  );
+  test("what is kept is found: the search finds a key of every operation", async () => {
+    const groups = [[["encrypt: success", 20] as const]];
+    const found: string[] = [];
+    for await (const searched of search(program, { engine: engines[0] as string, groups, keep: true }))
+      found.push(...searched.found);
+    const messageKeys = found.filter((name) => name.startsWith("message key of suite 478 in "));
+    expect(messageKeys.length).toBeGreaterThanOrEqual(20);
+  });
 });
 
 function objectWayNames(): string[] {

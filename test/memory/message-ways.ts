@@ -258,17 +258,19 @@ export const messageWays: Readonly<Record<string, Way>> = {
     const stop = new AbortController();
     const options = { engine: setting.engine, keyring: setting.keyring, signal: stop.signal };
     const stream = createDecryptStream(options);
-    async function* half(): AsyncGenerator<Buffer> {
-      yield message.subarray(0, 100_000);
-      if (index % 4 === 2) throw new Error("gone");
-      await new Promise((resolve) => stop.signal.addEventListener("abort", resolve));
+    const source = new PassThrough();
+    source.write(message.subarray(0, 100_000));
+    if (index % 4 === 3) {
+      source.on("error", () => {});
+      for await (const _ of source.pipe(stream)) break;
+      source.destroy();
+      return;
     }
-    const source = Readable.from(half());
-    const reading = fails(pipeline(source, stream, new PassThrough({ highWaterMark: 10 ** 6 }).resume()));
+    const reading = fails(pipeline(source, stream, new PassThrough().resume()));
     await new Promise((resolve) => stream.once("data", resolve));
     if (index % 4 === 0) stream.destroy();
-    if (index % 4 === 3) source.destroy();
-    else stop.abort();
+    if (index % 4 === 1) stop.abort();
+    if (index % 4 === 2) source.destroy(new Error("gone"));
     await reading;
   },
   "decrypt Web stream: success, forged": async (setting, index) => {

@@ -1,8 +1,5 @@
 // Runs command lines within the test's process, which takes a hundredth of the time of a child, and writes down all that
 // can be seen of each: exit code, output, files, requests, timers. The test file has to mock `node:fs` with `observedFs`.
-import { readdirSync, readFileSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import path from "node:path";
 import { S3Client } from "@aws-sdk/client-s3";
 import { vi } from "vitest";
 
@@ -10,6 +7,7 @@ type Fs = typeof import("node:fs");
 
 const output: Record<1 | 2, Buffer[]> = { 1: [], 2: [] };
 let seen: string[] = [];
+let underWay = 0;
 let terminal = false;
 
 const isOutput = (descriptor: unknown): descriptor is 1 | 2 => descriptor === 1 || descriptor === 2;
@@ -33,7 +31,16 @@ export function observedFs(fs: Fs): Fs {
     descriptor === 2 && terminal
       ? { isCharacterDevice: () => true }
       : (fs.fstatSync as (...all: unknown[]) => unknown)(descriptor, ...rest);
-  const changed = { ...fs, writeSync, write, fstatSync } as unknown as Fs;
+  // As the null device, which takes everything through `write`.
+  const fstat = (descriptor: number, ...rest: unknown[]) =>
+    descriptor === 1
+      ? (fs.stat as (...all: unknown[]) => void)("/dev/null", ...rest)
+      : (fs.fstat as (...all: unknown[]) => void)(descriptor, ...rest);
+  const fsync = (descriptor: number, done: () => void) => {
+    seen.push("sync");
+    fs.fsync(descriptor, done);
+  };
+  const changed = { ...fs, writeSync, write, fstatSync, fstat, fsync } as unknown as Fs;
   return { ...changed, default: changed } as unknown as Fs;
 }
 
@@ -53,7 +60,7 @@ interface Handler {
 }
 
 /** Starts to write down requests, timers and syncs of the whole process. */
-export async function startObserving(): Promise<void> {
+export function startObserving(): void {
   const handler = Object.getPrototypeOf(new S3Client({}).config.requestHandler) as Handler;
   const { handle } = handler;
   vi.spyOn(handler, "handle").mockImplementation(async function (this: Handler, request, options) {
@@ -61,9 +68,11 @@ export async function startObserving(): Promise<void> {
     const query = Object.entries(request.query ?? {}).map(([name, value]) => `${name}=${value ?? ""}`);
     seen.push(`request ${method} ${protocol}//${hostname}:${port}${request.path}?${query.join("&")}`);
     for (const [name, value] of Object.entries(headers)) seen.push(`  ${name}: ${value}`);
+    seen.push(`at once ${++underWay}`);
     try {
       return await handle.call(this, request, options);
     } finally {
+      underWay--;
       const { connectionTimeout, socketTimeout } = this.httpHandlerConfigs();
       seen.push(`  connect ${connectionTimeout} read ${socketTimeout}`);
     }
@@ -77,19 +86,16 @@ export async function startObserving(): Promise<void> {
     seen.push(`timer ${ms}`);
     return setTimeout(act, ms, ...rest);
   }) as typeof globalThis.setTimeout);
-  const file = await open(import.meta.filename, "r");
-  const prototype = Object.getPrototypeOf(file) as FileHandle;
-  const { sync } = prototype;
-  vi.spyOn(prototype, "sync").mockImplementation(function (this: FileHandle) {
-    seen.push("sync");
-    return sync.call(this);
-  });
-  await file.close();
 }
 
 /** Adds a line to what is seen of the command that runs. */
 export function see(line: string): void {
   seen.push(line);
+}
+
+// Enough of it, and nothing that a terminal would obey when a test fails.
+function shown(text: string): string {
+  return text.slice(0, 3000).replace(/[^\n -~]/g, "?");
 }
 
 /** How a command line was run, and what was seen. */
@@ -116,7 +122,12 @@ export async function observe(
   try {
     const code = await run(args);
     const [stdout, stderr] = [Buffer.concat(output[1]).toString(), Buffer.concat(output[2]).toString()];
-    const all = [`exit ${code}`, `out ${stdout.length} ${stdout}`, `err ${stderr}`, ...seen].join("\n");
+    const all = [
+      `exit ${code}`,
+      `out ${stdout.length} ${shown(stdout)}`,
+      `err ${shown(stderr)}`,
+      ...seen,
+    ].join("\n");
     return { code, stdout, stderr, all };
   } finally {
     process.argv = argv;
@@ -124,14 +135,4 @@ export async function observe(
     for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
     Object.assign(process.env, before);
   }
-}
-
-/** The names and the contents of the files of a folder that were not there before. */
-export function newFiles(
-  folder: string,
-  before: ReadonlySet<string>,
-): readonly (readonly [string, Buffer])[] {
-  return readdirSync(folder)
-    .filter((name) => !before.has(name))
-    .map((name) => [name, readFileSync(path.join(folder, name))] as const);
 }

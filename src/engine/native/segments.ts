@@ -1,5 +1,6 @@
 // Parts of one GCM message, in the addon.
 import { availableParallelism } from "node:os";
+import { allocateSecret } from "../../bytes.ts";
 import { checkBytes, checkLength, unshared } from "../chunk-cursor.ts";
 import {
   NONCE_LENGTH,
@@ -45,7 +46,7 @@ export class NativeSegments implements SegmentCipher {
     checkLength("nonce", nonce, NONCE_LENGTH);
     checkBytes("aad", aad);
     checkPartials(partials);
-    const hashes = new Uint8Array(TAG_LENGTH * partials.length);
+    const hashes = allocateSecret(TAG_LENGTH * partials.length);
     for (const [i, { ghash }] of partials.entries()) hashes.set(ghash, TAG_LENGTH * i);
     const lengths = new Uint8Array(Float64Array.from(partials, ({ length }) => length).buffer);
     const tag = new Uint8Array(TAG_LENGTH);
@@ -62,7 +63,7 @@ export class NativeSegments implements SegmentCipher {
   ): SegmentPartial {
     checkLength("nonce", nonce, NONCE_LENGTH);
     const length = checkSegment(firstBlock, chunks);
-    const ghash = new Uint8Array(TAG_LENGTH);
+    const ghash = allocateSecret(TAG_LENGTH);
     const own = chunks.map(unshared);
     work(this.#key.handle, unshared(nonce), firstBlock, own, output, ghash, this.#threads);
     return { ghash, length };

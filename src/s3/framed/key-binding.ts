@@ -2,6 +2,7 @@
 // encryption context and are demanded on read, so that whoever can write the bucket cannot pass one object off as another.
 import { FramesealError } from "../../errors.ts";
 import { type EncryptionContext, encodeEncryptionContext } from "../../format/encryption-context.ts";
+import { quote } from "../../quote.ts";
 import { isBucketName } from "../bucket-name.ts";
 import { type KeyBinding, type ObjectLocation, objectBindings } from "../object-format.ts";
 
@@ -38,7 +39,7 @@ export function checkBinding(
   requiredKeys: readonly string[] = [],
 ): void {
   if (binding !== undefined && !objectBindings.includes(binding))
-    throw new TypeError(`"bind" expected one of ${objectBindings.join(", ")}, got ${binding}`);
+    throw new TypeError(`"bind" expected one of ${objectBindings.join(", ")}, got ${quote(String(binding))}`);
   encodeEncryptionContext(context);
   for (const [option, names] of [
     ["encryptionContext", Object.keys(context)],
@@ -46,7 +47,9 @@ export function checkBinding(
   ] as const)
     for (const name of names)
       if (name.startsWith(BINDING_PREFIX))
-        throw new TypeError(`"${option}" expected no key that starts with ${BINDING_PREFIX}, got ${name}`);
+        throw new TypeError(
+          `"${option}" expected no key that starts with ${BINDING_PREFIX}, got ${quote(name)}`,
+        );
 }
 
 /**

@@ -9,6 +9,7 @@ import { FramesealError, hasCode, notAuthentic, throwIfAborted } from "../../err
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { type CommitmentPolicy, checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../../format/suite.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
+import { quote } from "../../quote.ts";
 import type {
   KeyBinding,
   ObjectFormat,
@@ -112,7 +113,7 @@ function settingsOf(options: SingleMessageOptions): Settings {
 
 function oneOf(name: string, value: string, values: readonly string[]): void {
   if (!values.includes(value))
-    throw new TypeError(`"${name}" expected one of ${values.join(", ")}, got ${value}`);
+    throw new TypeError(`"${name}" expected one of ${values.join(", ")}, got ${quote(String(value))}`);
 }
 
 /** The formats `s3ec-v3` and `s3ec-v2`. Either reads all versions. */
