@@ -13,8 +13,10 @@ const longer = [
   "test/s3/requests/faults.test.ts",
   "test/s3/requests/reads.test.ts",
   "test/s3/requests/upload-model.test.ts",
+  "test/s3/server-side/explain-policy.test.ts",
   "test/s3/single-message/objects.test.ts",
   "test/cli/faulty-servers.test.ts",
+  "test/cli/options.test.ts",
 ];
 
 export default defineConfig(({ mode }) => ({

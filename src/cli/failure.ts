@@ -7,7 +7,7 @@ import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 import { hostOf, lastFailure, lastHost } from "./contacted.ts";
 import { shown } from "./names.ts";
-import { bounded, visible } from "./output.ts";
+import { bounded, visible } from "./visible.ts";
 
 /** Exit codes of every command; a signal adds its number to 128. */
 export const exitCodes = {
@@ -472,4 +472,6 @@ const nodeTexts: Readonly<Record<string, string>> = {
   ERR_FS_FILE_TOO_LARGE: "the file is too long to be held in memory",
   ERR_STRING_TOO_LONG: "the file is too long to be held in memory",
   ERR_WORKER_OUT_OF_MEMORY: "not enough memory",
+  MODULE_NOT_FOUND: "a file of this program, or of a package that it needs, cannot be loaded",
+  ERR_MODULE_NOT_FOUND: "a file of this program, or of a package that it needs, cannot be loaded",
 };

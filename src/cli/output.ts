@@ -4,6 +4,8 @@
 import { fstatSync, writeSync } from "node:fs";
 import { escapeUnseen } from "../quote.ts";
 import { errorCode } from "../shapes.ts";
+import { refuseClosed } from "./closed.ts";
+import { visible } from "./visible.ts";
 
 /** Writes a line to stderr, behind the name of the program. */
 export function note(text: string): void {
@@ -44,6 +46,7 @@ export function rewriteLine(text: string, width: number): void {
 // All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file
 // takes to encrypt.
 function writeText(descriptor: 1 | 2, text: string): void {
+  if (descriptor === 1) refuseClosed(1);
   const bytes = Buffer.from(text);
   for (let written = 0; written < bytes.length; ) {
     try {
@@ -65,18 +68,6 @@ export function isTerminal(descriptor: 0 | 1 | 2): boolean {
   }
   const stream = descriptor === 0 ? process.stdin : descriptor === 1 ? process.stdout : process.stderr;
   return stream.isTTY;
-}
-
-/** Text in one line, in which everything can be seen: what could not is written as in JSON. */
-export function visible(text: string): string {
-  return escapeUnseen(text.replace(/^\p{M}/u, "\u25cc$&"));
-}
-
-/** Text of at most `length` characters: of longer text the beginning, where most is left, and the end. */
-export function bounded(text: string, length: number): string {
-  if (text.length <= length) return text;
-  const last = Math.floor(length / 3);
-  return `${text.slice(0, length - last - 1)}…${text.slice(-last)}`;
 }
 
 /** `1.5 GiB` */
