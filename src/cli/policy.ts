@@ -48,8 +48,10 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-import { interruptSignal } from "./interrupt.ts";
-import { ofFile, shown } from "./names.ts";
+A policy decides by the headers of a request: it cannot see whether a body was encrypted on this
+side. What is explained is told for all requests of a kind: "depends" is on the object, the caller,
+or more of the request. With a bucket, the policy is judged for that one, else for the one that it
+names.
 
 Examples:
   frameseal policy backups --require kms --kms-key arn:aws:kms:eu-central-1:111122223333:key/1234
