@@ -5,9 +5,10 @@ import { isErrorNamed } from "../shapes.ts";
 import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { ofFile, shown } from "./names.ts";
+import { ofFile } from "./names.ts";
 import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
+import { oneOf, typed } from "./values.ts";
 
 interface PolicyOptions extends KeyOptions {
   readonly require: string;
@@ -35,7 +36,12 @@ export function register(program: Command): void {
     .command("policy")
     .description("make, apply or explain a bucket policy that demands encryption")
     .argument("[bucket]", "name of the bucket")
-    .option("--require <s3|kms|c|any|none>", "server-side encryption that uploads must ask for", "any")
+    .option(
+      "--require <s3|kms|c|any|none>",
+      "server-side encryption that uploads must ask for",
+      oneOf(...Object.keys(choices)),
+      "any",
+    )
     .option("--kms-key <arn>", "with --require kms: the only key allowed")
     .option("--forbid-sse-c", "deny uploads with keys of the customer")
     .option("--allow-http", "do not deny requests over plain http")
@@ -61,17 +67,32 @@ Examples:
   command.action(policy);
 }
 
-async function policy(bucket: string | undefined, options: PolicyOptions): Promise<void> {
+/** What of the options goes with which of the three: to make a policy, to explain one, to ask S3. */
+const making = ["require", "kmsKey", "forbidSseC", "allowHttp", "partition", "apply"];
+const asking = ["endpoint", "region", "profile", "connectTimeout", "readTimeout"];
+
+function refuseIdleOptions({ explain, show, apply }: PolicyOptions, command: Command): void {
+  const isExplained = explain !== undefined || show === true;
+  const idle = [
+    ...(isExplained ? making : ["json"]),
+    ...(explain !== undefined ? ["show", ...asking] : show === true || apply === true ? [] : asking),
+  ];
+  for (const name of idle)
+    if (command.getOptionValueSource(name) === "cli")
+      throw new UsageError(
+        `${typed(name)} changes nothing here: a policy is made, explained (--explain, --show) or put on a bucket (--apply)`,
+      );
+}
+
+async function policy(bucket: string | undefined, options: PolicyOptions, command: Command): Promise<void> {
+  refuseIdleOptions(options, command);
   if (options.explain !== undefined) return explain(await readPolicy(options.explain), bucket, options);
   if (bucket === undefined) throw new UsageError("name a bucket, or a file with --explain");
   if (options.show === true) return explain(await fetchPolicy(bucket, options), bucket, options);
-  const require = Object.hasOwn(choices, options.require) ? choices[options.require] : undefined;
-  if (require === undefined)
-    throw new UsageError(`--require is s3, kms, c, any or none, not ${shown(options.require)}`);
   const { requireEncryptionPolicy } = await import("../s3/server-side/bucket-policy.ts");
   const made = requireEncryptionPolicy({
     bucket,
-    require,
+    require: choices[options.require] ?? "any", // one of its words
     kmsKeyId: options.kmsKey,
     customerKeys: options.forbidSseC === true ? "forbid" : "allow",
     plainHttp: options.allowHttp === true ? "allow" : "deny",
@@ -82,8 +103,8 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
   const client = await createS3Client(options);
   try {
     const { PutBucketPolicyCommand } = await import("@aws-sdk/client-s3");
-    const command = new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) });
-    await client.send(command, { abortSignal: interruptSignal });
+    const request = new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) });
+    await client.send(request, { abortSignal: interruptSignal });
     note(`bucket ${bucket} has this policy now`);
   } finally {
     client.destroy();

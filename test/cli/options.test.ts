@@ -71,7 +71,8 @@ beforeAll(async () => {
   process.chdir(folder);
   [server, kms] = await Promise.all([S3Server.start(), FakeKms.start()]);
   kmsKey = kms.createKey("us-east-1");
-  await server.client().send(new CreateBucketCommand({ Bucket }));
+  for (const name of [Bucket, "policies"])
+    await server.client().send(new CreateBucketCommand({ Bucket: name }));
   Object.assign(process.env, environment, { AWS_SHARED_CREDENTIALS_FILE: path.join(folder, "profiles") });
   for (const name of ["a", "b"])
     fixed[`${name}.jwk`] = JSON.stringify({
@@ -432,7 +433,7 @@ const rows: readonly Row[] = [
   row(["policy"], "--forbid-sse-c", /customer-algorithm/, { line: () => "policy bucket --require s3" }),
   row(["policy"], "--allow-http", undefined, { hides: /SecureTransport/, line: () => "policy bucket" }),
   row(["policy"], "--partition aws-cn", /arn:aws-cn/, { line: () => "policy bucket" }),
-  row(["policy"], "--apply", /^request PUT /m, { line: () => "policy bucket --endpoint {s3}" }),
+  row(["policy"], "--apply", /^request PUT /m, { line: () => "policy policies --endpoint {s3}" }),
   row(["policy"], "--show", /^request GET /m, { line: () => "policy bucket --endpoint {s3}" }),
   row(["policy"], "--explain policy.json", /plain http/, { line: () => "policy bucket" }),
   row(["policy"], "--json", /^out \d+ \{/m, { line: () => "policy --explain policy.json" }),
@@ -617,12 +618,15 @@ const kinds: Readonly<
   },
 };
 
-const ordinary = (command: string): string[] =>
-  fill(
+const ordinary = (command: string): string[] => {
+  if (command === "policy") return ["policy", Bucket];
+  const words = fill(
     line(command)
       .split(" ")
       .filter((word) => word !== ""),
-  ).concat(command === "keygen" ? ["-o", "new"] : []);
+  );
+  return command === "keygen" ? [...words, "-o", "new"] : words;
+};
 
 /** Refused with exit code 2, in one line that names the option. */
 async function refused(args: readonly string[], name: string): Promise<string> {
