@@ -148,7 +148,7 @@ describe.skipIf(!hasFifos)("FIFOs", () => {
   test("a process that has stopped waiting can end", () => {
     const script = `
       import { encryptFile, decryptFile, RawAesKeyring } from ${JSON.stringify(library)};
-      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32) });
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 1) });
       const { signal } = new class extends AbortController { constructor() { super(); setTimeout(() => this.abort(), 50); } };
       const options = { keyring, signal };
       const all = [1, 2, 3, 4, 5].flatMap(() => [encryptFile("a", "x", options), encryptFile("plain", "b", options)]);
