@@ -52,7 +52,7 @@ describe.skipIf(obstacle !== undefined)(`memory of a process${obstacle ? ` (${ob
       const idle = names.filter((name) => (counts.get(name) ?? 0) < countOf(name));
       expect(idle).toEqual(["encrypt: aborted before"]); // no key is made then
     },
-    FULL ? 3_600_000 : 60_000,
+    FULL ? 3_600_000 : 120_000,
   );
 
   test("what is kept is found: the search finds a key of every operation", async () => {
