@@ -46,7 +46,8 @@ const numbers = [
   ...wildNumbers,
   ...[0, -0, 1, 2, 3, 4, 12, 15, 16, 17, 31, 32, 33, 100, 255, 256, 384, 512, 4096],
 ];
-const anyNumber = () => (random(4) > 0 ? pick(numbers) : (random(2 ** 32) - 2 ** 31) * 2 ** (random(80) - 40));
+const anyNumber = () =>
+  random(4) > 0 ? pick(numbers) : (random(2 ** 32) - 2 ** 31) * 2 ** (random(80) - 40);
 
 const lengths = [0, 1, 12, 15, 16, 17, 31, 32, 33, 48, 64, 71, 72, 100, 4096, 4128, 4168];
 const anyLength = () => (random(40) === 0 ? 70_000 : pick(lengths));
@@ -105,8 +106,7 @@ const oddBytes = () =>
     () => Object.setPrototypeOf(new Uint8Array(16), null),
   ])();
 const format = () => Uint8Array.of(0, 0, pick([0, 1, 16]), pick([0, 16]), 0, 2, 0, 3, 1, 2, 3, 4, 5);
-const float64 = () =>
-  new Uint8Array(Float64Array.from({ length: pick([1, 2, 3, 9]) }, anyNumber).buffer);
+const float64 = () => new Uint8Array(Float64Array.from({ length: pick([1, 2, 3, 9]) }, anyNumber).buffer);
 const pumpNumbers = () => {
   const right = [random(2), input, output, 0, -1, 0, 2 ** 40, 2 ** 31, 1 + random(3)];
   for (let i = random(3); i > 0; i--) right[random(9)] = pick(wildNumbers);
@@ -170,17 +170,30 @@ function disturbing(list) {
   });
   return list;
 }
-const handle = () => pick([keys, messages, hashes, pumps, gone].map((list) => (list.length > 0 ? pick(list) : 0)));
-const kinds = [handle, handle, bytes, exactBytes, exactBytes, oddBytes, format, float64, chunks, others, anyNumber];
+const handle = () =>
+  pick([keys, messages, hashes, pumps, gone].map((list) => (list.length > 0 ? pick(list) : 0)));
+const kinds = [
+  handle,
+  handle,
+  bytes,
+  exactBytes,
+  exactBytes,
+  oddBytes,
+  format,
+  float64,
+  chunks,
+  others,
+  anyNumber,
+];
 const anything = () => pick(kinds)();
 
 /** Arguments that are right, as far as each by itself can be: a row for each function. */
 const key = () => pick(keys);
-const run = (plaintextLength, sealedLength) => (list, out) => [
+const run = (inputLength, outputLength) => [
   key(),
   format(),
-  random(8) === 0 ? disturbing([new Uint8Array(list)]) : [new Uint8Array(list)],
-  new Uint8Array(out),
+  random(8) === 0 ? disturbing([new Uint8Array(inputLength)]) : [new Uint8Array(inputLength)],
+  new Uint8Array(outputLength),
   ...[1, 1, 0, 2],
 ];
 const segment = () => [
@@ -196,8 +209,8 @@ const likely = {
   setScratch: () => [new Uint8Array(new ArrayBuffer(1024))],
   sealSmall: () => [key(), 16, 100],
   openSmall: () => [key(), 16, 100],
-  sealFrames: () => run()(4096, 9000),
-  openFrames: () => run()(4168, 9000),
+  sealFrames: () => run(4096, 9000),
+  openFrames: () => run(4168, 9000),
   startMessage: () => [key(), new Uint8Array(12), bytes()],
   sealUpdate: () => [pick([0, ...messages]), new Uint8Array(100), new Uint8Array(100)],
   openUpdate: () => [pick([0, ...messages]), new Uint8Array(100), new Uint8Array(100)],
@@ -229,7 +242,8 @@ const likely = {
 
 /** Names that a file of the library gives to functions of the addon. */
 function declared() {
-  const source = (name) => readFileSync(new URL(`../../src/engine/native/${name}.ts`, import.meta.url), "utf8");
+  const source = (name) =>
+    readFileSync(new URL(`../../src/engine/native/${name}.ts`, import.meta.url), "utf8");
   return ["addon", "small", "hash"].flatMap((name) =>
     [...source(name).matchAll(/export interface \w*Addon\b[^{]*\{([\s\S]*?)\n\}/g)].flatMap(([, body]) =>
       [...body.matchAll(/^ {2}(\w+)(?:\?: |: |\()/gm)].map(([, member]) => member),
@@ -238,8 +252,12 @@ function declared() {
 }
 const names = Object.keys(addon);
 const sorted = (list) => [...list].sort().join();
-for (const [what, list] of Object.entries({ "rows of this file": Object.keys(likely), "what is declared": declared() }))
-  if (sorted(list) !== sorted(names)) throw new Error(`the addon exports ${sorted(names)}, but ${what}: ${sorted(list)}`);
+for (const [what, list] of Object.entries({
+  "rows of this file": Object.keys(likely),
+  "what is declared": declared(),
+}))
+  if (sorted(list) !== sorted(names))
+    throw new Error(`the addon exports ${sorted(names)}, but ${what}: ${sorted(list)}`);
 
 const scratch = new Uint8Array(new ArrayBuffer(1024));
 const kept = { createKey: keys, startMessage: messages, startHash: hashes, startPump: pumps };
@@ -256,7 +274,8 @@ function dispose(key) {
 
 function argumentsFor(name) {
   let list = random(5) === 0 ? Array.from({ length: random(12) }, anything) : likely[name]();
-  for (let changes = random(3); changes > 0 && list.length > 0; changes--) list[random(list.length)] = anything();
+  for (let changes = random(3); changes > 0 && list.length > 0; changes--)
+    list[random(list.length)] = anything();
   // A pump gets numbers of descriptors from nowhere else.
   if (name === "startPump")
     list = [...list.slice(0, 3), pick([pumpNumbers, pumpNumbers, exactBytes])(), list[4]];
@@ -271,7 +290,8 @@ function call(name, depth = 0) {
   const list = argumentsFor(name);
   // Live keys stay, so that calls get further.
   if (name === "disposeKey") {
-    if (kernels.some((_, index) => keys[index] === Math.trunc(Number(isNumber(list[0]) ? list[0] : 0)))) return;
+    if (kernels.some((_, index) => keys[index] === Math.trunc(Number(isNumber(list[0]) ? list[0] : 0))))
+      return;
   }
   if (name === "updateHashAsync" && list[1] instanceof Uint8Array) busy.add(list[1]);
   const outer = underWay;
@@ -321,7 +341,9 @@ addon.setScratch(scratch);
 /** Threads that do the same, until they are terminated somewhere in the middle. */
 async function startWorkers(number) {
   for (let i = 0; i < number; i++) {
-    const worker = new Worker(new URL(import.meta.url), { workerData: [path, "1000000000", String(Number(seed) + i)] });
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: [path, "1000000000", String(Number(seed) + i)],
+    });
     const failed = new Promise((_, reject) => worker.once("error", reject));
     failed.catch(() => {});
     await Promise.race([new Promise((resolve) => worker.once("online", resolve)), failed]);
