@@ -37,6 +37,7 @@
         "native/addon.cpp",
         "native/aead_key.cpp",
         "native/crew.cpp",
+        "native/file_lock.cpp",
         "native/frame_run.cpp",
         "native/hash_thread.cpp",
         "native/message_digest.cpp",

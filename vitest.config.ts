@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
+  "test/disk/*.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
   "test/memory/*.test.ts",
@@ -12,7 +13,9 @@ const longer = [
   "test/s3/requests/faults.test.ts",
   "test/s3/requests/reads.test.ts",
   "test/s3/requests/upload-model.test.ts",
+  "test/s3/server-side/explain-policy.test.ts",
   "test/s3/single-message/objects.test.ts",
+  "test/cli/faulty-servers.test.ts",
 ];
 
 export default defineConfig(({ mode }) => ({

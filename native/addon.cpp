@@ -14,6 +14,7 @@
 #include "aead_key.h"
 #include "edge.h"
 #include "environment.h"
+#include "file_lock.h"
 #include "message_hash.h"
 #include "gcm/kernels.h"
 #include "gcm/cpu.h"
@@ -151,6 +152,7 @@ NAPI_MODULE_INIT() {
       {"keepFreedMemory", keep_freed_memory},
       {"recycle", recycle},
 #if defined(__unix__) || defined(__APPLE__)
+      {"lockFile", lock_file},
       {"startPump", start_pump},
       {"pumpReadLength", pump_read_length},
       {"cancelPump", cancel_pump},

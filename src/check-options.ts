@@ -2,6 +2,7 @@
 // the compiler refuses a table that lacks one; what a caller gives beyond the table is refused, so that no option is
 // accepted and ignored.
 import { constants } from "node:buffer";
+import { quote, shorten } from "./quote.ts";
 import { isAbortSignal, isBytes } from "./shapes.ts";
 
 /** Refuses a wrong value of the option `name`, or returns the value as it is to be used: copied where it could change. */
@@ -15,7 +16,8 @@ export interface Check {
 export type Checks<Options> = { readonly [Name in keyof Options]-?: Check };
 
 /**
- * Returns a copy of `given`, each option read once and checked. Names that are `undefined` are left out.
+ * Returns a copy of `given`, each option read once and checked. It has every name of the table, those that were not given
+ * as undefined: nothing is inherited where it is read.
  * @param what how messages call `given`
  * @throws TypeError, RangeError
  */
@@ -24,18 +26,76 @@ export function checkOptions<Options extends object>(
   given: Options,
   checks: Checks<Options>,
 ): Options {
-  if (typeof given !== "object" || given === null || hint(given) !== "")
-    throw wrong(what, "an object", given);
-  const names = Object.keys(checks);
+  checkObject(what, given);
   // Inherited names too: defaults often stand behind an object.
-  for (const name in given) if (!names.includes(name)) throw unknownName(what, name, names);
+  for (const name in given)
+    if (!Object.hasOwn(checks, name) && !isPolluted(given, name)) throw unknownName(what, name, checks);
+  return takeOptions(given, checks);
+}
+
+/**
+ * As `checkOptions`, for an interface whose other implementation ignores what it does not know: of unknown names only
+ * those are refused that look like a mistyped one.
+ */
+export function checkKnownOptions<Options extends object>(
+  what: string,
+  given: Options,
+  checks: Checks<Options>,
+): Options {
+  checkObject(what, given);
+  for (const name in given)
+    if (
+      !Object.hasOwn(checks, name) &&
+      nearest(name, Object.keys(checks)) !== undefined &&
+      !isPolluted(given, name)
+    )
+      throw unknownName(what, name, checks);
+  return takeOptions(given, checks);
+}
+
+function takeOptions<Options extends object>(given: Options, checks: Checks<Options>): Options {
   const checked: Record<string, unknown> = {};
-  for (const name of names) {
-    const value = (given as Record<string, unknown>)[name];
-    const check = checks[name as keyof Options];
-    if (value !== undefined || check.needed === true) checked[name] = check(name, value);
+  for (const [name, check] of rowsOf(checks)) {
+    let value = (given as Readonly<Record<string, unknown>>)[name];
+    if (value !== undefined && isPolluted(given, name)) value = undefined;
+    checked[name] = value === undefined && check.needed !== true ? undefined : check(name, value);
   }
   return checked as Options;
+}
+
+type Row = readonly [name: string, check: Check];
+const rowsOfTables = new WeakMap<object, readonly Row[]>();
+
+/** A table as it is walked through in each call. */
+function rowsOf(checks: object): readonly Row[] {
+  let rows = rowsOfTables.get(checks);
+  if (rows === undefined) {
+    rows = Object.entries(checks as Readonly<Record<string, Check>>);
+    rowsOfTables.set(checks, rows);
+  }
+  return rows;
+}
+
+// Options may be of any class, but not of one whose content would be taken for none.
+function checkObject(what: string, given: unknown): void {
+  if (typeof given === "object" && given !== null) {
+    const prototype: unknown = Object.getPrototypeOf(given);
+    if (prototype === Object.prototype || prototype === null || hint(given) === "") return;
+  }
+  throw noObject(what, "an object", given);
+}
+
+/** Whether `given` has `name` only because somebody has added it to all objects: that is nobody's option. */
+function isPolluted(given: object, name: string): boolean {
+  if (Object.hasOwn(given, name)) return false;
+  let holder: object | null = given;
+  while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
+  return holder !== null && isRoot(holder);
+}
+
+/** `Object.prototype`, of any realm. */
+function isRoot(prototype: object): boolean {
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
 }
 
 /** Those of `given` that `checks` has a name for. */
@@ -44,7 +104,7 @@ export function pickOptions<Options extends object>(
   checks: Checks<Options>,
 ): Partial<Options> {
   const picked: Partial<Options> = {};
-  for (const name of Object.keys(checks) as (keyof Options)[])
+  for (const [name] of rowsOf(checks) as readonly (readonly [keyof Options, Check])[])
     if (given[name] !== undefined) picked[name] = given[name];
   return picked;
 }
@@ -54,6 +114,14 @@ export function needed(check: Check): Check {
   return Object.assign((name: string, value: unknown): unknown => check(name, value), {
     needed: true as const,
   });
+}
+
+/** No check here: the value is looked at where it is used, before anything is done. */
+export const asItIs: Check = (_, value) => value;
+
+/** The same check for an option inside of the option `outer`, which messages name with it. */
+export function within(outer: string, check: Check): Check {
+  return (name, value) => check(`${outer}.${name}`, value);
 }
 
 /** A string that is not empty. */
@@ -85,7 +153,7 @@ export function wholeNumber(min: number, max: number = constants.MAX_LENGTH): Ch
     if (typeof value !== "number") throw wrong(name, expected, value);
     if (!Number.isSafeInteger(value) || value < min || value > max)
       throw new RangeError(`"${name}" expected ${expected}, got ${value}`);
-    return value;
+    return value === 0 ? 0 : value; // not -0, which would be shown, and compared by some, as another number
   };
 }
 
@@ -97,6 +165,11 @@ export const signal: Check = (name, value) => {
 /** Bytes, of any length. */
 export const bytes: Check = (name, value) => {
   if (!isBytes(value)) throw wrong(name, "a Uint8Array", value);
+  return value;
+};
+
+export const callback: Check = (name, value) => {
+  if (typeof value !== "function") throw wrong(name, "a function", value);
   return value;
 };
 
@@ -114,7 +187,7 @@ export function withFunctions(kind: string, ...functions: readonly string[]): Ch
 /** Pairs of strings in a plain object; a copy of them. */
 export const pairs: Check = (name, value) => {
   if (typeof value !== "object" || value === null || !isPlain(value))
-    throw wrong(name, "a plain object of strings", value);
+    throw noObject(name, "a plain object of strings", value);
   const copy: Record<string, string> = Object.create(null);
   for (const [key, each] of Object.entries(value)) {
     if (typeof each !== "string")
@@ -124,28 +197,48 @@ export const pairs: Check = (name, value) => {
   return Object.freeze(copy);
 };
 
-/** Names in an array; a copy of it. */
-export const listOfStrings: Check = (name, value) => {
-  if (!Array.isArray(value)) throw wrong(name, "an array of strings", value);
-  const copy: unknown[] = Array.from(value); // with holes filled
-  for (const each of copy)
-    if (typeof each !== "string") throw new TypeError(`"${name}" expected strings, got ${describe(each)}`);
-  return Object.freeze(copy);
-};
+/** Values in an array; a frozen copy of it. */
+export function listOf(check: Check): Check {
+  return (name, value) => {
+    if (!Array.isArray(value)) throw wrong(name, "an array", value);
+    return Object.freeze(Array.from(value, (each: unknown) => check(name, each))); // holes are undefined
+  };
+}
+
+/** The same, for an array that is not empty. */
+export function filledListOf(check: Check): Check {
+  return (name, value) => {
+    const list = listOf(check)(name, value) as readonly unknown[];
+    if (list.length === 0) throw new RangeError(`"${name}" expected at least one, got none`);
+    return list;
+  };
+}
+
+/** Strings in an array; a frozen copy of it. */
+export const listOfStrings: Check = listOf((name, value) => {
+  if (typeof value !== "string") throw wrong(name, "strings", value);
+  return value;
+});
 
 /** The error for a value that is something else than it should be. */
 export function wrong(name: string, expected: string, value: unknown): TypeError {
+  return new TypeError(`"${name}" expected ${expected}, got ${describe(value)}`);
+}
+
+/** The same where an object was to be given whose own names count. */
+function noObject(name: string, expected: string, value: unknown): TypeError {
   return new TypeError(`"${name}" expected ${expected}, got ${describe(value)}${hint(value)}`);
 }
 
-// Short words are shown, because they tell what was mistyped; long ones could be keys.
-function describe(value: unknown): string {
+/** A value in a message. Short words are shown, because they tell what was mistyped; long ones could be keys. */
+export function describe(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "string" && /^[\w .-]{0,24}$/.test(value)) return JSON.stringify(value);
   if (typeof value === "number") return String(value);
   if (Array.isArray(value)) return "an array";
-  if (typeof value === "object" && !isPlain(value)) return `a ${tagOf(value)}`;
-  return typeof value;
+  if (typeof value !== "object" || isPlain(value)) return typeof value;
+  const tag = tagOf(value);
+  return tag === "Object" ? "an instance of a class" : `${/^[AEIOU]/.test(tag) ? "an" : "a"} ${tag}`;
 }
 
 /** What to write instead of values whose own names say nothing. */
@@ -159,27 +252,27 @@ function hint(value: unknown): string {
 }
 
 function tagOf(value: object): string {
-  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+  return shorten(Object.prototype.toString.call(value).slice("[object ".length, -1), 40);
 }
 
-// The prototype of an object literal, of any realm, is the end of its chain.
+// An object literal of any realm, or an object without prototype: what it has, it has itself.
 function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
+  const prototype: object | null = Object.getPrototypeOf(value);
   return (
-    prototype === null || (tagOf(value) === "Object" && Object.getPrototypeOf(prototype as object) === null)
+    prototype === null || prototype === Object.prototype || (tagOf(value) === "Object" && isRoot(prototype))
   );
 }
 
-function unknownName(what: string, name: string, names: readonly string[]): TypeError {
-  const near = nearest(name, names);
-  const shown = /^[\w.-]{1,60}$/.test(name) ? name : JSON.stringify(name.slice(0, 40));
+function unknownName(what: string, name: string, checks: object): TypeError {
+  const near = nearest(name, Object.keys(checks));
+  const shown = /^[\w.-]{1,60}$/.test(name) ? name : quote(name, 40);
   return new TypeError(
     `"${what}" expected only known names, got ${shown}${near === undefined ? "" : `: did you mean ${near}?`}`,
   );
 }
 
-// The name that takes the fewest changes, unless that is nearly all of it.
-function nearest(name: string, names: readonly string[]): string | undefined {
+/** The name that takes the fewest changes, unless that is nearly all of it. */
+export function nearest(name: string, names: readonly string[]): string | undefined {
   const given = name.slice(0, 60).toLowerCase();
   const ranked = names
     .map((each) => ({ each, distance: distanceOf(given, each.toLowerCase()) }))

@@ -1,7 +1,8 @@
 // The one error class of this package and the closed list of its codes. Mistakes of the caller (wrong type, wrong
 // value of an argument) are TypeError and RangeError instead.
 
-import { errorCode, isAbortSignal, isErrorNamed } from "./shapes.ts";
+import { list, MAX_MESSAGE_LENGTH, shorten } from "./quote.ts";
+import { errorCode, isAbortSignal, isError, isErrorNamed } from "./shapes.ts";
 
 /** What went wrong, as a stable word. Changing or removing one is a breaking change. */
 export type ErrorCode =
@@ -35,16 +36,21 @@ export type ErrorCode =
   | "ENGINE_UNAVAILABLE"
   /** The connection broke or stalled, or the server went on failing, and going on did not help: nothing is said about the data. */
   | "NETWORK"
+  /** The file is complete under its name, but may not survive a power failure, or has left a second name; `cause` tells why. */
+  | "NOT_DURABLE"
   /** The caller aborted the operation. */
   | "ABORTED";
 
-/** Everything the world can do to this package, as one class. Match on `code`, not on the message. */
+/**
+ * Everything the world can do to this package, as one class. Match on `code`, not on the message, which is one line of
+ * bounded length whatever names it quotes.
+ */
 export class FramesealError extends Error {
   override readonly name = "FramesealError";
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(shorten(message), options);
     this.code = code;
   }
 }
@@ -54,9 +60,27 @@ export function notAuthentic(options?: ErrorOptions): FramesealError {
   return new FramesealError("AUTHENTICATION_FAILED", "message is not authentic", options);
 }
 
+/** Several errors as one `cause`. Its message has those of the first few. */
+export function allCauses(causes: readonly unknown[]): AggregateError {
+  const texts = causes.slice(0, MAX_TEXTS).map(messageOf);
+  return new AggregateError(causes, list(texts, MAX_MESSAGE_LENGTH - 50, causes.length));
+}
+const MAX_TEXTS = 16;
+
+/** What an error says, in one line of bounded length. Whatever else was thrown says what type it has. */
+export function messageOf(error: unknown): string {
+  return isError(error) ? shorten(error.message, MAX_CAUSE_LENGTH) : `a thrown ${typeof error}`;
+}
+const MAX_CAUSE_LENGTH = 400;
+
 /** Wraps the reason of an aborted `signal`. */
 export function aborted(signal: AbortSignal): FramesealError {
   return new FramesealError("ABORTED", "operation was aborted", { cause: signal.reason });
+}
+
+/** ABORTED instead of what others throw because `signal` was aborted; any other error as it is. */
+export function asAborted(error: unknown, signal: AbortSignal | undefined): unknown {
+  return signal?.aborted && isErrorNamed(error, "AbortError") ? aborted(signal) : error;
 }
 
 /**

@@ -21,6 +21,7 @@ export {
   type FileOptions,
   type FileResult,
   type InspectedFile,
+  type InspectFileOptions,
   inspectFile,
   type VerifyFileOptions,
   verifyFile,
@@ -28,12 +29,14 @@ export {
 export type { FileEnd } from "./file/source.ts";
 export type { EncryptedDataKey } from "./format/encrypted-data-key.ts";
 export type { EncryptionContext } from "./format/encryption-context.ts";
-export type { MessageHeader, ReadLimits } from "./format/header.ts";
+export type { HeaderLimits, MessageHeader, ReadLimits } from "./format/header.ts";
 export type { AlgorithmSuite, CommitmentPolicy } from "./format/suite.ts";
 export { CachingKeyring, type CachingKeyringOptions } from "./keyring/caching-keyring.ts";
 export {
+  type AesKeyFileOptions,
   type KeyFileOptions,
   keyringFromKeyFile,
+  type RsaKeyFileOptions,
   writeAesKeyFile,
   writeRsaKeyFiles,
 } from "./keyring/key-file.ts";
@@ -41,6 +44,7 @@ export type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyrin
 export { MultiKeyring, type MultiKeyringOptions } from "./keyring/multi-keyring.ts";
 export { RawAesKeyring, type RawAesKeyringOptions } from "./keyring/raw-aes-keyring.ts";
 export { RawRsaKeyring, type RawRsaKeyringOptions, type RsaPadding } from "./keyring/raw-rsa-keyring.ts";
+export type { SkippedKeys } from "./keyring/skipped-keys.ts";
 export { ciphertextLength, type LengthOptions, plaintextLength } from "./message/lengths.ts";
 export type { DecryptOptions } from "./message/open-message.ts";
 export type { EncryptOptions } from "./message/seal-message.ts";
@@ -48,6 +52,7 @@ export {
   type MessageReader,
   type OpenMessageOptions,
   openMessage,
+  type RangeReadOptions,
   type RangeStreamOptions,
 } from "./reader/message-reader.ts";
 export type { MessageSource } from "./reader/message-source.ts";

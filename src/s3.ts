@@ -7,8 +7,7 @@ export {
   importMultipartUpload,
 } from "./s3/encrypt-s3-client.ts";
 export type { FormatName } from "./s3/formats.ts";
-export type { KeyBinding } from "./s3/framed/key-binding.ts";
-export type { ObjectLocation, SideObject } from "./s3/object-format.ts";
+export type { KeyBinding, ObjectLocation, SideObject } from "./s3/object-format.ts";
 export type { ListSizes } from "./s3/requests/list.ts";
 export type { MultipartState, MultipartStateStore } from "./s3/requests/multipart-state.ts";
 export { fileMultipartStates } from "./s3/requests/state-file.ts";
@@ -17,8 +16,6 @@ export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap
 export {
   type BucketPolicy,
   type EncryptionPolicyOptions,
-  explainPolicy,
-  type PolicyExplanation,
   type PolicyStatement,
   type RequiredEncryption,
   requireEncryptionPolicy,
@@ -29,6 +26,12 @@ export {
   getDefaultEncryption,
   setDefaultEncryption,
 } from "./s3/server-side/default-encryption.ts";
+export {
+  type ExplainPolicyOptions,
+  explainPolicy,
+  type PolicyExplanation,
+  type PolicyVerdict,
+} from "./s3/server-side/explain-policy.ts";
 export {
   type ServerSideEncryption,
   type SseKmsOptions,

@@ -10,6 +10,28 @@ export function isBytes(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array || types.isUint8Array(value);
 }
 
+const ownLength = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), "length")?.get;
+
+/**
+ * How many bytes a Uint8Array of any realm has, whatever properties were put on it; undefined for everything else, and
+ * for memory that was transferred away.
+ */
+export function bytesLength(value: unknown): number | undefined {
+  if (!types.isUint8Array(value) || ownLength === undefined) return undefined;
+  const length = Reflect.apply(ownLength, value, []) as number;
+  return length === 0 && isDetached(value) ? undefined : length;
+}
+
+/** True for a view of memory that was transferred to somebody else. */
+export function isDetached(bytes: Uint8Array): boolean {
+  try {
+    Uint8Array.prototype.at.call(bytes, 0); // throws for such a view; Node 20 has no ArrayBuffer.prototype.detached
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** An ArrayBuffer of any realm, shared or not. */
 export function isArrayBuffer(value: unknown): value is ArrayBufferLike {
   return types.isAnyArrayBuffer(value);

@@ -1,5 +1,5 @@
-// Waiting that ends when the caller aborts, whoever never answers: a key service, a source. The signal may be of any
-// package: it need only have what signals have.
+// Waiting that ends when the caller aborts, whoever never answers: a key service, a source, an engine. The signal may be
+// of any package: it need only have what signals have.
 import { aborted } from "./errors.ts";
 
 /**
@@ -39,11 +39,11 @@ export async function* eachUntilAborted<Piece>(
   source: AsyncIterable<Piece> | Iterable<Piece>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Piece, void, void> {
-  if (signal === undefined || !(Symbol.asyncIterator in source)) {
+  if (signal === undefined) {
     yield* source;
     return;
   }
-  const iterator = source[Symbol.asyncIterator]();
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : each(source);
   let isDone = false;
   try {
     for (;;) {
@@ -56,4 +56,21 @@ export async function* eachUntilAborted<Piece>(
     // Not awaited: a generator ends only after the step that it hangs in.
     if (!isDone) Promise.resolve(iterator.return?.()).catch(() => {});
   }
+}
+
+// What a synchronous source gives may be promises, which `for await` waits for.
+async function* each<Piece>(source: Iterable<Piece>): AsyncGenerator<Piece, void, void> {
+  yield* source;
+}
+
+/** Resolves when `work` has settled, but no later than in the next turn of the event loop: it may never. */
+export function untilNextTurn(work: PromiseLike<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const turn = setImmediate(resolve);
+    const end = (): void => {
+      clearImmediate(turn);
+      resolve();
+    };
+    work.then(end, end);
+  });
 }

@@ -7,41 +7,25 @@ import { describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-const belowStream = [
-  "shapes",
-  "errors",
-  "check-options",
-  "until-aborted",
-  "bytes",
-  "hkdf",
-  "format",
-  "engine",
-  "keyring",
-  "message",
-];
+/** What everything stands on. */
+const ground = ["shapes", "quote", "errors", "check-options", "bytes", "hkdf", "until-aborted"];
+const belowStream = [...ground, "secret-transport", "format", "engine", "disk", "keyring", "message"];
 /** What the files of a layer may import besides their own layer. Entry files at the top import what they export. */
 const layers: Readonly<Record<string, readonly string[]>> = {
   shapes: [],
-  errors: ["shapes"],
-  "check-options": ["shapes"],
+  quote: [],
+  errors: ["shapes", "quote"],
+  "check-options": ["shapes", "quote"],
   "until-aborted": ["errors"],
   "sdk-copy": ["errors"],
+  "secret-transport": ["errors"],
   bytes: ["errors", "shapes"],
   hkdf: ["bytes"],
-  format: ["shapes", "errors", "check-options", "bytes"],
-  engine: ["shapes", "errors", "check-options", "bytes", "format"],
-  keyring: ["sdk-copy", "shapes", "errors", "check-options", "until-aborted", "bytes", "format", "engine"],
-  message: [
-    "shapes",
-    "errors",
-    "check-options",
-    "until-aborted",
-    "bytes",
-    "hkdf",
-    "format",
-    "engine",
-    "keyring",
-  ],
+  format: [...ground],
+  engine: [...ground, "format"],
+  disk: [...ground, "engine"],
+  keyring: ["sdk-copy", "secret-transport", ...ground, "format", "engine", "disk"],
+  message: [...ground, "format", "engine", "keyring"],
   stream: [...belowStream],
   reader: [...belowStream, "stream"],
   file: [...belowStream, "stream"],
@@ -74,7 +58,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   "@noble/curves": /^message\/sign-digest\.ts$/,
   "#addon": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms":
-    /^(cli\/options|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
+    /^(cli\/aws-client|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
   "@aws-sdk/client-s3": /^(cli|s3|bench\/scripts)\//,
   "@aws-sdk/lib-storage": /^bench\/scripts\//,
   "playwright-core": /^bench\/scripts\//,

@@ -208,7 +208,7 @@ describe("package", () => {
     const script = `
       import { FramesealError, RawAesKeyring } from "frameseal";
       import { decryptObject, encryptObject } from "frameseal/s3";
-      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32) });
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32).fill(1) });
       const location = { bucket: "b", key: "k" };
       const options = { keyring, format: "s3ec-v3" }; // finds the wrapping key through a registry
       const object = await encryptObject(location, Buffer.from("text"), options);
@@ -225,7 +225,7 @@ describe("package", () => {
       import { encrypt, RawAesKeyring } from "frameseal";
       let results = 0;
       process.on("worker", (worker) => worker.on("message", () => results++));
-      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32) });
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: new Uint8Array(32).fill(1) });
       const plaintext = new Uint8Array(8 * 2 ** 20);
       for (let i = 0; results === 0 && i < 500; i++) {
         await encrypt(plaintext, { keyring, engine: "node" });

@@ -1,9 +1,9 @@
 // frameseal bench: how fast it is here, beside whatever else is installed.
-import { type Command, InvalidArgumentError } from "commander";
-import { CommandFailure } from "./failure.ts";
+import type { Command } from "commander";
+import { CommandFailure, UsageError } from "./failure.ts";
 import type { Harness, HarnessOptions } from "./harness.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { isTerminal, note, print, writeText } from "./output.ts";
+import { isTerminal, note, printLines, rewriteLine } from "./output.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -28,19 +28,19 @@ export function register(program: Command): void {
     .addHelpText(
       "after",
       `
-Without words, the default set takes about five minutes, --claims --full about ten, --full longer; both need 20 GiB in
-the system's temporary folder.
+Without words, the default set takes about five minutes, --claims --full about ten, --full longer;
+both need 20 GiB in the system's temporary folder.
 Ratios are of medians of this run. GB are 10^9 bytes.
-Peers are found in ./node_modules and on the PATH; what is absent says "not run". Calls of microseconds are
-timed by the package "benchmark" where it is installed, else by rounds as everything else.`,
+Peers are found in ./node_modules and on the PATH; what is absent says "not run". Calls of
+microseconds are timed by the package "benchmark" where it is installed, else by rounds as
+everything else.`,
     )
     .action(bench);
 }
 
 function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 100_000)
-    throw new InvalidArgumentError("expected a whole number from 1 to 100000");
+  const value = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
+  if (value < 1 || value > 100_000) throw new UsageError("expected a whole number from 1 to 100000");
   return value;
 }
 
@@ -50,13 +50,17 @@ async function bench(words: readonly string[], options: HarnessOptions, command:
   await harness.bench(words, options, {
     version: command.parent?.version() ?? "",
     interrupted: interruptSignal,
-    print,
+    print: printLines,
     note,
     showProgress,
     failure: (message) => new CommandFailure(message),
   });
 }
 
+let progressWidth = 0;
+
 function showProgress(text: string): void {
-  if (isTerminal(2)) writeText(2, `\r\u001b[K${text}`);
+  if (!isTerminal(2)) return;
+  rewriteLine(text, progressWidth);
+  progressWidth = text.length;
 }

@@ -1,17 +1,18 @@
 // frameseal decrypt: one message -> file or standard output. Standard output gets verified frames only, but gets them
 // before the end is known: the exit code says whether all of it is there.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, outputOf, runFileCommand } from "./file-command.ts";
 import {
-  addAwsOptions,
   addFileOptions,
-  addKeyOptions,
   addMessageOptions,
+  addReadingKeyOptions,
   addReportOptions,
   decryptOptionsFrom,
   type KeyOptions,
   type MessageOptions,
+  refuseIdleAwsOptions,
 } from "./options.ts";
 import { isTerminal } from "./output.ts";
 
@@ -21,13 +22,19 @@ export function register(program: Command): void {
     .command("decrypt")
     .description("decrypt a file or standard input")
     .argument("[input]", "message to decrypt (default, or -: standard input)");
-  for (const add of [addFileOptions, addKeyOptions, addMessageOptions, addReportOptions, addAwsOptions])
+  for (const add of [
+    addFileOptions,
+    addReadingKeyOptions,
+    addMessageOptions,
+    addReportOptions,
+    addAwsOptions,
+  ])
     add(command);
   command.addHelpText(
     "after",
     `
-Every --context pair must be one of the message. Standard output gets verified data only, but a failure after
-some frames leaves a beginning there: check the exit code, or use -o.
+Every --context pair must be one of the message. Standard output gets verified data only, but a
+failure after some frames leaves a beginning there: check the exit code, or use -o.
 
 Examples:
   frameseal decrypt --key backup.key --context backup=daily photos.tar.fsl -o photos.tar
@@ -43,6 +50,7 @@ async function decrypt(
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const to = outputOf(options.output);
+  refuseIdleAwsOptions(options);
   const messageOptions = await decryptOptionsFrom(options);
   const { decryptFile } = await import("../file/file.ts");
   await runFileCommand("decrypting", from, to, options, (fileOptions) =>

@@ -1,9 +1,9 @@
 // frameseal encrypt: file or standard input -> one message.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, outputOf, runFileCommand } from "./file-command.ts";
 import {
-  addAwsOptions,
   addFileOptions,
   addKeyOptions,
   addMessageOptions,
@@ -12,6 +12,7 @@ import {
   encryptOptionsFrom,
   type KeyOptions,
   type MessageOptions,
+  refuseIdleAwsOptions,
 } from "./options.ts";
 import { isTerminal } from "./output.ts";
 
@@ -49,6 +50,7 @@ async function encrypt(
   const to = outputOf(options.output);
   if (to === 1 && isTerminal(1))
     throw new UsageError("a message is no text for a terminal: give -o FILE or redirect standard output");
+  refuseIdleAwsOptions(options);
   const messageOptions = await encryptOptionsFrom(options);
   const { encryptFile } = await import("../file/file.ts");
   await runFileCommand("encrypting", from, to, options, (fileOptions) =>

@@ -1,13 +1,14 @@
 // frameseal engine: which engine does the work here, and why.
 import type { Command } from "commander";
 import { print, printJson } from "./output.ts";
+import { parseEngine } from "./values.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
   program
     .command("engine")
     .description("show the AES-GCM engine in use, its kernel, the CPU features found, and why")
-    .option("--engine <name>", "ask for this engine: native, node, or native:KERNEL")
+    .option("--engine <name>", "ask for this engine: native, node, or native:KERNEL", parseEngine)
     .option("--json", "as JSON")
     .action(engine);
 }

@@ -3,8 +3,10 @@
 import type { FileResult } from "../file/file.ts";
 import type { FileEnd } from "../file/source.ts";
 import { formatSuiteId } from "../format/suite.ts";
+import { refuseClosed } from "./closed.ts";
+import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { writeText } from "./output.ts";
+import { printJson } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
 
 /** Options of these commands besides keys and messages. */
@@ -26,12 +28,20 @@ export interface FileOperationOptions {
 
 /** Standard input for nothing, `-` and its device files. */
 export function inputOf(name: string | undefined): FileEnd {
-  return name === undefined || name === "-" || name === "/dev/stdin" || name === "/dev/fd/0" ? 0 : name;
+  if (name?.startsWith("s3://") === true)
+    throw new UsageError("this command reads files: frameseal get and cat decrypt objects of S3");
+  if (name !== undefined && name !== "-" && name !== "/dev/stdin" && name !== "/dev/fd/0") return name;
+  refuseClosed(0);
+  return 0;
 }
 
 /** Standard output for nothing, `-` and its device files, which are symbolic links on some systems. */
 export function outputOf(name: string | undefined): FileEnd {
-  return name === undefined || name === "-" || name === "/dev/stdout" || name === "/dev/fd/1" ? 1 : name;
+  if (name?.startsWith("s3://") === true)
+    throw new UsageError("this command writes files: frameseal put encrypts into objects of S3");
+  if (name !== undefined && name !== "-" && name !== "/dev/stdout" && name !== "/dev/fd/1") return name;
+  refuseClosed(1);
+  return 1;
 }
 
 /** Runs one operation with progress and prints what it did, if that was asked for. */
@@ -59,15 +69,15 @@ export async function runFileCommand(
 
 // Standard output belongs to the data where that goes there.
 function printSummary(from: FileEnd, to: FileEnd | undefined, result: FileResult): void {
-  const { header, bytesRead, bytesWritten, plaintextLength } = result;
+  const { header, bytesRead, bytesWritten, plaintextLength, durability } = result;
   const summary = {
     input: from === 0 ? "-" : from,
-    ...(to === undefined ? {} : { output: to === 1 ? "-" : to, bytesWritten }),
+    ...(to === undefined ? {} : { output: to === 1 ? "-" : to, bytesWritten, durability }),
     bytesRead,
     plaintextLength,
     suite: formatSuiteId(header.suite.id),
     frameLength: header.frameLength,
     encryptionContext: header.encryptionContext,
   };
-  writeText(to === 1 ? 2 : 1, `${JSON.stringify(summary)}\n`);
+  printJson(summary, to === 1 ? 2 : 1);
 }

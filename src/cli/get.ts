@@ -2,14 +2,17 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { outputOf } from "./file-command.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { addFieldOptions } from "./object-fields.ts";
 import { readObject } from "./object-reader.ts";
-import { addAwsOptions, addKeyOptions, addMessageOptions, addReportOptions } from "./options.ts";
-import { writeText } from "./output.ts";
+import { addMessageOptions, addReadingKeyOptions, addReportOptions } from "./options.ts";
+import { printJson } from "./output.ts";
 import type { ProgressChoice } from "./progress.ts";
 import {
+  addBufferOption,
   addLegacyOptions,
   addObjectOptions,
   isObjectAddress,
@@ -31,11 +34,19 @@ export function register(program: Command): void {
     .description("fetch and decrypt an object of S3")
     .argument("<source>", "s3://bucket/key")
     .argument("[target]", "file or folder (default: the name of the object, here; -: standard output)");
-  for (const add of [addKeyOptions, addObjectOptions, addLegacyOptions, addMessageOptions]) add(command);
+  for (const add of [
+    addReadingKeyOptions,
+    addObjectOptions,
+    addLegacyOptions,
+    addBufferOption,
+    addMessageOptions,
+  ])
+    add(command);
   command
     .option("-f, --force", "replace the file if it exists")
     .option("--no-sync", "do not wait until the file is on disk");
   addReportOptions(command);
+  addFieldOptions(command.optionsGroup("Fields of S3:"), "get");
   addAwsOptions(command);
   command.addHelpText(
     "after",
@@ -58,17 +69,21 @@ async function get(from: string, target: string | undefined, options: GetOptions
     sync: options.sync === false ? "none" : "full",
     signal: interruptSignal,
   });
+  // A file appears only when everything is verified; what reads a pipe or a device cannot take anything back.
+  const authentication = to !== 1 && plan.stats?.isFile() !== false ? "delayed" : "verified";
+  if (options.bufferSize !== undefined && authentication === "delayed")
+    throw new UsageError(
+      "--buffer-size is for standard output and pipes: a file appears when it is verified",
+    );
   const file = await plan.open();
   try {
-    const { length } = await readObject(address, options, "downloading", (chunk) => file.write(chunk), {
-      // A file appears only when everything is verified; what reads a pipe or a device cannot take anything back.
-      authentication: to !== 1 && plan.stats?.isFile() !== false ? "delayed" : "verified",
-    });
-    await file.commit();
+    const sink = (chunk: Uint8Array) => file.write(chunk);
+    const { length } = await readObject(address, options, "downloading", sink, { authentication });
+    const durability = await file.commit();
     if (options.json === true)
-      writeText(
+      printJson(
+        { ...address, output: to === 1 ? "-" : to, plaintextLength: length, durability },
         to === 1 ? 2 : 1,
-        `${JSON.stringify({ ...address, output: to === 1 ? "-" : to, plaintextLength: length })}\n`,
       );
   } finally {
     await file.discard();
@@ -88,7 +103,7 @@ async function targetOf(target: string | undefined, key: string): Promise<string
 
 // The key comes from the bucket, the folder is the user's.
 function checkedName(name: string): string {
-  if (name === "" || name === "." || name === ".." || name === "-" || /[\\\0]/.test(name))
+  if (name === "" || name === "." || name === ".." || name === "-" || /[\\\p{Cc}]/u.test(name))
     throw new UsageError("the name of the object is no name of a file: name the target");
   return name;
 }

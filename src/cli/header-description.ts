@@ -4,7 +4,7 @@ import type { MessageHeader } from "../format/header.ts";
 import { formatSuiteId } from "../format/suite.ts";
 import { rawAesKeyName } from "../keyring/raw-aes-info.ts";
 import { plaintextLength } from "../message/lengths.ts";
-import { formatBytes, oneLine, print } from "./output.ts";
+import { bounded, formatBytes, print } from "./output.ts";
 
 /** A header as JSON prints it. */
 export interface HeaderDescription {
@@ -80,6 +80,11 @@ function describeDataKey({
   return { kind, providerId, keyName, ciphertextLength: ciphertext.length };
 }
 
+/** A value of a header for people, who cannot read kilobytes; `--json` prints all of it. */
+export function short(text: string): string {
+  return bounded(text, 1000);
+}
+
 /** Prints a header as text. */
 export function printDescription(header: HeaderDescription): void {
   print(`format          AWS Encryption SDK message, version ${header.version}`);
@@ -95,11 +100,11 @@ export function printDescription(header: HeaderDescription): void {
   if (header.plaintextLength !== undefined) print(`plaintext       ${header.plaintextLength}`);
   const pairs = Object.entries(header.encryptionContext);
   print(`context         ${pairs.length === 0 ? "none" : ""}`.trimEnd());
-  for (const [key, value] of pairs) print(`  ${oneLine(key)} = ${oneLine(value)}`);
+  for (const [key, value] of pairs) print(`  ${short(key)} = ${short(value)}`);
   print("data keys");
   for (const key of header.encryptedDataKeys)
     print(
-      `  ${key.kind} key ${oneLine(key.keyName)} of ${oneLine(key.providerId)}, ${key.ciphertextLength} bytes`,
+      `  ${key.kind} key ${short(key.keyName)} of ${short(key.providerId)}, ${key.ciphertextLength} bytes`,
     );
   print("Nothing of this is verified: frameseal verify does that, with the key.");
 }

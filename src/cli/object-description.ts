@@ -1,21 +1,20 @@
 // What frameseal inspect tells about an object of S3: how it is encrypted on this side and on the server's.
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import { hasCode, isFramesealError } from "../errors.ts";
-import { DEFAULT_MAX_HEADER_LENGTH } from "../format/limits.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import type { FramedFormat } from "../s3/framed/framed-format.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
-import { serverSideEncryptS3Client } from "../s3/server-side/server-side.ts";
 import type { SingleMessageFormat } from "../s3/single-message/format.ts";
-import { describeHeader, type HeaderDescription, printDescription } from "./header-description.ts";
+import { describeHeader, type HeaderDescription, printDescription, short } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { oneLine, print } from "./output.ts";
+import { fieldsFrom } from "./object-fields.ts";
+import { print } from "./output.ts";
 import {
-  createS3Client,
+  createObjectClient,
   type ObjectAddress,
   type ObjectOptions,
   parseObjectAddress,
-  serverSideFrom,
 } from "./s3-options.ts";
 
 /** An object as JSON prints it. */
@@ -45,18 +44,14 @@ export interface EnvelopeDescription {
   readonly description: Readonly<Record<string, string>>;
 }
 
-/** Fetched first: all of nearly every header. */
-const HEAD_LENGTH = 64 * 1024;
-
 /** Asks S3 about an object and reads the beginning of its body. No key is needed but that of SSE-C. */
 export async function inspectObject(text: string, options: ObjectOptions): Promise<ObjectDescription> {
   const address = parseObjectAddress(text);
-  const serverSide = await serverSideFrom(options);
-  const plain = await createS3Client(options);
-  const client = serverSide === undefined ? plain : serverSideEncryptS3Client(plain, serverSide);
+  const client = await createObjectClient(options);
+  const request = { ...address, ...fieldsFrom(options) };
   const { HeadObjectCommand } = await import("@aws-sdk/client-s3");
   try {
-    const head = await client.send(new HeadObjectCommand(address), { abortSignal: interruptSignal });
+    const head = await client.send(new HeadObjectCommand(request), { abortSignal: interruptSignal });
     return {
       ...address,
       storedLength: head.ContentLength ?? 0,
@@ -65,7 +60,7 @@ export async function inspectObject(text: string, options: ObjectOptions): Promi
         head.ServerSideEncryption ?? (head.SSECustomerAlgorithm === undefined ? "none told" : "SSE-C"),
       serverSideKeyId: head.SSEKMSKeyId,
       metadata: head.Metadata ?? {},
-      ...(await recognise(client, address, head)),
+      ...(await recognise(client, request, head)),
     };
   } finally {
     client.destroy();
@@ -75,33 +70,34 @@ export async function inspectObject(text: string, options: ObjectOptions): Promi
 /** What the library's own recogniser says of an object. */
 async function recognise(
   client: S3Client,
-  { Bucket, Key }: ObjectAddress,
+  { Bucket, Key, ...fields }: ObjectAddress,
   head: HeadObjectCommandOutput,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope" | "header" | "problem">> {
-  const [{ createFormats }, { describe }, { Transport }, { SingleMessageFormat }] = await Promise.all([
-    import("../s3/formats.ts"),
-    import("../s3/requests/get.ts"),
-    import("../s3/transport.ts"),
-    import("../s3/single-message/format.ts"),
-  ]);
+  const [{ createFormats }, { describe }, { Transport }, { SingleMessageFormat }, { FramedFormat }] =
+    await Promise.all([
+      import("../s3/formats.ts"),
+      import("../s3/requests/get.ts"),
+      import("../s3/transport.ts"),
+      import("../s3/single-message/format.ts"),
+      import("../s3/framed/framed-format.ts"),
+    ]);
   const formats = createFormats({ keyring: noKeys, ...readingEverything });
   const transport = new Transport(client, interruptSignal);
   const location = { bucket: Bucket, key: Key };
   try {
-    const { format, object } = await describe(head, head.ContentLength, location, {}, formats, transport);
+    const { format, object } = await describe(head, head.ContentLength, location, fields, formats, transport);
     if (format instanceof SingleMessageFormat) return await readEnvelope(format, object);
-    return await readHeader(object);
+    if (format instanceof FramedFormat) return await readHeader(format, object);
+    throw new Error(`internal error: nothing is known of the format ${format.name}`);
   } catch (error) {
-    if (!isContradiction(error)) throw error;
+    if (!saysSomething(error)) throw error;
     return { clientSideFormat: "unknown", problem: error.message };
   }
 }
 
-/** Errors that say something of the object itself. */
-function isContradiction(error: unknown): error is Error {
-  return (["INVALID_METADATA", "UNSUPPORTED", "LIMIT_EXCEEDED"] as const).some((code) =>
-    hasCode(error, code),
-  );
+/** Of errors of the library, those that say something of the object itself. */
+function saysSomething(error: unknown): error is Error {
+  return isFramesealError(error) && !hasCode(error, "NETWORK") && !hasCode(error, "ABORTED");
 }
 
 const refuse = (): never => {
@@ -136,41 +132,40 @@ async function readEnvelope(
 }
 
 async function readHeader(
+  format: FramedFormat,
   object: StoredObject,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "header" | "problem">> {
-  const { inspectHeader } = await import("../stream/whole-message.ts");
-  const { storedLength: messageLength, metadata, source } = object;
-  for (let length = HEAD_LENGTH; ; length = DEFAULT_MAX_HEADER_LENGTH) {
-    const bytes = await source.read(0, Math.min(messageLength, length));
-    try {
-      const header = describeHeader({ ...inspectHeader(bytes), messageLength });
-      return { clientSideFormat: "framed", header };
-    } catch (error) {
-      if (!isFramesealError(error)) throw error;
-      const isCut = hasCode(error, "TRUNCATED") && bytes.length < messageLength;
-      if (isCut && length < DEFAULT_MAX_HEADER_LENGTH) continue;
-      if (metadata[framedNames.format] === undefined) return { clientSideFormat: "none" };
-      return { clientSideFormat: "framed", problem: error.message };
-    }
+  try {
+    const header = await format.fetchHeader(object);
+    const { length: headerLength } = header;
+    return {
+      clientSideFormat: "framed",
+      header: describeHeader({ ...header, headerLength, messageLength: object.storedLength }),
+    };
+  } catch (error) {
+    if (hasCode(error, "NOT_ENCRYPTED")) return { clientSideFormat: "none" };
+    if (!saysSomething(error)) throw error;
+    const isFramed = object.metadata[framedNames.format] !== undefined;
+    return { clientSideFormat: isFramed ? "framed" : "unknown", problem: error.message };
   }
 }
 
 /** Prints an object as text. */
 export function printObject(object: ObjectDescription): void {
-  print(`object          s3://${oneLine(object.Bucket)}/${oneLine(object.Key)}`);
+  print(`object          s3://${short(object.Bucket)}/${short(object.Key)}`);
   print(`stored length   ${object.storedLength}`);
-  const keyId = object.serverSideKeyId === undefined ? "" : `, key ${oneLine(object.serverSideKeyId)}`;
-  print(`server side     ${oneLine(object.serverSideEncryption)}${keyId}`);
+  const keyId = object.serverSideKeyId === undefined ? "" : `, key ${short(object.serverSideKeyId)}`;
+  print(`server side     ${short(object.serverSideEncryption)}${keyId}`);
   for (const [name, value] of Object.entries(object.metadata))
-    print(`${USER_METADATA_PREFIX}${oneLine(name)} ${oneLine(value)}`);
+    print(`${USER_METADATA_PREFIX}${short(name)} ${short(value)}`);
   const { envelope } = object;
   if (envelope !== undefined) {
     print(`client side     ${object.clientSideFormat}, envelope in its ${envelope.place}`);
     print(`content         ${envelope.contentAlgorithm}`);
     print(`wrapped key     ${envelope.wrapAlgorithm}, ${envelope.encryptedDataKeyLength} bytes`);
     for (const [name, value] of Object.entries(envelope.description))
-      print(`description     ${oneLine(name)}=${oneLine(value)}`);
+      print(`description     ${short(name)}=${short(value)}`);
   } else if (object.header !== undefined) printDescription(object.header);
   else if (object.problem === undefined) print("client side     not encrypted by frameseal");
-  else print(`client side     ${object.clientSideFormat}: ${oneLine(object.problem)}`);
+  else print(`client side     ${object.clientSideFormat}: ${short(object.problem)}`);
 }

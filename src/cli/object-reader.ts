@@ -1,7 +1,9 @@
 // What get, cat and verify share: the verified plaintext of an object, chunk by chunk.
-import type { S3Client } from "@aws-sdk/client-s3";
+import type { GetObjectCommandInput, S3Client } from "@aws-sdk/client-s3";
 import type { AuthenticationMode } from "../s3/single-message/body.ts";
+import { CommandFailure } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
+import { fieldsFrom } from "./object-fields.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
 import { createEncryptingClient, type ObjectAddress, type ObjectOptions } from "./s3-options.ts";
 
@@ -29,7 +31,12 @@ export async function readObject(
   const client = await createEncryptingClient(options, "decrypt", how.authentication);
   const progress = new Progress(label, options.progress);
   try {
-    return await pump(client, address, sink, how.range, progress);
+    const request = {
+      ...address,
+      ...fieldsFrom(options),
+      ...(how.range === undefined ? {} : { Range: how.range }),
+    };
+    return await pump(client, request, sink, options.maxPlaintext, progress);
   } finally {
     progress.stop();
     client.destroy();
@@ -38,19 +45,21 @@ export async function readObject(
 
 async function pump(
   client: S3Client,
-  address: ObjectAddress,
+  request: GetObjectCommandInput,
   sink: (chunk: Uint8Array) => Promise<void> | void,
-  range: string | undefined,
+  maxPlaintext: number | undefined,
   progress: Progress,
 ): Promise<ObjectRead> {
   const { GetObjectCommand } = await import("@aws-sdk/client-s3");
-  const output = await client.send(
-    new GetObjectCommand({ ...address, ...(range === undefined ? {} : { Range: range }) }),
-    { abortSignal: interruptSignal },
-  );
+  const output = await client.send(new GetObjectCommand(request), { abortSignal: interruptSignal });
+  const check = (length = 0): void => {
+    if (maxPlaintext !== undefined && length > maxPlaintext)
+      throw new CommandFailure(`the object has more than --max-plaintext ${maxPlaintext} bytes`);
+  };
   let length = 0;
   for await (const chunk of output.Body as AsyncIterable<Uint8Array>) {
     interruptSignal.throwIfAborted();
+    check(length + chunk.length);
     await sink(chunk);
     length += chunk.length;
     progress.update(length, output.ContentLength);

@@ -1,19 +1,32 @@
 // Options that several commands share, and what they mean: keys -> keyring, text -> numbers, pairs and suites.
-import type { KMSClient } from "@aws-sdk/client-kms";
 import type { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { EncryptionContext } from "../format/encryption-context.ts";
-import type { CommitmentPolicy } from "../format/suite.ts";
+import { COMMITMENT_POLICIES, type CommitmentPolicy } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import type { RsaPadding } from "../keyring/raw-rsa-keyring.ts";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
 import { isErrorNamed } from "../shapes.ts";
-import { CommandFailure, codeOf, UsageError } from "./failure.ts";
+import type { AwsOptions } from "./aws-client.ts";
+import { CommandFailure, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { hideKeys, looksLikeKey, note } from "./output.ts";
+import { isKey, ofFile, shown } from "./names.ts";
+import { note } from "./output.ts";
+import {
+  collect,
+  oneOf,
+  parseAccount,
+  parseCount,
+  parseEngine,
+  parsePairs,
+  parseSize,
+  parseSuite,
+  parseUrl,
+  typed,
+} from "./values.ts";
 
 /** What `addKeyOptions` adds. */
-export interface KeyOptions {
+export interface KeyOptions extends AwsOptions {
   readonly key?: readonly string[];
   readonly keyNamespace?: string;
   readonly keyName?: string;
@@ -22,32 +35,35 @@ export interface KeyOptions {
   readonly kms?: readonly string[];
   readonly kmsDiscovery?: string;
   readonly kmsEndpoint?: string;
-  readonly endpoint?: string;
-  readonly region?: string;
-  readonly profile?: string;
 }
 
 /** Adds the options that name keys. Key bytes are never taken from the command line. */
 export function addKeyOptions(command: Command): Command {
   return command
+    .optionsGroup("Keys:")
     .option("-k, --key <file>", "key file made by keygen: JWK or RSA PEM (repeatable)", collect)
     .option("--key-namespace <name>", "key namespace of the --key files (default: frameseal)")
+    .option("--key-name <name>", "key name of the one --key file (default: its kid, or a hash)")
     .option(
-      "--key-name <name>",
-      "key name of the one --key file (default: its kid, or a hash of the public key)",
+      "--rsa-padding <name>",
+      "OAEP-SHA-256 (default), -SHA-1, -SHA-384, -SHA-512 or PKCS1",
+      oneOf("OAEP-SHA-256", "OAEP-SHA-1", "OAEP-SHA-384", "OAEP-SHA-512", "PKCS1"),
     )
-    .option("--rsa-padding <name>", "OAEP-SHA-256, OAEP-SHA-1, OAEP-SHA-384, OAEP-SHA-512 or PKCS1")
     .option("--kms <arn>", "AWS KMS key (repeatable)", collect)
-    .option("--kms-discovery <account[:partition]>", "decrypt with any KMS key of this account")
-    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint");
+    .option(
+      "--kms-endpoint <url>",
+      "address of AWS KMS (default: AWS_ENDPOINT_URL_KMS, --endpoint)",
+      parseUrl,
+    );
 }
 
-/** Adds the options that say where AWS services are, named as the AWS command line names them. */
-export function addAwsOptions(command: Command): Command {
-  return command
-    .option("--endpoint <url>", "address of the service (--endpoint-url)")
-    .option("--region <name>", "AWS region")
-    .option("--profile <name>", "profile of the AWS configuration");
+/** The same for commands that decrypt, where AWS KMS may choose the key. */
+export function addReadingKeyOptions(command: Command): Command {
+  return addKeyOptions(command).option(
+    "--kms-discovery <account[:partition]>",
+    "decrypt with any KMS key of this account",
+    parseAccount,
+  );
 }
 
 /** What `addContextOption`, `addReadOptions` and `addWriteOptions` add. */
@@ -65,11 +81,24 @@ export interface MessageOptions {
 
 /** Adds what encrypting and decrypting have in common. */
 export function addMessageOptions(command: Command): Command {
+  return addHeaderOptions(command).option(
+    "--max-plaintext <bytes>",
+    "refuse more plaintext than this",
+    parseSize,
+  );
+}
+
+/** Adds what says how headers are written and read. */
+export function addHeaderOptions(command: Command): Command {
   return command
+    .optionsGroup("Message:")
     .option("-c, --context <key=value>", "pair of the encryption context (repeatable)", collect)
-    .option("--commitment-policy <name>", "REQUIRE_ENCRYPT_REQUIRE_DECRYPT (default) or another policy")
-    .option("--engine <name>", "native, node, or native:KERNEL (default: the fastest that works here)")
-    .option("--max-plaintext <bytes>", "refuse more plaintext than this", parseSize)
+    .option(
+      "--commitment-policy <name>",
+      "REQUIRE_ENCRYPT_REQUIRE_DECRYPT (default) or another policy",
+      oneOf(...COMMITMENT_POLICIES),
+    )
+    .option("--engine <name>", "native, node, or native:KERNEL (default: the fastest here)", parseEngine)
     .option("--max-frame-length <bytes>", "allow frames up to this length (default: 64M)", parseSize)
     .option("--max-encrypted-data-keys <count>", "allow so many wrapped keys (default: 16)", parseCount);
 }
@@ -77,16 +106,13 @@ export function addMessageOptions(command: Command): Command {
 /** Adds what only encrypting takes. */
 export function addWriteOptions(command: Command): Command {
   return command
+    .optionsGroup("Message:")
     .option(
       "--frame-length <bytes>",
       "plaintext bytes of a frame, such as 4K or 1M (default: 64K)",
       parseSize,
     )
-    .option(
-      "--suite <id>",
-      "algorithm suite, such as 0x0578 for a signed message (default: 0x0478)",
-      parseSuite,
-    )
+    .option("--suite <id>", "algorithm suite, such as 0x0578: signed (default: 0x0478)", parseSuite)
     .option("--required-context <key>", "authenticate this pair without storing it (repeatable)", collect);
 }
 
@@ -106,62 +132,26 @@ export function addReportOptions(command: Command): Command {
     .option("--json", "print a summary as JSON");
 }
 
-/** For repeatable options. */
-export function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
-
-const multipliers: Readonly<Record<string, number>> = {
-  "": 1,
-  K: 2 ** 10,
-  M: 2 ** 20,
-  G: 2 ** 30,
-  T: 2 ** 40,
-};
-
-/** `65536`, `64K`, `64KiB`, `1M`; K is 1,024. */
-export function parseSize(text: string): number {
-  const match = /^([0-9]{1,16})([KMGT]?)(?:i?B)?$/i.exec(text);
-  const size = Number(match?.[1]) * (multipliers[match?.[2]?.toUpperCase() ?? ""] ?? Number.NaN);
-  if (!Number.isSafeInteger(size))
-    throw new UsageError(`${hideKeys(text)} is no length in bytes, such as 65536, 64K or 1M`);
-  return size;
-}
-
-/** A whole number from 1 on. */
-export function parseCount(text: string): number {
-  const count = /^[0-9]{1,9}$/.test(text) ? Number(text) : 0;
-  if (count < 1) throw new UsageError(`${hideKeys(text)} is no whole number from 1 on`);
-  return count;
-}
-
-/** `0x0478` or `0478`. */
-function parseSuite(text: string): number {
-  if (!/^(0x)?[0-9a-f]{1,4}$/i.test(text))
-    throw new UsageError(`${hideKeys(text)} is no algorithm suite, such as 0x0478 or 0x0578`);
-  return Number.parseInt(text, 16);
-}
-
-/** `key=value` pairs; a value may contain `=`. @param option its name, for errors */
-export function parsePairs(option: string, pairs: readonly string[] | undefined): EncryptionContext {
-  const parsed: Record<string, string> = Object.create(null);
-  for (const pair of pairs ?? []) {
-    const at = pair.indexOf("=");
-    if (at < 1) throw new UsageError(`--${option} ${hideKeys(pair)} is no pair: give key=value`);
-    const key = pair.slice(0, at);
-    if (Object.hasOwn(parsed, key)) throw new UsageError(`--${option} has ${JSON.stringify(key)} twice`);
-    parsed[key] = pair.slice(at + 1);
-  }
-  return parsed;
+/**
+ * Refuses a key where a name belongs.
+ * @param option as it is typed, such as `--key`
+ * @param wanted what it takes
+ */
+export function refuseKey(option: string, given: string, wanted = "the name of a file"): void {
+  if (isKey(given))
+    throw new UsageError(
+      `${option} takes ${wanted}, and this looks like a key; every user of this machine can read a command line, so keep keys in files`,
+    );
 }
 
 /** Options of the library for encrypting. */
 export async function encryptOptionsFrom(options: KeyOptions & MessageOptions): Promise<EncryptOptions> {
+  refuseIdleKeyOptions(options);
   const common = commonOptionsFrom(options);
   const encryptionContext = parsePairs("context", options.context);
   for (const key of options.requiredContext ?? [])
     if (!Object.hasOwn(encryptionContext, key))
-      throw new UsageError(`--required-context ${hideKeys(key)} names no key of --context`);
+      throw new UsageError(`--required-context ${shown(key)} names no key of --context`);
   return {
     ...common,
     encryptionContext,
@@ -174,6 +164,7 @@ export async function encryptOptionsFrom(options: KeyOptions & MessageOptions): 
 
 /** Options of the library for decrypting. */
 export async function decryptOptionsFrom(options: KeyOptions & MessageOptions): Promise<DecryptOptions> {
+  refuseIdleKeyOptions(options);
   const common = commonOptionsFrom(options);
   const encryptionContext = parsePairs("context", options.context);
   return { ...common, encryptionContext, keyring: await keyringFrom(options, "decrypt") };
@@ -199,15 +190,27 @@ function commonOptionsFrom(options: MessageOptions): CommonOptions {
   };
 }
 
+/** How errors call the options that name keys. */
+interface KeyOptionNames {
+  readonly key: string;
+  readonly kms: string;
+}
+
 /**
  * The keyring that `--key` and `--kms` describe. When encrypting, every key wraps the data key; when decrypting, the
  * first that can unwraps it.
  * @throws UsageError if there is none
  */
-export async function keyringFrom(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring> {
-  const files = options.key ?? [];
+export async function keyringFrom(
+  options: KeyOptions,
+  purpose: "encrypt" | "decrypt",
+  names: KeyOptionNames = { key: "--key", kms: "--kms" },
+): Promise<Keyring> {
+  const [files, ids] = [options.key ?? [], options.kms ?? []];
   if (options.keyName !== undefined && files.length !== 1)
     throw new UsageError("--key-name needs exactly one --key: several keys have a name each");
+  for (const file of files) refuseKey(names.key, file);
+  for (const id of ids) refuseKey(names.kms, id, "the ARN of a key");
   const keyrings: Keyring[] = await kmsKeyrings(options, purpose);
   for (const file of files) keyrings.push(await keyringFromFile(file, options));
   const [first] = keyrings;
@@ -224,13 +227,37 @@ export async function keyringFrom(options: KeyOptions, purpose: "encrypt" | "dec
     : new MultiKeyring({ children: keyrings });
 }
 
+/** Options that say something of key files, or of AWS KMS, and nothing without them. */
+const ofKeyFiles = ["keyNamespace", "rsaPadding", "materialDescription"] as const;
+
+/** @throws UsageError for options that would change nothing, since no key is of their kind */
+export function refuseIdleKeyOptions(options: KeyOptions): void {
+  const hasFile = options.key !== undefined;
+  const hasKms = options.kms !== undefined || options.kmsDiscovery !== undefined;
+  for (const name of ofKeyFiles)
+    if (!hasFile && options[name] !== undefined)
+      throw new UsageError(`${typed(name)} is about key files, and none is given`);
+  if (!hasKms && options.kmsEndpoint !== undefined)
+    throw new UsageError("--kms-endpoint is about AWS KMS, and no key is of it");
+}
+
+/** @throws UsageError for options that say where AWS is, where only AWS KMS could be asked and is not */
+export function refuseIdleAwsOptions(options: KeyOptions): void {
+  if (options.kms !== undefined || options.kmsDiscovery !== undefined) return;
+  for (const name of ["endpoint", "region", "profile", "connectTimeout", "readTimeout"] as const)
+    if (options[name] !== undefined)
+      throw new UsageError(
+        `${typed(name)} goes with --kms, or with s3://bucket/key where a command takes that`,
+      );
+}
+
 async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring[]> {
   const ids = options.kms ?? [];
   if (ids.length === 0 && options.kmsDiscovery === undefined) return [];
-  if (purpose === "encrypt" && options.kmsDiscovery !== undefined)
-    throw new UsageError("--kms-discovery is for decrypting: to encrypt, name the key by --kms");
+  const { kmsClients, keyServiceTimeoutOf } = await import("./aws-client.ts");
   const clientOf = await kmsClients(options);
   const { KmsKeyring } = await import("../keyring/kms-keyring.ts");
+  const timeoutMs = keyServiceTimeoutOf(options);
   const keyrings: Keyring[] = [];
   const [first, ...others] = ids;
   if (first !== undefined) {
@@ -238,36 +265,14 @@ async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"):
     const client = isArn ? clientOf : clientOf(undefined);
     // To read, one entry that KMS opens is enough, and an alias cannot name it.
     const named = purpose === "encrypt" ? { generatorKeyId: first, keyIds: others } : { keyIds: ids };
-    keyrings.push(new KmsKeyring({ client, ...named, multiRegionKeys: "related" }));
+    keyrings.push(new KmsKeyring({ client, ...named, multiRegionKeys: "related", timeoutMs }));
   }
   if (options.kmsDiscovery !== undefined) {
     const [account = "", partition = "aws"] = options.kmsDiscovery.split(":");
     const discovery = { partition, accountIds: [account], region: options.region };
-    keyrings.push(new KmsKeyring({ client: clientOf, discovery }));
+    keyrings.push(new KmsKeyring({ client: clientOf, discovery, timeoutMs }));
   }
   return keyrings;
-}
-
-// Credentials come from where the AWS command line takes them.
-async function kmsClients(options: KeyOptions): Promise<(region: string | undefined) => KMSClient> {
-  let sdk: typeof import("@aws-sdk/client-kms");
-  try {
-    sdk = await import("@aws-sdk/client-kms");
-  } catch (cause) {
-    if (codeOf(cause) !== "ERR_MODULE_NOT_FOUND") throw cause;
-    throw new CommandFailure("--kms needs the package @aws-sdk/client-kms: npm install @aws-sdk/client-kms");
-  }
-  const endpoint = options.kmsEndpoint ?? options.endpoint;
-  return (region) =>
-    new sdk.KMSClient({
-      ...(endpoint === undefined ? {} : { endpoint }),
-      ...(options.profile === undefined ? {} : { profile: options.profile }),
-      ...regionOf(options.region ?? region),
-    });
-}
-
-function regionOf(region: string | undefined): { region?: string } {
-  return region === undefined ? {} : { region };
 }
 
 /** The keyring of one key file. */
@@ -275,19 +280,16 @@ async function keyringFromFile(
   file: string,
   options: Pick<KeyOptions, "keyNamespace" | "keyName" | "rsaPadding" | "materialDescription">,
 ): Promise<Keyring> {
-  if (looksLikeKey(file))
-    throw new UsageError(
-      "--key takes the name of a file; a key on the command line could be read by every user",
-    );
   const { keyringFromKeyFile } = await import("../keyring/key-file.ts");
   try {
-    return await keyringFromKeyFile(file, {
+    const keyring = keyringFromKeyFile(file, {
       keyNamespace: options.keyNamespace,
       keyName: options.keyName,
-      padding: options.rsaPadding as never, // the keyring checks it
+      padding: options.rsaPadding as RsaPadding | undefined, // one of its words
       materialDescription: parsePairs("material-description", options.materialDescription),
       onWarning: note,
     });
+    return await ofFile(file, keyring);
   } catch (error) {
     if (isErrorNamed(error, "TypeError", "RangeError")) throw ofKeyFile(error, file);
     throw error;
@@ -297,5 +299,5 @@ async function keyringFromFile(
 // What is wrong in the file is no mistake in the command line.
 function ofKeyFile(error: Error, file: string): Error {
   const match = /^"keyFile" (expected .*) in /s.exec(error.message);
-  return match?.[1] === undefined ? error : new CommandFailure(`key file ${hideKeys(file)}: ${match[1]}`);
+  return match?.[1] === undefined ? error : new CommandFailure(`key file ${shown(file)}: ${match[1]}`);
 }

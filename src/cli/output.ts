@@ -1,31 +1,59 @@
-// What a command says: results on stdout, everything else on stderr, one line each and free of control characters.
+// What a command says: results on stdout, everything else on stderr. All of it goes through here, so that nothing that
+// came from outside (a name, a header, an answer) reaches a terminal as anything but text that can be seen.
 
 import { fstatSync, writeSync } from "node:fs";
+import { escapeUnseen } from "../quote.ts";
 import { errorCode } from "../shapes.ts";
+import { refuseClosed } from "./closed.ts";
 
-/** Writes a line to stderr. */
+/** Writes a line to stderr, behind the name of the program. */
 export function note(text: string): void {
-  writeText(2, `frameseal: ${oneLine(text)}\n`);
+  writeText(2, `frameseal: ${visible(text)}\n`);
 }
 
-/** Writes a line of text to stdout. */
+/** Writes a line to stdout. */
 export function print(text: string): void {
-  writeText(1, `${text}\n`);
+  writeText(1, `${visible(text)}\n`);
 }
 
-/**
- * Writes text to descriptor 1 or 2, all of it before it returns. The streams of `process` would do the same, but take
- * longer to make than a small file takes to encrypt.
- * @throws Error EPIPE if nobody reads any more
- */
-export function writeText(descriptor: 1 | 2, text: string): void {
+/** Writes text of several lines, whose line ends are our own, to stdout. */
+export function printLines(text: string): void {
+  for (const line of text.split("\n")) print(line);
+}
+
+/** Writes a value as one line of JSON, which reads back as the same value. @param descriptor by default stdout */
+export function printJson(value: unknown, descriptor: 1 | 2 = 1): void {
+  writeText(descriptor, `${escapeUnseen(JSON.stringify(value))}\n`);
+}
+
+/** Writes a help text, which is our own. @param descriptor 2 where it stands for what was missing */
+export function writeHelp(descriptor: 1 | 2, text: string): void {
+  writeText(descriptor, text);
+}
+
+/** Columns of a help text: those of the terminal, up to what is easy to read. */
+export function helpWidth(): number {
+  return Math.min(isTerminal(1) ? process.stdout.columns : MAX_HELP_WIDTH, MAX_HELP_WIDTH);
+}
+const MAX_HELP_WIDTH = 100;
+
+/** Writes `text` over the line of stderr that the last call wrote. @param width how much of that is to be covered */
+export function rewriteLine(text: string, width: number): void {
+  writeText(2, `\r${visible(text).padEnd(width)}${text === "" ? "\r" : ""}`);
+}
+
+// All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file
+// takes to encrypt.
+function writeText(descriptor: 1 | 2, text: string): void {
+  if (descriptor === 1) refuseClosed(1);
   const bytes = Buffer.from(text);
   for (let written = 0; written < bytes.length; ) {
     try {
       written += writeSync(descriptor, bytes, written);
     } catch (error) {
+      if (["EAGAIN", "EINTR"].includes(errorCode(error) ?? "")) continue;
       if (descriptor === 2) return; // there is nobody to tell
-      if (!["EAGAIN", "EINTR"].includes(errorCode(error) ?? "")) throw error;
+      throw error;
     }
   }
 }
@@ -41,39 +69,16 @@ export function isTerminal(descriptor: 0 | 1 | 2): boolean {
   return stream.isTTY;
 }
 
-/** Writes a value as one line of JSON to stdout. */
-export function printJson(value: unknown): void {
-  print(JSON.stringify(value).replace(UNSEEN, escapeUnits));
+/** Text in one line, in which everything can be seen: what could not is written as in JSON. */
+export function visible(text: string): string {
+  return escapeUnseen(text.replace(/^\p{M}/u, "\u25cc$&"));
 }
 
-/** What a terminal obeys or hides instead of showing it: control and format characters, halves of pairs, line ends. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
-
-/** Text from outside, made safe for a terminal: what would not be seen is written out. */
-export function oneLine(text: string): string {
-  return text.replace(UNSEEN, (char) => (char === "\n" ? " " : escapeUnits(char)));
-}
-
-// As JSON has it, unit by unit.
-function escapeUnits(char: string): string {
-  let escaped = "";
-  for (let at = 0; at < char.length; at++)
-    escaped += `\\u${char.charCodeAt(at).toString(16).padStart(4, "0")}`;
-  return escaped;
-}
-
-/** True for text that may be key material: long hexadecimal or Base64 without a dot or a folder, JWK, PEM. */
-export function looksLikeKey(text: string): boolean {
-  return (
-    /^(0x)?[0-9a-f]{32,}$/i.test(text) ||
-    /^[A-Za-z0-9+/_-]{40,}={0,2}$/.test(text) ||
-    /-----BEGIN|"kty"/.test(text)
-  );
-}
-
-/** A file name for a message, unless it may be a key that was given in its place. */
-export function hideKeys(name: string): string {
-  return looksLikeKey(name) ? "(name not shown: it looks like a key)" : oneLine(name);
+/** Text of at most `length` characters: of longer text the beginning, where most is left, and the end. */
+export function bounded(text: string, length: number): string {
+  if (text.length <= length) return text;
+  const last = Math.floor(length / 3);
+  return `${text.slice(0, length - last - 1)}…${text.slice(-last)}`;
 }
 
 /** `1.5 GiB` */

@@ -1,5 +1,5 @@
 // Progress on stderr: bytes, rate and time left on one line that is rewritten.
-import { formatBytes, isTerminal, writeText } from "./output.ts";
+import { formatBytes, isTerminal, rewriteLine } from "./output.ts";
 
 /** What `--progress` and `--no-progress` ask for; by default a terminal on stderr decides. */
 export type ProgressChoice = boolean | undefined;
@@ -33,7 +33,7 @@ export class Progress {
   stop(): void {
     if (this.#timer === undefined) return;
     clearInterval(this.#timer);
-    if (this.#width > 0) writeText(2, `\r${" ".repeat(this.#width)}\r`);
+    if (this.#width > 0) rewriteLine("", this.#width);
   }
 
   #draw(): void {
@@ -45,7 +45,7 @@ export class Progress {
       if (rate > 0) parts.push(`${formatSeconds(Math.max(0, this.#total - this.#done) / rate)} left`);
     }
     const line = parts.join("  ");
-    writeText(2, `\r${line.padEnd(this.#width)}`);
+    rewriteLine(line, this.#width);
     this.#width = Math.max(this.#width, line.length);
   }
 }

@@ -1,35 +1,29 @@
-// frameseal put: file or standard input -> one encrypted object.
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+// frameseal put: a file, standard input or the output of a command -> one encrypted object.
 import path from "node:path";
 import { Readable } from "node:stream";
 import type { Command } from "commander";
-import { CommandFailure, UsageError } from "./failure.ts";
+import { addAwsOptions } from "./aws-client.ts";
+import { UsageError } from "./failure.ts";
+import { inputOf } from "./file-command.ts";
 import { interruptSignal } from "./interrupt.ts";
-import {
-  addAwsOptions,
-  addKeyOptions,
-  addMessageOptions,
-  addReportOptions,
-  addWriteOptions,
-  collect,
-  parsePairs,
-} from "./options.ts";
-import { hideKeys, isTerminal, printJson } from "./output.ts";
+import { addFieldOptions, fieldsFrom } from "./object-fields.ts";
+import { addKeyOptions, addMessageOptions, addReportOptions, addWriteOptions } from "./options.ts";
+import { isTerminal, printJson } from "./output.ts";
 import { Progress, type ProgressChoice } from "./progress.ts";
+import { type Origin, openSource } from "./put-source.ts";
 import {
   addObjectOptions,
   addUploadOptions,
   createEncryptingClient,
   isObjectAddress,
+  type ObjectAddress,
   type ObjectOptions,
   parseObjectAddress,
 } from "./s3-options.ts";
 
 interface PutOptions extends ObjectOptions {
-  readonly overwrite?: boolean;
-  readonly metadata?: readonly string[];
-  readonly contentType?: string;
+  readonly allowEmpty?: boolean;
+  readonly fromCommand?: string;
   readonly progress?: ProgressChoice;
   readonly json?: boolean;
 }
@@ -38,89 +32,129 @@ interface PutOptions extends ObjectOptions {
 export function register(program: Command): void {
   const command = program
     .command("put")
-    .description("encrypt a file or standard input into an object of S3")
-    .argument("<source...>", "file (or -, or nothing: standard input), then s3://bucket/key");
-  for (const add of [addKeyOptions, addObjectOptions, addUploadOptions, addWriteOptions, addMessageOptions])
-    add(command);
-  command
-    .option("--no-overwrite", "fail if the object exists")
-    .option("--metadata <name=value>", "user metadata, stored in clear text (repeatable)", collect)
-    .option(
-      "--material-description <name=value>",
-      "tells raw keys of s3ec objects apart (repeatable)",
-      collect,
-    )
-    .option("--content-type <type>", "media type of the plaintext, stored in clear text");
+    .description("encrypt a file, standard input or the output of a command into an object of S3")
+    .usage("[options] [file] s3://bucket/key [-- command arguments...]")
+    .argument("<words...>", "file (-, or none: standard input), then s3://bucket/key")
+    .optionsGroup("Input and output:")
+    .option("--from-command <text>", "store what this shell command writes, if it exits with 0")
+    .option("--allow-empty", "store an empty object if the input has no bytes");
   addReportOptions(command);
+  for (const add of [addKeyOptions, addMessageOptions, addWriteOptions, addObjectOptions, addUploadOptions])
+    add(command);
+  addFieldOptions(command.optionsGroup("Fields of S3:"), "put");
   addAwsOptions(command);
   command.addHelpText(
     "after",
     `
-The object appears when all of it has arrived: what fails before leaves nothing behind.
+The object appears when all of it has arrived; what fails before leaves nothing behind. A pipe does
+not tell that its writer failed: --from-command, and a command after --, store only what exited
+with 0. The command reads nothing, has no terminal, and is ended with frameseal; if that is killed
+(SIGKILL), the command fails at its next write.
 
 Examples:
-  pg_dump shop | frameseal put --key backup.key s3://backups/shop.sql
-  frameseal put --key backup.key --sse s3 photos.tar s3://backups/2026/
-  frameseal put --kms arn:aws:kms:eu-west-1:111122223333:key/… --format s3ec-v3 report.pdf s3://shared/`,
+  frameseal put --key backup.key --from-command 'pg_dump shop | gzip' s3://backups/shop.sql.gz
+  frameseal put --key backup.key s3://backups/shop.sql -- pg_dump shop
+  frameseal put --kms arn:aws:kms:eu-west-1:111122223333:key/1234 photos.tar s3://backups/2026/`,
   );
   command.action(put);
 }
 
-async function put(operands: readonly string[], options: PutOptions): Promise<void> {
-  const to = operands.at(-1);
-  if (!isObjectAddress(to) || operands.length > 2)
-    throw new UsageError("give one file, or - for standard input, and then s3://bucket/key");
-  const from = operands.length === 1 ? "-" : (operands[0] ?? "-");
-  if (from === "-" && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
-  const address = parseObjectAddress(to, from === "-" ? undefined : path.basename(from));
-  const length = from === "-" ? undefined : await lengthOf(from);
-  if (
-    options.format?.startsWith("s3ec") === true &&
-    (options.key ?? []).length + (options.kms ?? []).length > 1
-  )
-    throw new UsageError("an s3ec object holds one wrapped key: give one --key or --kms");
-  const Metadata = parsePairs("metadata", options.metadata);
+async function put(words: readonly string[], options: PutOptions): Promise<void> {
+  const { origin, address } = parseWords(words, options.fromCommand);
+  if (origin.kind === "standard input" && isTerminal(0))
+    throw new UsageError("no input: name a file, redirect standard input or give --from-command");
+  if (options.expectedSize !== undefined && origin.kind === "file")
+    throw new UsageError("--expected-size is for input of unknown length, not for a file");
+  const fields = fieldsFrom(options);
   const client = await createEncryptingClient(options, "encrypt");
   const { PutObjectCommand } = await import("@aws-sdk/client-s3");
-  const source = from === "-" ? process.stdin : createReadStream(from, { highWaterMark: 2 ** 20 });
+  const limits = { allowEmpty: options.allowEmpty === true, maxPlaintext: options.maxPlaintext };
+  const source = await openSource(origin, limits);
   const progress = new Progress("uploading", options.progress);
   let done = 0;
   async function* counted(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of source as AsyncIterable<Uint8Array>) {
+    for await (const chunk of source.chunks()) {
       done += chunk.length;
-      progress.update(done, length);
+      progress.update(done, source.length);
       yield chunk;
     }
   }
+  let stored: object | undefined;
   try {
     const output = await client.send(
       new PutObjectCommand({
         ...address,
+        ...fields,
         Body: Readable.from(counted(), { objectMode: false }),
-        ...(length === undefined ? {} : { ContentLength: length }),
-        ...(options.overwrite === false ? { IfNoneMatch: "*" } : {}),
-        ...(options.contentType === undefined ? {} : { ContentType: options.contentType }),
-        Metadata,
+        ...(source.length === undefined ? {} : { ContentLength: source.length }),
       }),
       { abortSignal: interruptSignal },
     );
-    if (options.json === true)
-      printJson({
-        ...address,
-        plaintextLength: done,
-        eTag: output.ETag,
-        versionId: output.VersionId,
-        serverSideEncryption: output.ServerSideEncryption ?? output.SSECustomerAlgorithm,
-      });
+    stored = {
+      eTag: output.ETag,
+      versionId: output.VersionId,
+      serverSideEncryption: output.ServerSideEncryption ?? output.SSECustomerAlgorithm,
+    };
   } finally {
     progress.stop();
-    source.destroy();
+    await source.close();
     client.destroy();
+    const command = source.commandEnd();
+    // What a command did is told of failures too.
+    if (options.json === true && (stored !== undefined || command !== undefined))
+      printJson({
+        ...address,
+        stored: stored !== undefined,
+        plaintextLength: stored === undefined ? undefined : done,
+        ...stored,
+        command,
+      });
   }
 }
 
-async function lengthOf(file: string): Promise<number | undefined> {
-  const stats = await stat(file);
-  if (stats.isDirectory()) throw new CommandFailure(`${hideKeys(file)}: is a folder`);
-  return stats.isFile() ? stats.size : undefined;
+/** Which operands and words after `--` are what. */
+function parseWords(
+  words: readonly string[],
+  fromCommand: string | undefined,
+): { readonly origin: Origin; readonly address: ObjectAddress } {
+  const { operands, line } = splitCommand(words);
+  const to = operands.at(-1);
+  const isCommand = fromCommand !== undefined || line !== undefined;
+  if (!isObjectAddress(to) || operands.length > (isCommand ? 1 : 2))
+    throw new UsageError(
+      isCommand
+        ? "with a command give s3://bucket/key alone, before --"
+        : "give one file, or - for standard input, and then s3://bucket/key",
+    );
+  if (fromCommand !== undefined && line !== undefined)
+    throw new UsageError("--from-command and a command after -- exclude each other");
+  if (fromCommand?.trim() === "" || line?.[0] === "") throw new UsageError("the command is empty");
+  if (fromCommand !== undefined)
+    return {
+      origin: { kind: "command", line: { kind: "shell", text: fromCommand } },
+      address: parseObjectAddress(to),
+    };
+  if (line !== undefined)
+    return {
+      origin: { kind: "command", line: { kind: "program", words: line } },
+      address: parseObjectAddress(to),
+    };
+  const from = operands.length === 1 ? 0 : inputOf(operands[0]);
+  return from === 0
+    ? { origin: { kind: "standard input" }, address: parseObjectAddress(to) }
+    : {
+        origin: { kind: "file", name: String(from) },
+        address: parseObjectAddress(to, path.basename(String(from))),
+      };
+}
+
+// After an address, `--` begins a command; before it, `--` only ends the options, as it does everywhere.
+function splitCommand(words: readonly string[]): {
+  readonly operands: readonly string[];
+  readonly line?: readonly string[];
+} {
+  const at = process.argv.indexOf("--");
+  const line = at === -1 ? [] : process.argv.slice(at + 1);
+  const operands = words.slice(0, words.length - line.length);
+  return at !== -1 && isObjectAddress(operands.at(-1)) ? { operands, line } : { operands: words };
 }

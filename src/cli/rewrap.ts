@@ -2,20 +2,22 @@
 import type { Command } from "commander";
 import type { CommitmentPolicy } from "../format/suite.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import { addAwsOptions, readTimeoutOf } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { addAwsOptions, addMessageOptions, collect, keyringFrom, parsePairs } from "./options.ts";
-import { oneLine, print, printJson } from "./output.ts";
+import { addFieldOptions } from "./object-fields.ts";
+import { addHeaderOptions, type KeyOptions, keyringFrom, refuseIdleKeyOptions } from "./options.ts";
+import { print, printJson } from "./output.ts";
 import {
   addEnvelopeOptions,
   addObjectOptions,
-  createS3Client,
+  createObjectClient,
   isObjectAddress,
   type ObjectOptions,
   objectFormatFrom,
   parseObjectAddress,
-  serverSideFrom,
 } from "./s3-options.ts";
+import { collect, oneOf, parsePairs, parseUrl } from "./values.ts";
 
 interface RewrapCommandOptions extends ObjectOptions {
   readonly from: readonly string[];
@@ -38,7 +40,7 @@ export function register(program: Command): void {
     .option("--enforce-rotation", "fail if the old key would still open the result")
     .option(
       "--new-context <key=value>",
-      "encryption context from now on (default: what the object has; for s3ec objects --context)",
+      "context from now on (repeatable; default: what the object has; for s3ec --context)",
       collect,
     )
     .option("--material-description <name=value>", "of --to, for s3ec objects (repeatable)", collect)
@@ -48,15 +50,18 @@ export function register(program: Command): void {
     .option(
       "--rsa-padding <name>",
       "of framed objects: OAEP-SHA-256, OAEP-SHA-1, OAEP-SHA-384 or OAEP-SHA-512",
+      oneOf("OAEP-SHA-256", "OAEP-SHA-1", "OAEP-SHA-384", "OAEP-SHA-512"),
     )
-    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint")
+    .option("--kms-endpoint <url>", "address of AWS KMS, if it is another one than --endpoint", parseUrl)
     .option("--json", "print what was done as JSON");
-  for (const add of [addObjectOptions, addEnvelopeOptions, addMessageOptions, addAwsOptions]) add(command);
+  for (const add of [addObjectOptions, addEnvelopeOptions, addHeaderOptions, addAwsOptions]) add(command);
+  addFieldOptions(command, "rewrap");
   command.addHelpText(
     "after",
     `
-Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read once, to prove the
-key). A framed object is fetched, encrypted again and stored. Nothing changes if the object is replaced meanwhile.
+Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read
+once, to prove the key). A framed object is fetched, encrypted again and stored. Nothing changes if
+the object is replaced meanwhile.
 Metadata, tags, storage class and locks stay; what could not be kept is printed.
 
 Example:
@@ -69,12 +74,10 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
   if (!isObjectAddress(text)) throw new UsageError("give s3://bucket/key");
   const { Bucket, Key } = parseObjectAddress(text);
   const { rewrapObject } = await import("../s3/rewrap.ts");
-  const { serverSideEncryptS3Client } = await import("../s3/server-side/server-side.ts");
-  const from = await keyringOf(options.from, { ...options, materialDescription: [] }, "decrypt");
-  const to = await keyringOf([options.to], options, "encrypt");
-  const serverSide = await serverSideFrom(options);
-  const plain = await createS3Client(options);
-  const client = serverSide === undefined ? plain : serverSideEncryptS3Client(plain, serverSide);
+  refuseIdleKeyOptions({ ...options, ...namesOf([...options.from, options.to]) });
+  const from = await keyringOf("--from", options.from, { ...options, materialDescription: [] }, "decrypt");
+  const to = await keyringOf("--to", [options.to], options, "encrypt");
+  const client = await createObjectClient(options);
   try {
     const { bind, instructionFileSuffix, enableLegacyWrappingAlgorithms } = objectFormatFrom(options);
     const result = await rewrapObject(
@@ -88,6 +91,8 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
         commitmentPolicy: options.commitmentPolicy as CommitmentPolicy | undefined, // the library checks it
         engine: options.engine,
         maxEncryptedDataKeys: options.maxEncryptedDataKeys,
+        maxFrameLength: options.maxFrameLength,
+        readTimeout: readTimeoutOf(options),
         from,
         to,
         ...(options.newContext === undefined
@@ -102,7 +107,7 @@ async function rewrap(text: string, options: RewrapCommandOptions): Promise<void
     if (options.json === true) printJson({ Bucket, Key, ...result });
     else {
       const lost = result.notKept.length === 0 ? "" : `; not kept: ${result.notKept.join(", ")}`;
-      print(`${oneLine(text)}: ${changes[result.change]}${lost}`);
+      print(`${text}: ${changes[result.change]}${lost}`);
     }
   } finally {
     client.destroy();
@@ -116,15 +121,17 @@ const changes = {
 } as const;
 
 // Key files and ARNs, as the options of the other commands name them.
-function namesOf(keys: readonly string[]): { key: readonly string[]; kms: readonly string[] } {
+function namesOf(keys: readonly string[]): Pick<KeyOptions, "key" | "kms"> {
   const isArn = (key: string): boolean => key.startsWith("arn:");
-  return { key: keys.filter((key) => !isArn(key)), kms: keys.filter(isArn) };
+  const [files, arns] = [keys.filter((key) => !isArn(key)), keys.filter(isArn)];
+  return { ...(files.length > 0 && { key: files }), ...(arns.length > 0 && { kms: arns }) };
 }
 
 function keyringOf(
+  option: string,
   keys: readonly string[],
   options: ObjectOptions,
   purpose: "encrypt" | "decrypt",
 ): Promise<Keyring> {
-  return keyringFrom({ ...options, ...namesOf(keys) }, purpose);
+  return keyringFrom({ ...options, ...namesOf(keys) }, purpose, { key: option, kms: option });
 }

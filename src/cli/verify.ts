@@ -1,13 +1,15 @@
 // frameseal verify: opens everything, writes nothing.
 import type { Command } from "commander";
+import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { type FileCommandOptions, inputOf, runFileCommand } from "./file-command.ts";
+import { addFieldOptions } from "./object-fields.ts";
 import {
-  addAwsOptions,
-  addKeyOptions,
   addMessageOptions,
+  addReadingKeyOptions,
   addReportOptions,
   decryptOptionsFrom,
+  refuseIdleAwsOptions,
 } from "./options.ts";
 import { isTerminal, printJson } from "./output.ts";
 import {
@@ -15,7 +17,9 @@ import {
   addObjectOptions,
   isObjectAddress,
   type ObjectOptions,
+  ofObjects,
   parseObjectAddress,
+  refuseObjectOptions,
 } from "./s3-options.ts";
 
 /** Adds the command. */
@@ -25,19 +29,26 @@ export function register(program: Command): void {
     .description("check that a message is whole and authentic, without writing it")
     .argument("[input]", "message to verify, or s3://bucket/key (default, or -: standard input)");
   for (const add of [
-    addKeyOptions,
+    addReadingKeyOptions,
     addObjectOptions,
     addLegacyOptions,
     addMessageOptions,
     addReportOptions,
-    addAwsOptions,
   ])
     add(command);
+  ofObjects(command, () => addFieldOptions(command.optionsGroup("Fields of S3:"), "verify"));
+  addAwsOptions(command);
   command.action(verify);
 }
 
-async function verify(input: string | undefined, options: FileCommandOptions & ObjectOptions): Promise<void> {
+async function verify(
+  input: string | undefined,
+  options: FileCommandOptions & ObjectOptions,
+  command: Command,
+): Promise<void> {
   if (isObjectAddress(input)) return verifyObject(input, options);
+  refuseObjectOptions(command);
+  refuseIdleAwsOptions(options);
   const from = inputOf(input);
   if (from === 0 && isTerminal(0)) throw new UsageError("no input: name a file or redirect standard input");
   const messageOptions = await decryptOptionsFrom(options);

@@ -6,21 +6,29 @@
 //   - `plaintextLength` is enforced to the byte.
 // Not here: the hierarchical keyring, and materials managers of your own (write a keyring instead). All differences are
 // listed in test/compat/differences.ts.
+import { constants } from "node:buffer";
 import type { Readable } from "node:stream";
 import { concatBytes } from "../bytes.ts";
-import type { EncryptionContext } from "../format/encryption-context.ts";
+import { type Checks, checkKnownOptions, wholeNumber, wrong } from "../check-options.ts";
+import { contextOption, type EncryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader as Header } from "../format/header.ts";
 import { MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
-import { checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
+import { DEFAULT_COMMITMENT_POLICY, policyOption, suiteOption } from "../format/suite.ts";
 import type { DecryptOptions as OurDecryptOptions } from "../message/open-message.ts";
-import type { EncryptOptions as OurEncryptOptions } from "../message/seal-message.ts";
+import { ENCRYPT_OPTIONS, type EncryptOptions as OurEncryptOptions } from "../message/seal-message.ts";
 import { isBytes } from "../shapes.ts";
 import { createDecryptStream } from "../stream/decrypt-stream.ts";
 import { createEncryptStream } from "../stream/encrypt-stream.ts";
 import type { FrameTransform } from "../stream/frame-transform.ts";
-import { decrypt as decryptWhole, encrypt as encryptWhole, inspectHeader } from "../stream/whole-message.ts";
+import {
+  decrypt as decryptWhole,
+  encrypt as encryptWhole,
+  inspectHeader,
+  listenTo,
+} from "../stream/whole-message.ts";
 import { type EncryptedDataKey, toPeerKey } from "./keyring-node.ts";
 import { type KeyringOrManager, materialsKeyring } from "./materials-manager.ts";
+import { orNothing } from "./peer-options.ts";
 import { type CommitmentPolicy, peerDefaultSuite } from "./suites.ts";
 
 /** Options of `buildClient`. */
@@ -49,6 +57,36 @@ export interface DecryptInput {
   /** Pairs the message must have; the peer leaves this check to you. */
   readonly encryptionContext?: EncryptionContext | undefined;
 }
+
+const encoding = orNothing((name, value) => {
+  if (typeof value !== "string" || !Buffer.isEncoding(value))
+    throw wrong(name, "an encoding of Node.js", value);
+  return value;
+});
+/** What the options must be. The peer ignores names it does not know. */
+const CLIENT_OPTIONS: Checks<ClientOptions> = {
+  commitmentPolicy: policyOption,
+  maxEncryptedDataKeys: (name, value) => {
+    if (value === false) return value;
+    return Math.min(MAX_ENCRYPTED_DATA_KEYS, wholeNumber(1, Number.MAX_SAFE_INTEGER)(name, value) as number);
+  },
+};
+const ENCRYPT_INPUT: Checks<EncryptInput> = {
+  suiteId: orNothing(suiteOption),
+  encryptionContext: contextOption,
+  frameLength: ENCRYPT_OPTIONS.frameLength,
+  plaintextLength: ENCRYPT_OPTIONS.plaintextLength,
+  encoding,
+};
+const DECRYPT_INPUT: Checks<DecryptInput> = {
+  encoding,
+  maxBodySize: orNothing((name, value) => {
+    if (typeof value !== "number") throw wrong(name, "a number above 0", value);
+    if (!(value > 0)) throw new RangeError(`"${name}" expected a number above 0, got ${value}`);
+    return Math.min(Math.floor(value), MAX_BODY_SIZE);
+  }),
+  encryptionContext: contextOption,
+};
 
 /** A header as the peer shows it. */
 export interface MessageHeader {
@@ -92,25 +130,33 @@ export interface Client {
 }
 
 const DEFAULT_FRAME_LENGTH = 4096; // the peer's; 65,536 elsewhere in this package
+const MAX_BODY_SIZE = 2 ** 32 - 1; // longer frames cannot be, longer bodies cannot be held
 // For a header that is in memory already.
 const NO_HEADER_LIMITS = {
   maxEncryptedDataKeys: MAX_ENCRYPTED_DATA_KEYS,
   maxFrameLength: MAX_FRAME_LENGTH,
-  maxHeaderLength: Number.MAX_SAFE_INTEGER,
+  maxHeaderLength: constants.MAX_LENGTH,
 };
 
-/** Makes the functions of a client under one commitment policy. */
+/**
+ * Makes the functions of a client under one commitment policy.
+ * @throws TypeError, RangeError
+ */
 export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_COMMITMENT_POLICY): Client {
-  const { commitmentPolicy = DEFAULT_COMMITMENT_POLICY, maxEncryptedDataKeys: max }: ClientOptions =
-    typeof options === "string" ? { commitmentPolicy: options } : options;
-  checkPolicyName(commitmentPolicy);
-  if (max !== undefined && max !== false && !(Number.isInteger(max) && max >= 1))
-    throw new RangeError(`"maxEncryptedDataKeys" expected a positive integer or false, got ${max}`);
+  const { commitmentPolicy = DEFAULT_COMMITMENT_POLICY, maxEncryptedDataKeys: max } = checkKnownOptions(
+    "options",
+    typeof options === "string" ? { commitmentPolicy: options } : options,
+    CLIENT_OPTIONS,
+  );
   const common = {
     commitmentPolicy,
     maxEncryptedDataKeys: max === false ? MAX_ENCRYPTED_DATA_KEYS : max,
   };
 
+  const checkEncrypt = (input: EncryptInput): EncryptInput =>
+    checkKnownOptions("options", input, ENCRYPT_INPUT);
+  const checkDecrypt = (input: DecryptInput): DecryptInput =>
+    checkKnownOptions("options", input, DECRYPT_INPUT);
   const encryptOptions = (keyring: KeyringOrManager, input: EncryptInput): OurEncryptOptions => ({
     ...common,
     keyring: materialsKeyring(keyring),
@@ -134,7 +180,9 @@ export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_
   });
 
   return {
-    async encrypt(keyring, plaintext, input = {}) {
+    async encrypt(keyring, plaintext, given = {}) {
+      listenTo(plaintext);
+      const input = checkEncrypt(given);
       const bytes = await toBytes(plaintext, input.encoding);
       // As with the peer, the length of bytes and text is theirs; a stream may be held to one.
       const isStream = typeof plaintext === "object" && !isBytes(plaintext);
@@ -142,17 +190,26 @@ export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_
       const result = await encryptWhole(bytes, encryptOptions(keyring, { ...input, plaintextLength }));
       return { result, messageHeader: toPeerHeader(inspectHeader(result, NO_HEADER_LIMITS)) };
     },
-    async decrypt(keyring, message, input = {}) {
+    async decrypt(keyring, message, given = {}) {
+      listenTo(message);
+      const input = checkDecrypt(given);
       const bytes = await toBytes(message, input.encoding);
       const options = { ...decryptOptions(keyring, input, "verify"), ...bodyLimit(bytes, input.maxBodySize) };
       const { plaintext, header } = await decryptWhole(bytes, options);
       return { plaintext, messageHeader: toPeerHeader(header) };
     },
-    encryptStream: (keyring, input = {}) => tellHeader(createEncryptStream(encryptOptions(keyring, input))),
-    decryptStream: (keyring, input = {}) =>
-      tellHeader(createDecryptStream(decryptOptions(keyring, input, "verify"))),
-    decryptUnsignedMessageStream: (keyring, input = {}) =>
-      tellHeader(createDecryptStream(decryptOptions(keyring, input, "refuse"))),
+    encryptStream(keyring, given = {}) {
+      const input = checkEncrypt(given);
+      return asPeerStream(createEncryptStream(encryptOptions(keyring, input)), input.encoding);
+    },
+    decryptStream(keyring, given = {}) {
+      const input = checkDecrypt(given);
+      return asPeerStream(createDecryptStream(decryptOptions(keyring, input, "verify")), input.encoding);
+    },
+    decryptUnsignedMessageStream(keyring, given = {}) {
+      const input = checkDecrypt(given);
+      return asPeerStream(createDecryptStream(decryptOptions(keyring, input, "refuse")), input.encoding);
+    },
   };
 }
 
@@ -164,7 +221,8 @@ function bodyLimit(message: Uint8Array, maxBodySize: number | undefined): Partia
   return { maxFrameLength: undefined, plaintextLength: maxBodySize };
 }
 
-function tellHeader(stream: FrameTransform): FrameTransform {
+function asPeerStream(stream: FrameTransform, encoding: BufferEncoding | undefined): FrameTransform {
+  if (encoding !== undefined) stream.setDefaultEncoding(encoding);
   stream.once("header", (header: Header) => stream.emit("MessageHeader", toPeerHeader(header)));
   return stream;
 }

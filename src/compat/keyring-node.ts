@@ -2,13 +2,40 @@
 // KeyringNode work here, and our keyrings can be called in the peer's way.
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { asBuffer, copySecret, wipe } from "../bytes.ts";
+import { bytes, type Check, type Checks, checkKnownOptions, needed, wrong } from "../check-options.ts";
 import type { EncryptedDataKey as Edk } from "../format/encrypted-data-key.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { suiteById } from "../format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "../keyring/keyring.ts";
-import { isBytes } from "../shapes.ts";
+import {
+  copyDataKey,
+  takeDataKey,
+  takeGeneratedKey,
+  takeUnwrappedKey,
+  takeWrappedKeys,
+} from "../keyring/take-data-key.ts";
+import { isBytes, isKeyObject } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
+
+/** What an `EncryptedDataKey` is made of. */
+export interface EncryptedDataKeyInput {
+  readonly providerId: string;
+  readonly providerInfo: string;
+  readonly encryptedDataKey: Uint8Array;
+  readonly rawInfo?: Uint8Array | undefined;
+}
+const anyText: Check = (name, value) => {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  return value;
+};
+const KEY_INPUT: Checks<EncryptedDataKeyInput> = {
+  providerId: needed(anyText),
+  providerInfo: needed(anyText),
+  encryptedDataKey: needed(bytes),
+  rawInfo: bytes,
+};
 
 /** A wrapped data key as the peer shows it. */
 export class EncryptedDataKey {
@@ -18,12 +45,9 @@ export class EncryptedDataKey {
   readonly encryptedDataKey: Uint8Array;
   readonly rawInfo: Uint8Array;
 
-  constructor(input: {
-    readonly providerId: string;
-    readonly providerInfo: string;
-    readonly encryptedDataKey: Uint8Array;
-    readonly rawInfo?: Uint8Array | undefined;
-  }) {
+  /** @throws TypeError */
+  constructor(givenInput: EncryptedDataKeyInput) {
+    const input = checkKnownOptions("input", givenInput, KEY_INPUT);
     this.providerId = input.providerId;
     this.providerInfo = input.providerInfo;
     this.encryptedDataKey = input.encryptedDataKey;
@@ -41,7 +65,10 @@ export function toPeerKey({ providerId, providerInfo, ciphertext }: Edk): Encryp
     rawInfo: new Uint8Array(providerInfo),
   });
 }
-function fromPeerKey({ providerId, rawInfo, encryptedDataKey }: EncryptedDataKey): Edk {
+// With the peer, `rawInfo` may be missing.
+function fromPeerKey(key: EncryptedDataKey): Edk {
+  const { providerId, providerInfo, encryptedDataKey } = key;
+  const rawInfo = (key as Partial<EncryptedDataKey>).rawInfo ?? Buffer.from(providerInfo, "utf8");
   return { providerId, providerInfo: rawInfo, ciphertext: encryptedDataKey };
 }
 
@@ -87,18 +114,18 @@ class Material {
   hasValidKey(): boolean {
     return this.hasUnencryptedDataKey;
   }
-  /** Copies the key. It can be set once. */
+  /**
+   * Copies the key. It can be set once.
+   * @throws FramesealError KEY_SERVICE for a key that the suite cannot use
+   */
   setUnencryptedDataKey(dataKey: Uint8Array | KeyObject, trace?: KeyringTrace): this {
     needs(!this.#wasSet, "unencryptedDataKey has already been set");
-    const bytes = unwrapDataKey(dataKey);
-    needs(
-      bytes.length === this.suite.keyLengthBytes,
-      `"dataKey" expected ${this.suite.keyLengthBytes} bytes, got ${bytes.length}`,
-      RangeError,
-    );
+    const { keyLengthBytes } = this.suite;
+    // The bytes of a key object are a copy already.
+    this.#dataKey = isKeyObject(dataKey)
+      ? takeDataKey(dataKey.export(), keyLengthBytes)
+      : copyDataKey(dataKey, keyLengthBytes);
     this.#wasSet = true;
-    this.#dataKey = copySecret(bytes);
-    if (bytes !== dataKey) wipe(bytes);
     if (trace !== undefined) this.keyringTrace.push(trace);
     return this;
   }
@@ -140,6 +167,14 @@ export function unwrapDataKey(dataKey: Uint8Array | KeyObject): Uint8Array {
   return isBytes(dataKey) ? dataKey : dataKey.export();
 }
 
+/** What the message asked, where a material was made for one of our messages. */
+const requests = new WeakMap<Material, DataKeyRequest>();
+
+/** Of a keyring that fills in its material when nobody waits for it any more. */
+function wipeLate(material: Material): void {
+  material.zeroUnencryptedDataKey();
+}
+
 /** Extend it and write `_onEncrypt` and `_onDecrypt`, as with the peer. */
 export abstract class KeyringNode implements Keyring {
   abstract _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial>;
@@ -165,8 +200,9 @@ export abstract class KeyringNode implements Keyring {
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
-      await this.onEncrypt(material);
+      await untilAborted(this.onEncrypt(material), request.signal, wipeLate);
       const dataKey = material.takeDataKey();
       needs(dataKey !== undefined, "keyring has set no data key");
       return { dataKey, encryptedDataKeys: material.encryptedDataKeys.map(fromPeerKey) };
@@ -176,8 +212,9 @@ export abstract class KeyringNode implements Keyring {
   }
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
-      await this.onEncrypt(material.setUnencryptedDataKey(dataKey));
+      await untilAborted(this.onEncrypt(material.setUnencryptedDataKey(dataKey)), request.signal);
       return material.encryptedDataKeys.map(fromPeerKey);
     } finally {
       material.zeroUnencryptedDataKey();
@@ -188,8 +225,13 @@ export abstract class KeyringNode implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const material = new NodeDecryptionMaterial(request.suite, request.encryptionContext);
+    requests.set(material, request);
     try {
-      await this.onDecrypt(material, encryptedDataKeys.map(toPeerKey));
+      await untilAborted(
+        this.onDecrypt(material, encryptedDataKeys.map(toPeerKey)),
+        request.signal,
+        wipeLate,
+      );
       return material.takeDataKey() ?? null;
     } finally {
       material.zeroUnencryptedDataKey();
@@ -242,23 +284,26 @@ export class WrappedKeyring extends KeyringNode {
 
   // Called by our own messages: no detour through materials.
   override generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
-    return this.#keyring.generateDataKey(request);
+    return takeGeneratedKey(this.#keyring, request);
   }
   override wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
-    return this.#keyring.wrapDataKey(dataKey, request);
+    return takeWrappedKeys(this.#keyring, dataKey, request);
   }
   override unwrapDataKey(
     encryptedDataKeys: readonly Edk[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    return this.#keyring.unwrapDataKey(encryptedDataKeys, request);
+    return takeUnwrappedKey(this.#keyring, encryptedDataKeys, request);
   }
   recordUse(request: DataKeyRequest, plaintextLength: number): void {
     this.#keyring.recordUse?.(request, plaintextLength);
   }
 }
 
-function requestFor({ suite, encryptionContext }: Material): DataKeyRequest {
+function requestFor(material: Material): DataKeyRequest {
+  const { suite, encryptionContext } = material;
+  const asked = requests.get(material);
+  if (asked !== undefined) return asked;
   const commitmentPolicy = getCompatibleCommitmentPolicy(suite.id);
   return { suite: suiteById(suite.id), commitmentPolicy, encryptionContext };
 }

@@ -1,7 +1,19 @@
 // The peer's materials managers, as far as they are made here: the default one is its keyring, the caching one a
 // CachingKeyring.
-import { CachingKeyring } from "../keyring/caching-keyring.ts";
+import {
+  asItIs,
+  type Check,
+  type Checks,
+  checkKnownOptions,
+  describe,
+  needed,
+  text,
+  wholeNumber,
+  wrong,
+} from "../check-options.ts";
+import { CachingKeyring, MAX_AGE_MS, MAX_MESSAGES } from "../keyring/caching-keyring.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import { orNothing } from "./peer-options.ts";
 
 /** A materials manager made here. The peer's interface of two methods is not taken: write a keyring instead. */
 export interface MaterialsManager {
@@ -36,8 +48,7 @@ export function getLocalCryptographicMaterialsCache(
   capacity: number,
   _proactiveFrequency?: number,
 ): LocalCache {
-  if (!(Number.isInteger(capacity) && capacity >= 1))
-    throw new RangeError(`"capacity" expected a positive integer, got ${capacity}`);
+  wholeNumber(1, Number.MAX_SAFE_INTEGER)("capacity", capacity);
   const cache = Object.freeze({ capacity });
   caches.set(cache, new WeakMap());
   return cache;
@@ -56,7 +67,20 @@ export interface NodeCachingMaterialsManagerInput {
   readonly partition?: string | undefined;
 }
 
-const MESSAGES_PER_CACHED_KEY = 2 ** 32;
+const age: Check = (name, value) => {
+  if (typeof value !== "number") throw wrong(name, "a number above 0", value);
+  if (!(value > 0)) throw new RangeError(`"${name}" expected a number above 0, got ${describe(value)}`);
+  return Math.min(Math.ceil(value), MAX_AGE_MS); // no timer is longer
+};
+/** What the options must be; what holds keys is looked at where it is used, at once. */
+const CACHING_INPUT: Checks<NodeCachingMaterialsManagerInput> = {
+  backingMaterials: asItIs,
+  cache: asItIs,
+  maxAge: needed(age),
+  maxBytesEncrypted: orNothing(wholeNumber(1, Number.MAX_SAFE_INTEGER)),
+  maxMessagesEncrypted: orNothing(wholeNumber(1, MAX_MESSAGES)),
+  partition: text,
+};
 
 /**
  * Uses data keys for several messages. Signed messages pass by the cache, as each has a key pair of its own: name
@@ -66,18 +90,17 @@ export class NodeCachingMaterialsManager implements MaterialsManager {
   readonly keyring: Keyring;
 
   /** @throws TypeError, RangeError */
-  constructor(input: NodeCachingMaterialsManagerInput) {
+  constructor(givenInput: NodeCachingMaterialsManagerInput) {
+    const input = checkKnownOptions("input", givenInput, CACHING_INPUT);
     const { cache, partition } = input;
     const byKeyring = caches.get(cache);
     if (byKeyring === undefined)
       throw new TypeError('"cache" expected the result of getLocalCryptographicMaterialsCache');
-    if (partition !== undefined && (typeof partition !== "string" || partition === ""))
-      throw new TypeError('"partition" expected a string that is not empty');
-    const keyring = materialsKeyring(input.backingMaterials);
+    const keyring = materialsKeyring(input.backingMaterials, "backingMaterials");
     const bounds = {
       maxAgeMs: input.maxAge,
-      maxMessages: input.maxMessagesEncrypted || MESSAGES_PER_CACHED_KEY,
-      maxBytes: input.maxBytesEncrypted || undefined,
+      maxMessages: input.maxMessagesEncrypted ?? MAX_MESSAGES,
+      maxBytes: input.maxBytesEncrypted,
     };
     const create = (): CachingKeyring =>
       new CachingKeyring({ keyring, ...bounds, maxEntries: cache.capacity });
@@ -98,12 +121,12 @@ export class NodeCachingMaterialsManager implements MaterialsManager {
  * The keyring behind what a caller gives.
  * @throws TypeError for anything else, materials managers of the peer's interface included
  */
-export function materialsKeyring(given: KeyringOrManager): Keyring {
+export function materialsKeyring(given: KeyringOrManager, name = "keyring"): Keyring {
   const keyring = typeof given === "object" && given !== null && isManager(given) ? given.keyring : given;
   if (typeof (keyring as Partial<Keyring> | undefined)?.unwrapDataKey === "function")
     return keyring as Keyring;
   throw new TypeError(
-    '"keyring" expected a keyring, or a materials manager of this package; of your own, write it as a keyring',
+    `"${name}" expected a keyring, or a materials manager of this package; of your own, write it as a keyring`,
   );
 }
 

@@ -1,7 +1,7 @@
 // A position in a list of byte chunks that are cut anywhere. It lets an engine read frames out of a stream's chunks
 // without joining them first. It knows nothing of frames.
 
-import { isBytes, isShared } from "../shapes.ts";
+import { isBytes, isDetached, isShared } from "../shapes.ts";
 /** Walks through `chunks` once, from front to back. Views of shared memory are copied first. */
 export class ChunkCursor {
   readonly #chunks: readonly Uint8Array[];
@@ -51,15 +51,6 @@ export function checkBytes(name: string, bytes: Uint8Array): void {
   if (!isBytes(bytes)) throw new TypeError(`"${name}" expected Uint8Array, got ${typeof bytes}`);
   if (bytes.length === 0 && isDetached(bytes))
     throw new TypeError(`"${name}" is a view of a detached buffer`);
-}
-
-function isDetached(bytes: Uint8Array): boolean {
-  try {
-    bytes.at(0); // throws for such a view; Node 20 has no ArrayBuffer.prototype.detached
-    return false;
-  } catch {
-    return true;
-  }
 }
 
 /** Checks a view of exactly `length` bytes. */

@@ -1,18 +1,32 @@
 // File to file. Where the engine has a pump, and the system has threads for it, those do all of it; elsewhere `runs.ts`,
 // which is loaded only then.
 import type { BigIntStats } from "node:fs";
+import { type Checks, callback, checkOptions, signal } from "../check-options.ts";
+import type { Durability } from "../disk/new-file.ts";
 import { throwIfAborted } from "../errors.ts";
-import { HeaderParser, type MessageHeader, type ReadLimits, truncatedHeader } from "../format/header.ts";
+import {
+  HEADER_LIMITS,
+  type HeaderLimits,
+  HeaderParser,
+  type MessageHeader,
+  truncatedHeader,
+} from "../format/header.ts";
 import { MAX_FRAME_COUNT_READ } from "../format/limits.ts";
 import { plaintextTooLong, tooManyFramesRead } from "../message/frame-walk.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
-import { type DecryptOptions, openHeader, publicHeader } from "../message/open-message.ts";
-import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
-import { Input, type InputOptions } from "./input.ts";
+import { DECRYPT_OPTIONS, type DecryptOptions, openHeader, publicHeader } from "../message/open-message.ts";
+import {
+  checkEncryptOptions,
+  ENCRYPT_OPTIONS,
+  type EncryptOptions,
+  prepareFrames,
+  threadCount,
+} from "../message/seal-message.ts";
+import { INPUT_OPTIONS, Input, type InputOptions } from "./input.ts";
 import { Output } from "./output.ts";
 import { MAX_RUN_FRAME_LENGTH, pumpEnds, runPump } from "./pump.ts";
-import { type FileEnd, type FileSource, openFileSource } from "./source.ts";
-import { type FileTargetOptions, type PlannedTarget, planFileTarget } from "./target.ts";
+import { checkFileEnd, type FileEnd, type FileSource, openFileSource } from "./source.ts";
+import { FILE_TARGET_OPTIONS, type FileTargetOptions, type PlannedTarget, planFileTarget } from "./target.ts";
 
 /** What file operations take besides message options. */
 export interface FileOptions extends FileTargetOptions, InputOptions {}
@@ -24,12 +38,20 @@ export type DecryptFileOptions = DecryptOptions & FileOptions;
 /** Options of `verifyFile`. */
 export type VerifyFileOptions = DecryptOptions & Pick<FileOptions, "onProgress">;
 
+const FILE_OPTIONS: Checks<FileOptions> = { ...FILE_TARGET_OPTIONS, ...INPUT_OPTIONS };
+/** What the options must be. */
+const ENCRYPT_FILE_OPTIONS: Checks<EncryptFileOptions> = { ...ENCRYPT_OPTIONS, ...FILE_OPTIONS };
+const DECRYPT_FILE_OPTIONS: Checks<DecryptFileOptions> = { ...DECRYPT_OPTIONS, ...FILE_OPTIONS };
+const VERIFY_FILE_OPTIONS: Checks<VerifyFileOptions> = { ...DECRYPT_OPTIONS, onProgress: callback };
+
 /** What a file operation did. */
 export interface FileResult {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly plaintextLength: number;
   readonly header: MessageHeader;
+  /** `synced` when file and folder were on disk; `not-synced` with `sync: "none"`, for what is no file, and where folders cannot be synced. */
+  readonly durability: Durability;
 }
 
 /** Read at a time until the header is complete. */
@@ -51,8 +73,9 @@ const HEAD_LENGTH = 64 * 1024;
 export async function encryptFile(
   from: FileEnd,
   to: FileEnd,
-  options: EncryptFileOptions,
+  givenOptions: EncryptFileOptions,
 ): Promise<FileResult> {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_FILE_OPTIONS);
   return withEnds(from, to, options, async (input, output) => {
     const plaintextLength = Math.min(options.plaintextLength ?? Infinity, input.size ?? Infinity);
     const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
@@ -60,7 +83,7 @@ export async function encryptFile(
     try {
       const ends = await pumpEnds(input, output, sealer.canPump, sealer.header);
       const reservedLength = input.size === undefined ? 0 : sealer.messageLength(input.size);
-      const threads = checkConcurrency(options.concurrency);
+      const threads = threadCount(options.concurrency);
       const pump = ends && sealer.startPump({ ...ends, reservedLength, threads });
       if (pump !== undefined) await runPump(pump, input, output, sealer.limits);
       else {
@@ -84,8 +107,9 @@ export async function encryptFile(
 export async function decryptFile(
   from: FileEnd,
   to: FileEnd,
-  options: DecryptFileOptions,
+  givenOptions: DecryptFileOptions,
 ): Promise<FileResult> {
+  const options = checkOptions("options", givenOptions, DECRYPT_FILE_OPTIONS);
   return withEnds(from, to, options, (input, output) => openMessageFrom(input, output, options));
 }
 
@@ -93,7 +117,8 @@ export async function decryptFile(
  * Decrypts a file and writes nothing: resolves when every byte of the message was verified.
  * @throws as `decryptFile`
  */
-export async function verifyFile(from: FileEnd, options: VerifyFileOptions): Promise<FileResult> {
+export async function verifyFile(from: FileEnd, givenOptions: VerifyFileOptions): Promise<FileResult> {
+  const options = checkOptions("options", givenOptions, VERIFY_FILE_OPTIONS);
   return withEnds(from, undefined, options, (input, output) => openMessageFrom(input, output, options));
 }
 
@@ -106,8 +131,10 @@ async function withEnds(
   options: FileOptions,
   work: (input: Input, output: Output) => Promise<Done>,
 ): Promise<FileResult> {
+  checkFileEnd("from", from);
+  if (to !== undefined) checkFileEnd("to", to);
   throwIfAborted(options.signal);
-  const source = await openFileSource(from);
+  const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
   try {
     const planned = to === undefined ? nowhere : await planFileTarget(to, options);
@@ -115,10 +142,11 @@ async function withEnds(
     const output = new Output(planned, (error) => input.fail(error));
     try {
       const done = await work(input, output);
+      await input.settled();
       await source.checkUnchanged();
       throwIfAborted(options.signal);
-      await output.commit();
-      return { bytesRead: input.length, bytesWritten: output.length, ...done };
+      const durability = await output.commit();
+      return { bytesRead: input.length, bytesWritten: output.length, ...done, durability };
     } catch (error) {
       await output.discard().catch(() => {}); // the failure that led here is the one to report
       throw error;
@@ -140,7 +168,7 @@ const nowhere: PlannedTarget = {
   open: async () => ({
     write: async () => {},
     pumpEnd: async () => ({ descriptor: -1, at: -1 }),
-    commit: async () => {},
+    commit: async () => "not-synced",
     discard: async () => {},
   }),
 };
@@ -177,7 +205,7 @@ async function openMessageFrom(input: Input, output: Output, options: DecryptOpt
         head: rest,
         maxPlaintextLength,
         maxFrameCount: MAX_FRAME_COUNT_READ,
-        threads: checkConcurrency(options.concurrency),
+        threads: threadCount(options.concurrency),
       });
     if (pump !== undefined) {
       await runPump(pump, input, output, {
@@ -206,6 +234,12 @@ async function openAny(
   return { plaintextLength: output.length, header };
 }
 
+/** Options of `inspectFile`. */
+export interface InspectFileOptions extends HeaderLimits {
+  readonly signal?: AbortSignal | undefined;
+}
+const INSPECT_FILE_OPTIONS: Checks<InspectFileOptions> = { ...HEADER_LIMITS, signal };
+
 /** What `inspectFile` tells. */
 export interface InspectedFile extends MessageHeader {
   readonly headerLength: number;
@@ -219,9 +253,11 @@ export interface InspectedFile extends MessageHeader {
  */
 export async function inspectFile(
   from: FileEnd,
-  options: ReadLimits & { readonly signal?: AbortSignal | undefined } = {},
+  givenOptions: InspectFileOptions = {},
 ): Promise<InspectedFile> {
-  const source = await openFileSource(from);
+  const options = checkOptions("options", givenOptions, INSPECT_FILE_OPTIONS);
+  checkFileEnd("from", from);
+  const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
   try {
     const parser = new HeaderParser(options);

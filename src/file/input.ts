@@ -1,8 +1,12 @@
 // The reading side of a file operation: counts, reports, stops when it is aborted or when the other side has failed.
+import { type Checks, callback, signal } from "../check-options.ts";
+import { readSome } from "../disk/calls.ts";
 import type { Pump, PumpResult } from "../engine/engine.ts";
 import { throwIfAborted } from "../errors.ts";
+import { isThenable } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { BufferRing } from "./buffer-ring.ts";
-import { type FileSource, type PumpEnd, readAvailable } from "./source.ts";
+import type { FileSource, PumpEnd } from "./source.ts";
 
 /** One read, one call of the engine and one write; whole frames of about this many bytes of plaintext. */
 export const RUN_LENGTH = 1024 * 1024;
@@ -11,10 +15,16 @@ const PROGRESS_INTERVAL_MS = 100;
 
 /** What an `Input` is told by the caller. */
 export interface InputOptions {
-  /** Told now and then how many bytes of input are done, and how many there are if that is known. */
+  /**
+   * Told now and then how many bytes of input are done, and how many there are if that is known. What it throws, or its
+   * promise rejects with, ends the operation.
+   */
   readonly onProgress?: ((bytesRead: number, inputLength: number | undefined) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** What they must be. */
+export const INPUT_OPTIONS: Checks<InputOptions> = { onProgress: callback, signal };
 
 /** Reads, counts and reports; stops when aborted or when the other side has failed. */
 export class Input {
@@ -24,14 +34,18 @@ export class Input {
   readonly #onAbort = (): void => this.#stop.abort(this.#options.signal?.reason);
   readonly #buffers = new BufferRing();
   #reading: Promise<unknown> = Promise.resolve();
-  #failure: unknown;
+  /** What to stop with; an object, since anything can be thrown. */
+  #failure: { readonly error: unknown } | undefined;
+  /** Promises of `onProgress` that have not been kept yet. */
+  readonly #told = new Set<Promise<void>>();
   /** Bytes read. */
   length = 0;
 
   constructor(source: FileSource, options: InputOptions) {
     this.#source = source;
     this.#options = options;
-    options.signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (options.signal?.aborted) this.#onAbort();
+    else options.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
   get size(): number | undefined {
     return this.#source.size;
@@ -42,7 +56,7 @@ export class Input {
 
   /** Makes reading fail with `error`. */
   fail(error: unknown): void {
-    this.#failure ??= error;
+    this.#failure ??= { error };
     this.#stop.abort();
   }
 
@@ -62,7 +76,7 @@ export class Input {
 
   async #fill(buffer: Uint8Array): Promise<number> {
     this.#check();
-    const count = await this.#source.fill(buffer);
+    const count = await this.#source.fill(buffer, this.#options.signal);
     this.#count(count);
     return count;
   }
@@ -81,11 +95,9 @@ export class Input {
   async watch(pump: Pump): Promise<PumpResult> {
     const before = this.length;
     const cancel = (): void => pump.cancel();
-    const { signal, onProgress } = this.#options;
-    signal?.addEventListener("abort", cancel, { once: true });
-    const timer = setInterval(() => {
-      if (onProgress !== undefined) onProgress(before + pump.bytesRead(), this.size);
-    }, PROGRESS_INTERVAL_MS);
+    const { signal } = this.#stop;
+    signal.addEventListener("abort", cancel, { once: true });
+    const timer = setInterval(() => this.#tell(before + pump.bytesRead()), PROGRESS_INTERVAL_MS);
     try {
       this.#check();
       const result = await pump.done;
@@ -94,7 +106,7 @@ export class Input {
       return result;
     } finally {
       clearInterval(timer);
-      signal?.removeEventListener("abort", cancel);
+      signal.removeEventListener("abort", cancel);
       pump.cancel();
       await pump.done; // its threads use the descriptors
     }
@@ -103,7 +115,8 @@ export class Input {
   /** Reads what there is, from where the pump will read on; none means the end. */
   async readAhead(end: PumpEnd, buffer: Uint8Array): Promise<number> {
     if (!this.waits) return this.fill(buffer);
-    const count = await readAvailable(end.descriptor, buffer, this.#options.signal);
+    const { signal } = this.#options;
+    const count = await untilAborted(readSome(end.descriptor, buffer, null, signal), signal);
     this.#count(count);
     return count;
   }
@@ -117,7 +130,7 @@ export class Input {
         yield piece;
       }
     } catch (error) {
-      throw this.#failure ?? error;
+      throw this.#failure === undefined ? error : this.#failure.error;
     }
   }
 
@@ -138,11 +151,35 @@ export class Input {
   #count(count: number): void {
     this.length += count;
     this.#check();
-    this.#options.onProgress?.(this.length, this.size);
+    this.#tell(this.length);
+    this.#check();
+  }
+
+  // Also called by a timer, whose errors nobody would catch.
+  #tell(done: number): void {
+    try {
+      const kept: unknown = this.#options.onProgress?.(done, this.size);
+      if (!isThenable(kept)) return;
+      const told: Promise<void> = Promise.resolve(kept)
+        .then(
+          () => {},
+          (error: unknown) => this.fail(error),
+        )
+        .then(() => void this.#told.delete(told));
+      this.#told.add(told);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Waits until everything that `onProgress` was told is done; throws what it failed with. */
+  async settled(): Promise<void> {
+    await untilAborted(Promise.all(this.#told), this.#options.signal);
+    this.#check();
   }
 
   #check(): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failure.error;
     throwIfAborted(this.#options.signal);
   }
 

@@ -1,4 +1,5 @@
 // The writing side of a file operation.
+import type { Durability } from "../disk/new-file.ts";
 import { BUFFER_COUNT, BufferRing } from "./buffer-ring.ts";
 import type { PumpEnd } from "./source.ts";
 import type { FileTarget, PlannedTarget } from "./target.ts";
@@ -51,11 +52,11 @@ export class Output {
     if (bytes.length > 0) await this.#target.write(bytes);
   }
 
-  async commit(): Promise<void> {
+  async commit(): Promise<Durability> {
     this.add(new Uint8Array(0)); // opens the target of an empty plaintext
     await this.#tail;
     this.#buffers.wipe();
-    await this.#target?.commit();
+    return (await this.#target?.commit()) ?? "not-synced";
   }
 
   /** What was verified before a failure still reaches a pipe; a file is removed. */

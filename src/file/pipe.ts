@@ -2,7 +2,7 @@
 // only when one is used: most of its cost is that of loading `node:net`.
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";
 import { ReadStream } from "node:tty";
-import { aborted, throwIfAborted } from "../errors.ts";
+import { aborted } from "../errors.ts";
 import { isError } from "../shapes.ts";
 
 /** One read of a pipe gets no more than this; the kernel's default is 64 KiB. */
@@ -10,12 +10,14 @@ const PIECE_LENGTH = 256 * 1024;
 /** One is being filled, one is being worked on, the others wait for either. */
 const PIECE_COUNT = 4;
 
-/** Reads a pipe or a socket without a thread that blocks in it, so that a process can stop at any time. */
+/**
+ * Reads a pipe or a socket without a thread that blocks in it, so that a process can stop at any time. Closes it.
+ * @param signal has not been aborted
+ */
 export async function* received(
   descriptor: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array, void, void> {
-  throwIfAborted(signal);
   const free: Buffer[] = Array.from({ length: PIECE_COUNT }, () => Buffer.allocUnsafeSlow(PIECE_LENGTH));
   const arrived: { readonly buffer: Buffer; readonly length: number }[] = [];
   let state = "open" as "open" | "ended" | Error;
@@ -74,12 +76,14 @@ export async function* received(
   }
 }
 
-/** Reads a terminal. */
+/**
+ * Reads a terminal, and closes it.
+ * @param signal has not been aborted
+ */
 export async function* typed(
   descriptor: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array, void, void> {
-  throwIfAborted(signal);
   const terminal = new ReadStream(descriptor);
   const onAbort = (): void => {
     if (signal !== undefined) terminal.destroy(aborted(signal));
@@ -107,7 +111,8 @@ export class PipeWriter {
     this.#socket = new Socket({ fd: descriptor, readable: false, writable: true });
     this.#signal = signal;
     this.#socket.on("error", (error) => this.#fail(error));
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal?.aborted) this.#onAbort();
+    else signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   write(bytes: Uint8Array): Promise<void> {

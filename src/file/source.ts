@@ -1,21 +1,18 @@
 // Where a file operation reads: a file, a pipe, a terminal or a device, by path or as an open descriptor. Files are
 // read in large pieces with one piece ahead; pipes and terminals give what has arrived.
-import { type BigIntStats, close, constants, fstat, open, read } from "node:fs";
-import { promisify } from "node:util";
+import { type BigIntStats, constants } from "node:fs";
+import { wipe } from "../bytes.ts";
+import { wrong } from "../check-options.ts";
+import { descriptors, fileError, openAtOnce, pause, readFully } from "../disk/calls.ts";
 import { throwIfAborted } from "../errors.ts";
+import { errorCode } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 
 /**
  * A path, or the number of an open descriptor, which is read or written from where it stands. Descriptors of pipes and
  * sockets are closed afterwards, except 0, 1 and 2; others are left open.
  */
 export type FileEnd = string | number;
-
-/** As the system's calls; descriptors that a socket may take over cannot be kept in a FileHandle. */
-export const descriptors = {
-  open: promisify(open),
-  close: promisify(close),
-  stat: promisify(fstat) as (descriptor: number, options: { bigint: true }) => Promise<BigIntStats>,
-};
 
 /** An end that a pump of the engine can use. */
 export interface PumpEnd {
@@ -32,16 +29,16 @@ export interface FileSource {
   readonly size: number | undefined;
   /**
    * Fills `buffer` from its start; fewer bytes than it holds mean the end. Only where `waits` is false: reading does
-   * not wait for anybody.
+   * not wait for anybody, except for some devices.
    */
-  fill(buffer: Uint8Array): Promise<number>;
+  fill(buffer: Uint8Array, signal: AbortSignal | undefined): Promise<number>;
   /** True for pipes, sockets and terminals: use `arrivals`. */
   readonly waits: boolean;
   /** What arrives, as it arrives. Each piece may be reused when the next one is asked for. */
   arrivals(signal: AbortSignal | undefined): AsyncIterable<Uint8Array>;
   /**
-   * The descriptor for a pump, where nothing but `advance` is used any more; undefined for terminals, sockets and pipes
-   * that cannot be opened again without blocking.
+   * The descriptor for a pump, where nothing but `advance` is used any more; undefined for terminals, sockets, FIFOs by
+   * path, for which nobody may have come yet, and pipes that cannot be opened again without blocking.
    */
   pumpEnd(): Promise<PumpEnd | undefined>;
   /** Tells that `length` bytes were read from `pumpEnd`. */
@@ -52,13 +49,13 @@ export interface FileSource {
 }
 
 /**
- * Opens `from`.
- * @throws Error with the system's code; EISDIR for a folder
+ * Opens `from`. A FIFO is opened before anybody writes to it, so that waiting for a writer is reading, which can be
+ * stopped, and takes no thread.
+ * @throws Error with the system's code; EISDIR for a folder; FramesealError ABORTED
  */
-export async function openFileSource(from: FileEnd): Promise<FileSource> {
-  checkFileEnd("from", from);
+export async function openFileSource(from: FileEnd, signal: AbortSignal | undefined): Promise<FileSource> {
   if (typeof from === "number") return describeSource(from, undefined);
-  const descriptor = await descriptors.open(from, constants.O_RDONLY);
+  const descriptor = await openAtOnce(from, constants.O_RDONLY, signal);
   try {
     return await describeSource(descriptor, from);
   } catch (error) {
@@ -69,10 +66,11 @@ export async function openFileSource(from: FileEnd): Promise<FileSource> {
 
 /** @throws TypeError unless `end` is a path or a descriptor */
 export function checkFileEnd(name: string, end: FileEnd): void {
-  if (typeof end === "string" ? end === "" : !(Number.isInteger(end) && end >= 0))
-    throw new TypeError(
-      `"${name}" expected a path or the number of a descriptor, got ${JSON.stringify(end)}`,
-    );
+  const isEnd =
+    typeof end === "string"
+      ? end !== "" && !end.includes("\0")
+      : typeof end === "number" && Number.isInteger(end) && end >= 0 && end < 2 ** 31;
+  if (!isEnd) throw wrong(name, "a path or the number of a descriptor", end);
 }
 
 async function describeSource(descriptor: number, path: string | undefined): Promise<FileSource> {
@@ -84,12 +82,13 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
   let position = 0;
   let owned = path !== undefined;
   let reopened: number | undefined;
+  let pending: Promise<number> | undefined;
   return {
     stats,
     size,
     waits: kind !== "file",
     async pumpEnd() {
-      if (kind === "terminal") return undefined;
+      if (kind === "terminal" || (kind === "pipe" && path !== undefined)) return undefined;
       if (kind === "file") return { descriptor, at: size === undefined ? -1 : position };
       reopened ??= await reopenPipe(descriptor, stats, constants.O_RDONLY);
       if (reopened !== undefined) owned ||= descriptor > 2; // as with `arrivals`, whose stream closes it
@@ -99,20 +98,32 @@ async function describeSource(descriptor: number, path: string | undefined): Pro
       position += length;
     },
     async close() {
-      if (owned) await descriptors.close(descriptor);
+      const own = owned ? [descriptor] : [];
+      if (reopened !== undefined) own.push(reopened);
       owned = false;
-      if (reopened !== undefined) await descriptors.close(reopened);
       reopened = undefined;
+      // What is read only has nothing to lose; a result that stands must not be told as a failure.
+      const closeAll = async (): Promise<void> => {
+        for (const each of own) await descriptors.close(each).catch(() => {});
+      };
+      // A read that an abort did not wait for still uses the descriptor, whose number must not lead elsewhere.
+      if (pending === undefined) await closeAll();
+      else void pending.then(closeAll, closeAll);
     },
-    async fill(buffer) {
-      const length = await fillBuffer(descriptor, buffer, size === undefined ? null : position);
+    async fill(buffer, signal) {
+      const reading = readFully(descriptor, buffer, size === undefined ? null : position, signal);
+      // A device may never answer; a file does, and is then closed before the operation ends.
+      if (!stats.isFile()) pending = reading;
+      const length = await (stats.isFile() ? reading : untilAborted(reading, signal, () => wipe(buffer)));
       position += length;
+      pending = undefined;
       if (size !== undefined && position > size) throw changed(path);
       return length;
     },
     async *arrivals(signal) {
-      owned = false; // the stream closes it
       const { received, typed } = await import("./pipe.ts");
+      throwIfAborted(signal);
+      owned = false; // the stream closes it
       yield* kind === "terminal" ? typed(descriptor, signal) : received(descriptor, signal);
     },
     async checkUnchanged() {
@@ -141,74 +152,28 @@ export async function reopenPipe(
   access: number,
 ): Promise<number | undefined> {
   if (process.platform !== "linux" || !stats.isFIFO()) return undefined;
-  return descriptors
-    .open(`/proc/self/fd/${descriptor}`, access | constants.O_NONBLOCK)
-    .catch(() => undefined);
+  return openAtOnce(`/proc/self/fd/${descriptor}`, access, undefined).catch(() => undefined);
 }
 
-/** Reads what there is from a descriptor that does not block: at least one byte, or none at the end. */
-export async function readAvailable(
-  descriptor: number,
-  buffer: Uint8Array,
+/**
+ * Opens a pipe or a device for writing, when there is somebody who reads a pipe. Waiting for that takes no thread.
+ * @throws Error with the system's code; FramesealError ABORTED
+ */
+export async function openWriter(
+  path: string,
+  stats: BigIntStats,
   signal: AbortSignal | undefined,
 ): Promise<number> {
   for (;;) {
-    throwIfAborted(signal);
-    const count = await new Promise<number | "later">((resolve, reject) => {
-      read(descriptor, buffer, 0, buffer.length, null, (error, length) => {
-        if (error === null) resolve(length);
-        else if (error.code === "EAGAIN" || error.code === "EINTR") resolve("later");
-        else reject(error);
-      });
-    });
-    if (count !== "later") return count;
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    try {
+      return await openAtOnce(path, constants.O_WRONLY, signal);
+    } catch (error) {
+      if (!stats.isFIFO() || errorCode(error) !== "ENXIO") throw error;
+    }
+    await pause(signal);
   }
 }
 
 function changed(path: string | undefined): Error {
   return fileError("EBUSY", "read", path, "changed while it was read");
-}
-
-/** An error in the shape of the system's own. */
-export function fileError(code: string, syscall: string, path: string | undefined, text: string): Error {
-  const where = path === undefined ? "input" : `'${path}'`;
-  return Object.assign(new Error(`${code}: ${where} ${text}`), { code, syscall, path });
-}
-
-async function fillBuffer(descriptor: number, buffer: Uint8Array, position: number | null): Promise<number> {
-  let length = 0;
-  while (length < buffer.length) {
-    const at = position === null ? null : position + length;
-    const count = await readOnce(descriptor, buffer, length, at);
-    if (count === 0) break;
-    length += count;
-  }
-  return length;
-}
-
-function readOnce(
-  descriptor: number,
-  buffer: Uint8Array,
-  offset: number,
-  at: number | null,
-): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const step = (): void =>
-      read(descriptor, buffer, offset, buffer.length - offset, at, (error, count) => {
-        if (error === null) resolve(count);
-        else retry(error, step, reject);
-      });
-    step();
-  });
-}
-
-/** Another process may have made a descriptor that we share non-blocking: look again this often. */
-const RETRY_MS = 5;
-
-/** Calls `again` after an interrupted call, and a little later after one that would have to wait. */
-export function retry(error: NodeJS.ErrnoException, again: () => void, fail: (error: Error) => void): void {
-  if (error.code === "EINTR") again();
-  else if (error.code === "EAGAIN") setTimeout(again, RETRY_MS);
-  else fail(error);
 }

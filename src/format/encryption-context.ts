@@ -4,6 +4,7 @@
 import { ByteReader, ByteWriter } from "../bytes.ts";
 import { type Check, pairs } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 import { MAX_UINT16 } from "./limits.ts";
 
 /** Pairs of strings. They are authenticated, not secret. */
@@ -80,7 +81,7 @@ export function checkCallerContext(context: EncryptionContext): void {
   for (const key of Object.keys(context))
     if (key.startsWith(RESERVED_KEY_PREFIX))
       throw new TypeError(
-        `"encryptionContext" expected no key that starts with ${RESERVED_KEY_PREFIX}, got ${key}`,
+        `"encryptionContext" expected no key that starts with ${RESERVED_KEY_PREFIX}, got ${quote(key)}`,
       );
 }
 
@@ -95,7 +96,10 @@ export function splitContext(
   return { selected, rest };
 }
 
-/** An encryption context; a copy of it. */
+/** The context of those who give none. */
+export const NO_CONTEXT: EncryptionContext = Object.freeze(Object.create(null));
+
+/** An encryption context that can be encoded; a frozen copy of it. */
 export const contextOption: Check = (name, value) => {
   const context = pairs(name, value) as EncryptionContext;
   encodeEncryptionContext(context);

@@ -1,6 +1,7 @@
 // The message header: bytes <-> values, for both versions. Parsing is incremental and bounded; nothing here verifies
 // anything: the tag is checked by the message layer over the raw bytes kept here.
 import { ByteWriter, decodeUtf8 } from "../bytes.ts";
+import { type Checks, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "./encrypted-data-key.ts";
 import {
@@ -50,14 +51,26 @@ export interface ParsedHeader extends MessageHeader {
   readonly length: number;
 }
 
-/** Bounds on what is accepted, each with a default in `limits.ts`. */
-export interface ReadLimits {
+/** Bounds on the header that is accepted, each with a default in `limits.ts`. */
+export interface HeaderLimits {
   readonly maxEncryptedDataKeys?: number | undefined;
   readonly maxHeaderLength?: number | undefined;
   readonly maxFrameLength?: number | undefined;
+}
+
+/** Bounds on what is accepted, each with a default in `limits.ts`. */
+export interface ReadLimits extends HeaderLimits {
   /** Bytes of a body without frames; it is held in memory whole. */
   readonly maxNonFramedLength?: number | undefined;
 }
+
+/** What the limits must be. */
+export const HEADER_LIMITS: Checks<HeaderLimits> = {
+  maxEncryptedDataKeys: wholeNumber(1, MAX_ENCRYPTED_DATA_KEYS),
+  maxHeaderLength: wholeNumber(1),
+  maxFrameLength: wholeNumber(1, 2 ** 32 - 1),
+};
+export const READ_LIMITS: Checks<ReadLimits> = { ...HEADER_LIMITS, maxNonFramedLength: wholeNumber(0) };
 
 /** `limits` with the defaults filled in. */
 export function readLimits(limits: ReadLimits): Required<{ [Key in keyof ReadLimits]: number }> {

@@ -1,5 +1,7 @@
 // The algorithm suites of AWS Encryption SDK messages: id -> lengths, key derivation, commitment, signature.
+import { type Check, oneOf, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 
 export type Curve = "P-256" | "P-384";
 
@@ -82,11 +84,15 @@ export const COMMITMENT_POLICIES: readonly string[] = [
   "FORBID_ENCRYPT_ALLOW_DECRYPT",
 ];
 
+/** The id of a suite, known or not. */
+export const suiteOption: Check = wholeNumber(0, 0xffff);
+export const policyOption: Check = oneOf(...COMMITMENT_POLICIES);
+
 /** @throws TypeError unless `policy` is one of the three. */
 export function checkPolicyName(policy: string): asserts policy is CommitmentPolicy {
   if (!COMMITMENT_POLICIES.includes(policy))
     throw new TypeError(
-      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${policy}`,
+      `"commitmentPolicy" expected one of ${COMMITMENT_POLICIES.join(", ")}, got ${quote(String(policy))}`,
     );
 }
 

@@ -2,17 +2,20 @@
 // key of its own from the data key and its random message id.
 import { createHash } from "node:crypto";
 import { ByteWriter, copySecret, wipe } from "../bytes.ts";
-import { FramesealError, throwIfAborted } from "../errors.ts";
+import { type Checks, checkOptions, needed, wholeNumber } from "../check-options.ts";
+import { throwIfAborted } from "../errors.ts";
 import { type EncryptedDataKey, writeEncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { encodeEncryptionContext } from "../format/encryption-context.ts";
 import { untilAborted } from "../until-aborted.ts";
-import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { type DataKeyRequest, type GeneratedDataKey, type Keyring, keyringOption } from "./keyring.ts";
+import { SkipList } from "./skipped-keys.ts";
+import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "./take-data-key.ts";
 
 const DEFAULT_MAX_MESSAGES = 1000;
 const DEFAULT_MAX_ENTRIES = 100;
 /** Message ids are random: more messages under one data key could repeat one. (data key caching of the AWS Encryption SDK) */
-const MAX_MESSAGES = 2 ** 32;
-const MAX_AGE_MS = 2 ** 31 - 1; // longest timer
+export const MAX_MESSAGES = 2 ** 32;
+export const MAX_AGE_MS = 2 ** 31 - 1; // longest timer
 
 /** Options of `CachingKeyring`. */
 export interface CachingKeyringOptions {
@@ -30,6 +33,16 @@ export interface CachingKeyringOptions {
   /** Data keys kept, by default 100. The one not used for the longest time goes first. */
   readonly maxEntries?: number | undefined;
 }
+
+const MAX_ENTRIES = 2 ** 20;
+/** What the options must be. */
+const OPTIONS: Checks<CachingKeyringOptions> = {
+  keyring: needed(keyringOption),
+  maxAgeMs: needed(wholeNumber(1, MAX_AGE_MS)),
+  maxMessages: wholeNumber(1, MAX_MESSAGES),
+  maxBytes: wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  maxEntries: wholeNumber(1, MAX_ENTRIES),
+};
 
 interface Entry {
   readonly dataKey: Uint8Array;
@@ -54,50 +67,45 @@ export class CachingKeyring implements Keyring {
   readonly #maxEntries: number;
   /** In order of use, the latest at the end. */
   readonly #entries = new Map<string, Entry>();
-  readonly #underWay = new Map<string, Promise<"made" | "not mine">>();
+  readonly #underWay = new Map<string, Promise<Asked>>();
   /** Which data key a message of unknown length uses. */
   readonly #uses = new WeakMap<DataKeyRequest, { readonly id: string; readonly entry: Entry }>();
 
   /** @throws TypeError, RangeError */
-  constructor(options: CachingKeyringOptions) {
-    if (typeof options.keyring?.generateDataKey !== "function")
-      throw new TypeError(`"keyring" expected a Keyring, got ${typeof options.keyring}`);
+  constructor(givenOptions: CachingKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyring = options.keyring;
-    this.#maxAgeMs = checkBound("maxAgeMs", options.maxAgeMs, MAX_AGE_MS);
-    this.#maxMessages = checkBound("maxMessages", options.maxMessages ?? DEFAULT_MAX_MESSAGES, MAX_MESSAGES);
-    this.#maxBytes = checkBound(
-      "maxBytes",
-      options.maxBytes ?? Number.MAX_SAFE_INTEGER,
-      Number.MAX_SAFE_INTEGER,
-    );
-    this.#maxEntries = checkBound("maxEntries", options.maxEntries ?? DEFAULT_MAX_ENTRIES, 2 ** 20);
+    this.#maxAgeMs = options.maxAgeMs;
+    this.#maxMessages = options.maxMessages ?? DEFAULT_MAX_MESSAGES;
+    this.#maxBytes = options.maxBytes ?? Number.MAX_SAFE_INTEGER;
+    this.#maxEntries = options.maxEntries ?? DEFAULT_MAX_ENTRIES;
   }
 
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
     if (!isCacheable(request) || (request.plaintextLength ?? 0) > this.#maxBytes)
-      return this.keyring.generateDataKey(request);
+      return takeGeneratedKey(this.keyring, request);
     const id = generateId(request);
     const taken = await this.#share(id, request, {
       take: (entry) => this.#takeForSealing(id, entry, request),
-      make: (shared) => this.keyring.generateDataKey(shared),
+      make: (shared) => takeGeneratedKey(this.keyring, shared),
     });
     if (taken === null) throw new Error("internal error: no data key");
     return taken;
   }
 
   wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly EncryptedDataKey[]> {
-    return this.keyring.wrapDataKey(dataKey, request);
+    return takeWrappedKeys(this.keyring, dataKey, request);
   }
 
   async unwrapDataKey(
     encryptedDataKeys: readonly EncryptedDataKey[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    if (!isCacheable(request)) return this.keyring.unwrapDataKey(encryptedDataKeys, request);
+    if (!isCacheable(request)) return takeUnwrappedKey(this.keyring, encryptedDataKeys, request);
     return this.#share(unwrapId(encryptedDataKeys, request), request, {
       take: ({ dataKey }) => copySecret(dataKey),
       make: async (shared) => {
-        const dataKey = await this.keyring.unwrapDataKey(encryptedDataKeys, shared);
+        const dataKey = await takeUnwrappedKey(this.keyring, encryptedDataKeys, shared);
         return dataKey === null ? null : { dataKey, encryptedDataKeys: [] };
       },
     });
@@ -134,29 +142,32 @@ export class CachingKeyring implements Keyring {
       const underWay = this.#underWay.get(id);
       if (underWay === undefined) return this.#ask(id, request, { take, make });
       // The shared work goes on for the others when one caller stops waiting.
-      if ((await untilAborted(underWay, request.signal)) === "not mine") return null;
+      const asked = await untilAborted(underWay, request.signal);
+      if (asked !== "made") return passedOver(asked, request);
     }
   }
 
   async #ask<Taken>(
     id: string,
-    { suite, commitmentPolicy, encryptionContext, signal }: DataKeyRequest,
+    request: DataKeyRequest,
     { take, make }: Sharing<Taken>,
   ): Promise<Taken | null> {
+    const { suite, commitmentPolicy, encryptionContext, signal } = request;
     let taken: Taken | null = null;
-    const ask = async (): Promise<"made" | "not mine"> => {
+    const ask = async (): Promise<Asked> => {
       // Without signal and length: they are of one message, the key is for many.
-      const made = await make({ suite, commitmentPolicy, encryptionContext });
-      if (made === null) return "not mine";
-      const entry = this.#admit(id, made, suite.keyLength);
+      const skipped = new SkipList();
+      const made = await make({ suite, commitmentPolicy, encryptionContext, skipped });
+      if (made === null) return skipped;
+      const entry = this.#admit(id, made);
       // Taken at once: nobody can use the key up before the one who asked.
       if (!signal?.aborted) taken = take(entry) ?? null;
       return "made";
     };
     const underWay = ask().finally(() => this.#underWay.delete(id));
     this.#underWay.set(id, underWay);
-    await untilAborted(underWay, signal);
-    return taken;
+    const asked = await untilAborted(underWay, signal);
+    return asked === "made" ? taken : passedOver(asked, request);
   }
 
   #fresh(id: string): Entry | undefined {
@@ -172,14 +183,7 @@ export class CachingKeyring implements Keyring {
   }
 
   // Takes ownership of the data key.
-  #admit(id: string, { dataKey, encryptedDataKeys }: GeneratedDataKey, keyLength: number): Entry {
-    if (dataKey.length !== keyLength) {
-      wipe(dataKey);
-      throw new FramesealError(
-        "KEY_SERVICE",
-        `keyring returned a data key of ${dataKey.length} bytes, expected ${keyLength}`,
-      );
-    }
+  #admit(id: string, { dataKey, encryptedDataKeys }: GeneratedDataKey): Entry {
     // Timers do not run while the machine sleeps: the time is also checked at each use.
     const timer = setTimeout(() => this.#evict(id, entry), this.#maxAgeMs);
     timer.unref();
@@ -217,6 +221,15 @@ export class CachingKeyring implements Keyring {
     clearTimeout(entry.timer);
     wipe(entry.dataKey);
   }
+}
+
+/** What came of asking the keyring: a key, or why it has none. */
+type Asked = "made" | SkipList;
+
+/** Each of those who wait is told. */
+function passedOver(list: SkipList, { skipped }: DataKeyRequest): null {
+  if (skipped !== undefined) list.copyTo(skipped);
+  return null;
 }
 
 /** What a caller needs of a data key: how to take it out of an entry, and how to get one. */
@@ -258,10 +271,4 @@ function digest(writer: ByteWriter): string {
 // Callers see these in headers: what they do to them must not reach the next message.
 function copyEncryptedDataKey({ providerId, providerInfo, ciphertext }: EncryptedDataKey): EncryptedDataKey {
   return { providerId, providerInfo: Uint8Array.from(providerInfo), ciphertext: Uint8Array.from(ciphertext) };
-}
-
-function checkBound(name: string, value: number, max: number): number {
-  if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${typeof value}`);
-  if (!(value >= 1 && value <= max)) throw new RangeError(`"${name}" expected 1 to ${max}, got ${value}`);
-  return value;
 }

@@ -2,12 +2,12 @@
 import { randomFillSync } from "node:crypto";
 import { allocateSecret, wipe } from "../bytes.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
+import { isAllZeros, takeWrappedKeys } from "./take-data-key.ts";
 
 /** Returns a random key in memory of its own, which the caller wipes. */
 export function randomDataKey(length: number): Uint8Array {
   const dataKey = randomFillSync(allocateSecret(length));
-  if (dataKey.every((byte) => byte === 0))
-    throw new Error("internal error: the random generator does not work");
+  if (isAllZeros(dataKey)) throw new Error("internal error: the random generator does not work");
   return dataKey;
 }
 
@@ -18,7 +18,7 @@ export async function generateWith(
   request: DataKeyRequest,
 ): Promise<GeneratedDataKey> {
   try {
-    return { dataKey, encryptedDataKeys: await keyring.wrapDataKey(dataKey, request) };
+    return { dataKey, encryptedDataKeys: await takeWrappedKeys(keyring, dataKey, request) };
   } catch (error) {
     wipe(dataKey);
     throw error;

@@ -10,12 +10,26 @@ import {
   randomBytes,
 } from "node:crypto";
 import { type FileHandle, open, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  callback,
+  checkOptions,
+  pairs,
+  text,
+  wholeNumber,
+} from "../check-options.ts";
+import { readSome } from "../disk/calls.ts";
+import { NewFile } from "../disk/new-file.ts";
+import { hasCode } from "../errors.ts";
+import { shorten } from "../quote.ts";
 import { randomDataKey } from "./data-key.ts";
 import { RawAesKeyring } from "./raw-aes-keyring.ts";
-import { RawRsaKeyring, type RsaPadding } from "./raw-rsa-keyring.ts";
+import { keyNameOption, keyNamespaceOption } from "./raw-key.ts";
+import { RawRsaKeyring, type RsaPadding, rsaPaddingOption } from "./raw-rsa-keyring.ts";
+import { isAllZeros } from "./take-data-key.ts";
 
 /** The key namespace of key files unless the caller names another. */
 export const DEFAULT_KEY_NAMESPACE = "frameseal";
@@ -38,6 +52,35 @@ export interface KeyFileOptions {
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
+/** What the options must be. */
+const KEY_FILE_OPTIONS: Checks<KeyFileOptions> = {
+  keyNamespace: keyNamespaceOption,
+  keyName: keyNameOption,
+  padding: rsaPaddingOption,
+  materialDescription: pairs,
+  onWarning: callback,
+};
+
+/** Options of `writeAesKeyFile`. */
+export interface AesKeyFileOptions {
+  /** Bytes, by default 32. */
+  readonly keyLength?: 16 | 24 | 32 | undefined;
+}
+const aesKeyLength: Check = (name, value) => {
+  const length = wholeNumber(16, 32)(name, value);
+  if (length !== 16 && length !== 24 && length !== 32)
+    throw new RangeError(`"${name}" expected 16, 24 or 32 bytes, got ${value}`);
+  return length;
+};
+const AES_FILE_OPTIONS: Checks<AesKeyFileOptions> = { keyLength: aesKeyLength };
+
+/** Options of `writeRsaKeyFiles`. */
+export interface RsaKeyFileOptions {
+  /** By default 3,072; from 2,048 to 16,384. */
+  readonly modulusBits?: number | undefined;
+}
+const RSA_FILE_OPTIONS: Checks<RsaKeyFileOptions> = { modulusBits: wholeNumber(2048, 16_384) };
+
 /**
  * Reads a key file: JWK gives a raw AES keyring, PEM a raw RSA keyring that can encrypt (public key) or decrypt
  * (private key). The file may also be a pipe.
@@ -45,8 +88,10 @@ export interface KeyFileOptions {
  */
 export async function keyringFromKeyFile(
   path: string,
-  options: KeyFileOptions = {},
+  givenOptions: KeyFileOptions = {},
 ): Promise<RawAesKeyring | RawRsaKeyring> {
+  text("path", path);
+  const options = checkOptions("options", givenOptions, KEY_FILE_OPTIONS);
   const file = await open(path, "r");
   let content: Uint8Array | undefined;
   try {
@@ -54,7 +99,9 @@ export async function keyringFromKeyFile(
     content = bytes;
     const key = parseKeyFile(content, path);
     if (key.kind !== "rsa-public" && wideMode !== undefined)
-      options.onWarning?.(`key file ${path} can be read by others (mode ${wideMode}): chmod 600 it`);
+      await options.onWarning?.(
+        `key file ${shorten(path, 500)} can be read by others (mode ${wideMode}): chmod 600 it`,
+      );
     return keyringOf(key, path, options);
   } finally {
     wipe(content);
@@ -63,20 +110,22 @@ export async function keyringFromKeyFile(
 }
 
 /**
- * Writes a new AES key of `keyLength` bytes (32 unless given) as JWK, with mode 0600, and syncs it. Never overwrites.
- * @throws RangeError, and what the file system throws (EEXIST if `path` exists)
+ * Writes a new AES key as JWK, with mode 0600, and syncs it. Never overwrites;
+ * the file is there when it is complete.
+ * @throws RangeError, and what the file system throws (EEXIST if `path` exists); FramesealError NOT_DURABLE when the
+ * file is there, but may not survive a power failure
  */
 export async function writeAesKeyFile(
   path: string,
-  { keyLength = 32 }: { readonly keyLength?: 16 | 24 | 32 | undefined } = {},
+  options: AesKeyFileOptions = {},
 ): Promise<{ readonly keyName: string }> {
-  if (![16, 24, 32].includes(keyLength))
-    throw new RangeError(`"keyLength" expected 16, 24 or 32 bytes, got ${keyLength}`);
+  text("path", path);
+  const { keyLength = 32 } = checkOptions("options", options, AES_FILE_OPTIONS);
   const keyName = randomBytes(8).toString("hex");
   const key = randomDataKey(keyLength);
   const content = encodeJwk(keyName, key);
   try {
-    await writeNewFile(path, content, PRIVATE_MODE);
+    await writeNewFiles({ path, content, mode: PRIVATE_MODE });
     return { keyName };
   } finally {
     wipe(key, content);
@@ -86,29 +135,24 @@ export async function writeAesKeyFile(
 /**
  * Writes a new RSA key pair: the private key to `path` (PKCS#8, mode 0600), the public key to `path`.pub (SPKI), and
  * syncs them. Never overwrites, and leaves neither file if one cannot be written.
- * @throws RangeError, and what the file system throws (EEXIST if one exists)
+ * @throws RangeError, and what the file system throws (EEXIST if one exists); FramesealError NOT_DURABLE when both are
+ * there, but may not survive a power failure
  */
 export async function writeRsaKeyFiles(
   path: string,
-  { modulusBits = DEFAULT_MODULUS_BITS }: { readonly modulusBits?: number | undefined } = {},
+  options: RsaKeyFileOptions = {},
 ): Promise<{ readonly keyName: string; readonly publicKeyPath: string }> {
-  if (!Number.isInteger(modulusBits) || modulusBits < 2048 || modulusBits > 16_384)
-    throw new RangeError(`"modulusBits" expected 2048 to 16384, got ${modulusBits}`);
+  text("path", path);
+  const { modulusBits = DEFAULT_MODULUS_BITS } = checkOptions("options", options, RSA_FILE_OPTIONS);
   const { privateKey, publicKey } = await promisify(generateKeyPair)("rsa", { modulusLength: modulusBits });
   const content = Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" }));
   const publicKeyPath = `${path}.pub`;
   try {
-    await writeNewFile(path, content, PRIVATE_MODE);
-    try {
-      await writeNewFile(
-        publicKeyPath,
-        Buffer.from(publicKey.export({ type: "spki", format: "pem" })),
-        PUBLIC_MODE,
-      );
-    } catch (error) {
-      await unlink(path);
-      throw error;
-    }
+    const publicContent = Buffer.from(publicKey.export({ type: "spki", format: "pem" }));
+    await writeNewFiles(
+      { path, content, mode: PRIVATE_MODE },
+      { path: publicKeyPath, content: publicContent, mode: PUBLIC_MODE },
+    );
     return { keyName: rsaKeyName(publicKey), publicKeyPath };
   } finally {
     wipe(content);
@@ -129,7 +173,7 @@ function keyringOf(key: ParsedKey, path: string, options: KeyFileOptions): RawAe
   const keyNamespace = options.keyNamespace ?? DEFAULT_KEY_NAMESPACE;
   const keyName = options.keyName ?? key.keyName;
   if (keyName === undefined)
-    throw new TypeError(`"keyName" expected a name, since ${path} has no "kid", got none`);
+    throw new TypeError(`"keyName" expected a name, since ${shorten(path, 500)} has no "kid", got none`);
   const names = { keyNamespace, keyName, materialDescription: options.materialDescription };
   if (key.kind === "aes") return new RawAesKeyring({ ...names, wrappingKey: key.key });
   const padding = options.padding ?? "OAEP-SHA-256";
@@ -151,10 +195,10 @@ async function readBounded(
   let length = 0;
   try {
     for (;;) {
-      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-      length += bytesRead;
+      const count = await readSome(file, buffer.subarray(length), null);
+      length += count;
       if (length > MAX_FILE_LENGTH) throw tooLong();
-      if (bytesRead === 0) break;
+      if (count === 0) break;
     }
   } catch (error) {
     wipe(buffer);
@@ -212,6 +256,8 @@ function parseJwk(text: Buffer, path: string): ParsedKey {
     if (allowed === undefined) throw wrongLength(path, "16, 24 or 32 bytes", key.length);
     if (Math.ceil((key.length * 8) / 6) !== k.length || asBuffer(key).toString("base64url") !== k)
       throw wrongContent(path, 'a JWK with canonical base64url as "k"', "another text");
+    if (isAllZeros(key))
+      throw new RangeError(`"keyFile" expected a secret key, got all zeros in ${shorten(path, 500)}`);
     if (alg !== undefined && (typeof alg !== "string" || !allowed.includes(alg)))
       throw wrongContent(path, `a JWK with "alg" ${allowed.join(" or ")}, or none`, "another one");
     return { kind: "aes", key: createSecretKey(key), keyName: kid };
@@ -246,29 +292,37 @@ function encodeJwk(kid: string, key: Uint8Array): Buffer {
   return Buffer.from(`${JSON.stringify({ kty: "oct", kid, alg, k: asBuffer(key).toString("base64url") })}\n`);
 }
 
-async function writeNewFile(path: string, content: Uint8Array, mode: number): Promise<void> {
-  const file = await open(path, "wx", mode);
+/** Writes new files in that order, or none of them. @throws FramesealError NOT_DURABLE when all are there */
+async function writeNewFiles(...files: readonly KeyFileContent[]): Promise<void> {
+  const made: NewFile[] = [];
+  const published: string[] = [];
+  let notDurable: unknown;
   try {
-    await file.writeFile(content);
-    await file.sync();
+    for (const { path, content, mode } of files) {
+      const file = await NewFile.create(path, { mode });
+      made.push(file);
+      await file.write(content, 0);
+    }
+    for (const [index, file] of made.entries()) {
+      await file.publish().catch((error: unknown) => {
+        if (!hasCode(error, "NOT_DURABLE")) throw error;
+        notDurable ??= error;
+      });
+      published.push(files[index]?.path ?? "");
+    }
   } catch (error) {
-    await unlink(path);
+    for (const path of published) await unlink(path);
     throw error;
   } finally {
-    await file.close();
+    for (const file of made) await file.discard();
   }
-  await syncFolder(dirname(path));
+  if (notDurable !== undefined) throw notDurable;
 }
 
-// A key that a crash can take away again would take all data with it.
-async function syncFolder(path: string): Promise<void> {
-  if (process.platform === "win32") return; // folders cannot be opened there
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+interface KeyFileContent {
+  readonly path: string;
+  readonly content: Uint8Array;
+  readonly mode: number;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -276,8 +330,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function wrongContent(path: string, expected: string, got: string): TypeError {
-  return new TypeError(`"keyFile" expected ${expected}, got ${got} in ${path}`);
+  return new TypeError(`"keyFile" expected ${expected}, got ${got} in ${shorten(path, 500)}`);
 }
 function wrongLength(path: string, expected: string, got: number): RangeError {
-  return new RangeError(`"keyFile" expected a key of ${expected}, got ${got} bytes in ${path}`);
+  return new RangeError(`"keyFile" expected a key of ${expected}, got ${got} bytes in ${shorten(path, 500)}`);
 }

@@ -1,15 +1,32 @@
 // Data keys from AWS KMS: GenerateDataKey when writing, Decrypt when reading. The wrapping keys never leave KMS. The
 // only file that makes KMS commands; the client is the caller's.
 import type * as KMS from "@aws-sdk/client-kms";
-import { allocateSecret, asBuffer, copySecret, decodeUtf8, wipe } from "../bytes.ts";
-import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
+import { allocateSecret, decodeUtf8, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  checkOptions,
+  describe,
+  filledListOf,
+  listOf,
+  listOfStrings,
+  needed,
+  oneOf,
+  wholeNumber,
+  within,
+  wrong,
+} from "../check-options.ts";
+import { allCauses, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
+import { shorten } from "../quote.ts";
 import { copyOf, type SdkPackage } from "../sdk-copy.ts";
-import { isBytes, isError } from "../shapes.ts";
+import { withSecretCheck } from "../secret-transport.ts";
+import { bytesLength, isError } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 import { type KmsDataKey, type KmsRequest, registerKmsAccess } from "./kms-access.ts";
 import { areRelatedKeys, formatKmsArn, isMultiRegionKey, type KmsArn, parseKmsArn } from "./kms-arn.ts";
+import { takeDataKey } from "./take-data-key.ts";
 
 /** What of a `KMSClient` is needed. Its retries, credentials and endpoint are the caller's choice. */
 export type KmsClient = Pick<KMS.KMSClient, "send">;
@@ -66,7 +83,44 @@ const PROVIDER_ID = "aws-kms";
 const DEFAULT_TIMEOUT_MS = 60_000;
 const MAX_CIPHERTEXT_LENGTH = 6144; // KMS API reference, Decrypt: CiphertextBlob
 
+const MAX_TIMEOUT_MS = 2 ** 31 - 1; // longest timer
+
 type DiscoveryFilter = KmsDiscoveryOptions["discovery"];
+/** Options of both kinds, before it is known which. */
+interface AnyOptions extends CommonOptions {
+  readonly generatorKeyId?: string | undefined;
+  readonly keyIds?: readonly string[] | undefined;
+  readonly multiRegionKeys?: "exact" | "related" | undefined;
+  readonly discovery?: DiscoveryFilter | undefined;
+}
+
+/** A string of a form. */
+const like =
+  (form: RegExp, expected: string): Check =>
+  (name, value) => {
+    if (typeof value !== "string" || !form.test(value)) throw wrong(name, expected, value);
+    return value;
+  };
+/** What a discovery filter must be. */
+const DISCOVERY: Checks<DiscoveryFilter> = {
+  partition: needed(within("discovery", like(/^aws[a-z-]*$/, "aws, aws-cn or the like"))),
+  accountIds: needed(within("discovery", filledListOf(like(/^[0-9]{12}$/, "accounts of 12 digits")))),
+  region: within("discovery", like(/^[a-z0-9-]{1,40}$/, "a region")),
+};
+/** What the options must be, each by itself. */
+const OPTIONS: Checks<AnyOptions> = {
+  client: needed((name, value) => {
+    if (typeof value !== "function" && typeof (value as KmsClient | null | undefined)?.send !== "function")
+      throw wrong(name, "a KMSClient or a function", value);
+    return value;
+  }),
+  grantTokens: listOfStrings,
+  timeoutMs: wholeNumber(1, MAX_TIMEOUT_MS),
+  generatorKeyId: keyIdOption,
+  keyIds: listOf(keyIdOption),
+  multiRegionKeys: oneOf("exact", "related"),
+  discovery: (name, value) => Object.freeze(checkOptions(name, value as DiscoveryFilter, DISCOVERY)),
+};
 
 /**
  * Wraps data keys with AWS KMS. Keys are named by ARN; aliases and bare key ids can only encrypt, since messages name
@@ -82,23 +136,25 @@ export class KmsKeyring implements Keyring {
   readonly #multiRegionKeys: "exact" | "related";
 
   /** @throws TypeError, RangeError */
-  constructor(options: KmsKeyringOptions) {
+  constructor(givenOptions: KmsKeyringOptions) {
+    const options = checkOptions<AnyOptions>("options", givenOptions, OPTIONS);
     this.generatorKeyId = options.generatorKeyId;
-    this.keyIds = Object.freeze([...(options.keyIds ?? [])]);
-    this.discovery = checkDiscovery(options.discovery);
+    this.keyIds = options.keyIds ?? [];
+    this.discovery = options.discovery;
     const named = this.#named();
     if (this.discovery !== undefined && named.length > 0)
       throw new TypeError('"discovery" expected no "generatorKeyId" or "keyIds" beside it');
     if (this.discovery === undefined && named.length === 0)
       throw new TypeError('"generatorKeyId", "keyIds" or "discovery" expected, got none');
-    for (const keyId of named) checkKeyId(keyId, typeof options.client);
+    if (this.discovery !== undefined && options.multiRegionKeys !== undefined)
+      throw new TypeError('"discovery" expected no "multiRegionKeys" beside it');
+    const { client } = options;
+    if (typeof client === "function") for (const keyId of named) checkHasRegion(keyId);
     if (new Set(named).size !== named.length) throw new RangeError('"keyIds" expected each key once');
-    this.#clientOf = clientSource(options.client);
+    this.#clientOf = clientSource(client);
     this.#grantTokens = options.grantTokens === undefined ? undefined : [...options.grantTokens];
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    if (!(this.#timeoutMs > 0 && this.#timeoutMs < 2 ** 31))
-      throw new RangeError(`"timeoutMs" expected a positive number, got ${options.timeoutMs}`);
-    this.#multiRegionKeys = ("multiRegionKeys" in options ? options.multiRegionKeys : undefined) ?? "exact";
+    this.#multiRegionKeys = options.multiRegionKeys ?? "exact";
     registerKmsAccess(this, {
       generateDataKey: (request) => this.#generate(request),
       decrypt: (ciphertext, request) => this.#decryptUnnamed(ciphertext, request),
@@ -132,12 +188,11 @@ export class KmsKeyring implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const attempts: (() => Promise<Uint8Array>)[] = [];
-    for (const { providerId, providerInfo, ciphertext } of encryptedDataKeys) {
-      if (providerId !== PROVIDER_ID) continue;
-      const stored = parseKmsArn(decodeUtf8(providerInfo) ?? "");
-      const keyArn = stored?.kind === "key" ? this.#keyFor(stored) : undefined;
-      if (keyArn === undefined) continue;
-      attempts.push(() => this.#decrypt(ciphertext, keyArn, kmsRequestOf(request)));
+    for (const key of encryptedDataKeys) {
+      const found = this.#find(key);
+      if ("keyArn" in found)
+        attempts.push(() => this.#decrypt(key.ciphertext, found.keyArn, kmsRequestOf(request)));
+      else request.skipped?.add(`KMS keyring: ${found.why}`, key);
     }
     return attempts.length === 0 ? null : firstSuccess(attempts);
   }
@@ -146,39 +201,55 @@ export class KmsKeyring implements Keyring {
     return this.generatorKeyId === undefined ? this.keyIds : [this.generatorKeyId, ...this.keyIds];
   }
 
-  // The ARN to ask KMS with for a key that a message names; undefined if this keyring must not ask for that key.
-  #keyFor(stored: KmsArn): string | undefined {
-    if (this.discovery !== undefined) {
-      if (!isAllowed(this.discovery, stored)) return undefined;
-      const { region } = this.discovery;
-      if (region === undefined || region === stored.region) return formatKmsArn(stored);
-      return isMultiRegionKey(stored) ? formatKmsArn({ ...stored, region }) : undefined;
-    }
-    for (const keyId of this.#named()) {
+  // The ARN to ask KMS with for a key that a message names, or why this keyring must not ask for it.
+  #find({ providerId, providerInfo }: EncryptedDataKey): Found {
+    if (providerId !== PROVIDER_ID) return { why: "not wrapped by AWS KMS" };
+    // An ARN is not nearly as long.
+    const stored = parseKmsArn(providerInfo.length > 2048 ? "" : (decodeUtf8(providerInfo) ?? ""));
+    if (stored === undefined) return { why: "malformed provider info: no ARN of a KMS key" };
+    if (stored.kind !== "key") return { why: "malformed provider info: the ARN of an alias" };
+    return this.discovery === undefined ? this.#findNamed(stored) : findDiscovered(this.discovery, stored);
+  }
+
+  #findNamed(stored: KmsArn): Found {
+    const named = this.#named();
+    for (const keyId of named) {
       const own = parseKmsArn(keyId);
       if (own === undefined) continue;
       const matches =
         this.#multiRegionKeys === "related" ? areRelatedKeys(own, stored) : keyId === formatKmsArn(stored);
-      if (matches) return keyId;
+      if (matches) return { keyArn: keyId };
     }
-    return undefined;
+    const replica = named.map(parseKmsArn).find((own) => own !== undefined && areRelatedKeys(own, stored));
+    if (replica !== undefined)
+      return {
+        why: `a replica of the multi-region key ${formatKmsArn(replica)}, and "multiRegionKeys" is exact`,
+      };
+    // Nothing tells without asking KMS whether an alias is one of this key.
+    const notArns = named.filter((keyId) => parseKmsArn(keyId)?.kind !== "key");
+    if (notArns.length > 0)
+      return { why: `${list(notArns)} can only encrypt: to decrypt, name the key by its ARN` };
+    const others = (part: "account" | "partition" | "region"): boolean =>
+      named.every((keyId) => parseKmsArn(keyId)?.[part] !== stored[part]);
+    const part = (["partition", "account", "region"] as const).find(others);
+    return { why: `not ${list(named)}${part === undefined ? "" : `, but a key of another ${part}`}` };
   }
 
   async #generate(request: KmsRequest): Promise<KmsDataKey> {
     const KeyId = this.generatorKeyId;
     if (KeyId === undefined) throw onlyDecrypts();
     const input = { KeyId, NumberOfBytes: request.keyLength, ...this.#commonInput(request) };
-    const answer = await this.#call("make a data key with", KeyId, request, (client, kms, options) =>
-      client.send(new kms.GenerateDataKeyCommand(input), options),
-    );
-    const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
-    try {
-      const keyArn = answeredArn(KeyId, answer.KeyId);
-      return { dataKey, ciphertext: checkCiphertext(answer.CiphertextBlob, KeyId), keyArn };
-    } catch (error) {
-      wipe(dataKey);
-      throw error;
-    }
+    return this.#call("make a data key with", KeyId, request, async (client, kms, options) => {
+      const answer = await client.send(guarded(new kms.GenerateDataKeyCommand(input)), options);
+      const dataKey = takePlaintext(answer.Plaintext, KeyId, request);
+      try {
+        const keyArn = answeredArn(KeyId, answer.KeyId);
+        return { dataKey, ciphertext: takeCiphertext(answer.CiphertextBlob, KeyId), keyArn };
+      } catch (error) {
+        wipe(dataKey);
+        throw error;
+      }
+    });
   }
 
   async #encrypt(keyId: string, dataKey: Uint8Array, request: KmsRequest): Promise<EncryptedDataKey> {
@@ -187,22 +258,21 @@ export class KmsKeyring implements Keyring {
     Plaintext.set(dataKey);
     try {
       const input = { KeyId: keyId, Plaintext, ...this.#commonInput(request) };
-      const answer = await this.#call("wrap a data key with", keyId, request, (client, kms, options) =>
-        client.send(new kms.EncryptCommand(input), options),
-      );
-      return encryptedDataKey(
-        answeredArn(keyId, answer.KeyId),
-        checkCiphertext(answer.CiphertextBlob, keyId),
-      );
+      return await this.#call("wrap a data key with", keyId, request, async (client, kms, options) => {
+        const answer = await client.send(guarded(new kms.EncryptCommand(input)), options);
+        return encryptedDataKey(
+          answeredArn(keyId, answer.KeyId),
+          takeCiphertext(answer.CiphertextBlob, keyId),
+        );
+      });
     } finally {
       wipe(Plaintext);
     }
   }
 
   async #decrypt(ciphertext: Uint8Array, keyArn: string, request: KmsRequest): Promise<Uint8Array> {
-    const answer = await this.#sendDecrypt(ciphertext, keyArn, request);
-    const dataKey = takePlaintext(answer.Plaintext, keyArn, request);
-    if (answer.KeyId === keyArn) return dataKey;
+    const { dataKey, usedKeyId } = await this.#sendDecrypt(ciphertext, keyArn, request);
+    if (usedKeyId === keyArn) return dataKey;
     wipe(dataKey);
     throw wrongAnswer(keyArn, "it used another key");
   }
@@ -213,13 +283,12 @@ export class KmsKeyring implements Keyring {
       if (arns.length === 0)
         throw new FramesealError(
           "NO_DATA_KEY",
-          "KMS keyring has no key ARN: with aliases it can only encrypt",
+          `KMS keyring: ${list(this.#named())} can only encrypt: to decrypt, name the key by its ARN`,
         );
       return firstSuccess(arns.map((keyArn) => () => this.#decrypt(ciphertext, keyArn, request)));
     }
-    const answer = await this.#sendDecrypt(ciphertext, undefined, request);
-    const dataKey = takePlaintext(answer.Plaintext, "any key", request);
-    const used = parseKmsArn(answer.KeyId ?? "");
+    const { dataKey, usedKeyId } = await this.#sendDecrypt(ciphertext, undefined, request);
+    const used = parseKmsArn(usedKeyId ?? "");
     if (used?.kind === "key" && isAllowed(this.discovery, used)) return dataKey;
     wipe(dataKey);
     throw wrongAnswer("any key", "it used a key that the discovery filter does not allow");
@@ -229,15 +298,17 @@ export class KmsKeyring implements Keyring {
     ciphertext: Uint8Array,
     keyArn: string | undefined,
     request: KmsRequest,
-  ): Promise<KMS.DecryptCommandOutput> {
+  ): Promise<{ readonly dataKey: Uint8Array; readonly usedKeyId: string | undefined }> {
     const input = {
       CiphertextBlob: ciphertext,
       ...(keyArn === undefined ? {} : { KeyId: keyArn }),
       ...this.#commonInput(request),
     };
-    return this.#call("unwrap a data key with", keyArn, request, (client, kms, options) =>
-      client.send(new kms.DecryptCommand(input), options),
-    );
+    return this.#call("unwrap a data key with", keyArn, request, async (client, kms, options) => {
+      const answer = await client.send(guarded(new kms.DecryptCommand(input)), options);
+      const dataKey = takePlaintext(answer.Plaintext, keyArn ?? "any key", request);
+      return { dataKey, usedKeyId: answer.KeyId };
+    });
   }
 
   #commonInput({ encryptionContext }: KmsRequest): {
@@ -248,8 +319,9 @@ export class KmsKeyring implements Keyring {
     return this.#grantTokens === undefined ? common : { ...common, GrantTokens: this.#grantTokens };
   }
 
-  // Retries are the client's: it knows which answers are worth it. Aborts and timeouts end them.
-  async #call<Answer>(
+  // Retries are the client's: it knows which answers are worth it. Aborts and timeouts end them. `send` also takes what
+  // it needs out of the answer, in the moment it arrives.
+  async #call<Answer extends object>(
     verb: string,
     keyId: string | undefined,
     { signal }: KmsRequest,
@@ -262,16 +334,19 @@ export class KmsKeyring implements Keyring {
     if (client === undefined)
       throw new FramesealError("KEY_SERVICE", `no KMS client for the region of ${name}`);
     const kms = await copyOf(clientKms, client);
+    throwIfAborted(signal); // loading the SDK takes its time, and a signal tells but once
     const stop = new AbortController();
     const abort = (): void => stop.abort();
     const timer = setTimeout(abort, this.#timeoutMs);
     signal?.addEventListener("abort", abort, { once: true });
     try {
       return await untilAborted(send(client, kms, { abortSignal: stop.signal }), stop.signal, (late) =>
-        wipe((late as { readonly Plaintext?: Uint8Array }).Plaintext),
+        wipe((late as { readonly dataKey?: Uint8Array }).dataKey),
       );
     } catch (error) {
       throwIfAborted(signal);
+      // By its class: a service can give its errors any name.
+      if (error instanceof FramesealError && ["KEY_SERVICE", "POLICY"].includes(error.code)) throw error;
       if (stop.signal.aborted)
         throw new FramesealError(
           "KEY_SERVICE",
@@ -285,6 +360,34 @@ export class KmsKeyring implements Keyring {
   }
 }
 
+/** Which key to ask KMS for, or why none. */
+type Found = { readonly keyArn: string } | { readonly why: string };
+
+function findDiscovered(filter: DiscoveryFilter, stored: KmsArn): Found {
+  if (filter.partition !== stored.partition)
+    return { why: `a key of another partition than the ${filter.partition} of the discovery filter` };
+  if (!isAllowed(filter, stored))
+    return { why: "a key of an account that the discovery filter does not have" };
+  const { region } = filter;
+  if (region === undefined || region === stored.region) return { keyArn: formatKmsArn(stored) };
+  if (isMultiRegionKey(stored)) return { keyArn: formatKmsArn({ ...stored, region }) };
+  return {
+    why: `a key of another region than the ${region} of the discovery filter, without a replica there`,
+  };
+}
+
+/** The first of some keys by name. */
+function list(keyIds: readonly string[]): string {
+  const [first = "", second] = keyIds;
+  if (second === undefined) return first;
+  return `${first}, ${second}${keyIds.length > 2 ? ` or ${keyIds.length - 2} more` : ""}`;
+}
+
+// Data keys are in the clear in all three: whatever address the client comes to, they must not be read on the way.
+function guarded<Command extends object>(command: Command): Command {
+  return withSecretCheck(command, "AWS KMS hands out data keys");
+}
+
 function kmsRequestOf({ suite, encryptionContext, signal }: DataKeyRequest): KmsRequest {
   return { keyLength: suite.keyLength, encryptionContext, signal };
 }
@@ -293,34 +396,22 @@ function encryptedDataKey(keyArn: string, ciphertext: Uint8Array): EncryptedData
   return { providerId: PROVIDER_ID, providerInfo: new Uint8Array(Buffer.from(keyArn, "utf8")), ciphertext };
 }
 
-function checkDiscovery(discovery: DiscoveryFilter | undefined): DiscoveryFilter | undefined {
-  if (discovery === undefined) return undefined;
-  const { partition, accountIds, region } = discovery;
-  if (typeof partition !== "string" || !/^aws[a-z-]*$/.test(partition))
-    throw new TypeError(`"discovery.partition" expected aws, aws-cn or the like, got ${partition}`);
-  if (!Array.isArray(accountIds) || accountIds.length === 0)
-    throw new TypeError('"discovery.accountIds" expected at least one account');
-  for (const account of accountIds)
-    if (typeof account !== "string" || !/^[0-9]{12}$/.test(account))
-      throw new TypeError(`"discovery.accountIds" expected accounts of 12 digits, got ${account}`);
-  if (region !== undefined && !/^[a-z0-9-]{1,40}$/.test(region))
-    throw new TypeError(`"discovery.region" expected a region, got ${region}`);
-  return Object.freeze({ partition, accountIds: Object.freeze([...accountIds]), region });
-}
-
 function isAllowed({ partition, accountIds }: DiscoveryFilter, key: KmsArn): boolean {
   return key.partition === partition && accountIds.includes(key.account);
 }
 
-function checkKeyId(keyId: string, client: string): void {
-  if (typeof keyId !== "string") throw new TypeError(`"keyIds" expected strings, got ${typeof keyId}`);
-  const isArn = parseKmsArn(keyId) !== undefined;
-  if (
-    !isArn &&
-    !/^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.test(keyId)
-  )
-    throw new RangeError(`"keyIds" expected an ARN, alias or id of a KMS key, got ${keyId}`);
-  if (!isArn && client === "function")
+const UNQUALIFIED_KEY_ID =
+  /^(alias\/[A-Za-z0-9/_-]{1,256}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+function keyIdOption(name: string, value: unknown): string {
+  if (typeof value !== "string") throw wrong(name, "a string", value);
+  if (parseKmsArn(value) === undefined && !UNQUALIFIED_KEY_ID.test(value))
+    throw new RangeError(`"${name}" expected an ARN, alias or id of a KMS key, got ${describe(value)}`);
+  return value;
+}
+
+function checkHasRegion(keyId: string): void {
+  if (parseKmsArn(keyId) === undefined)
     throw new RangeError(`"keyIds" expected ARNs, since "client" wants a region, got ${keyId}`);
 }
 
@@ -335,36 +426,28 @@ function clientSource(
       return clients.get(region);
     };
   }
-  if (typeof client?.send !== "function")
-    throw new TypeError(
-      `"client" expected a KMSClient or a function, got ${client === null ? "null" : typeof client}`,
-    );
   return () => client;
 }
 
-// The data key of an answer in memory of our own; the answer's is wiped. The caller wipes the result.
+// The caller wipes the result.
 function takePlaintext(plaintext: Uint8Array | undefined, keyId: string, request: KmsRequest): Uint8Array {
-  if (!isBytes(plaintext)) throw wrongAnswer(keyId, "it has no data key");
-  try {
-    if (plaintext.length !== request.keyLength)
-      throw wrongAnswer(keyId, `its data key has ${plaintext.length} bytes instead of ${request.keyLength}`);
-    return copySecret(plaintext);
-  } finally {
-    wipe(plaintext);
-  }
+  if (plaintext === undefined) throw wrongAnswer(keyId, "it has no data key");
+  return takeDataKey(plaintext, request.keyLength, (why) => wrongAnswer(keyId, `its data key ${why}`));
 }
 
-function checkCiphertext(ciphertext: Uint8Array | undefined, keyId: string): Uint8Array {
-  const length = ciphertext?.length ?? 0;
+function takeCiphertext(ciphertext: Uint8Array | undefined, keyId: string): Uint8Array {
+  const length = bytesLength(ciphertext) ?? 0;
   if (ciphertext === undefined || length === 0) throw wrongAnswer(keyId, "it has no wrapped key");
   if (length > MAX_CIPHERTEXT_LENGTH) throw wrongAnswer(keyId, `its wrapped key has ${length} bytes`);
-  return new Uint8Array(asBuffer(ciphertext));
+  const copy = new Uint8Array(length);
+  copy.set(ciphertext);
+  return copy;
 }
 
 // Messages name keys by ARN. An answer for another key than the one asked for must not be used.
 function answeredArn(asked: string, answered: string | undefined): string {
   const used = parseKmsArn(answered ?? "");
-  if (answered === undefined || used?.kind !== "key") throw wrongAnswer(asked, "it names no key ARN");
+  if (typeof answered !== "string" || used?.kind !== "key") throw wrongAnswer(asked, "it names no key ARN");
   const arn = parseKmsArn(asked);
   if (arn === undefined) {
     if (!asked.startsWith("alias/") && used.id !== asked) throw wrongAnswer(asked, "it used another key");
@@ -381,16 +464,17 @@ async function firstSuccess(attempts: readonly (() => Promise<Uint8Array>)[]): P
     try {
       return await attempt();
     } catch (error) {
-      if (hasCode(error, "ABORTED")) throw error;
+      if (hasCode(error, "ABORTED") || hasCode(error, "POLICY")) throw error;
       causes.push(error);
     }
   }
   if (causes.length === 1) throw causes[0];
   const service = causes.some((cause) => hasCode(cause, "KEY_SERVICE"));
+  const cause = allCauses(causes);
   throw new FramesealError(
     service ? "KEY_SERVICE" : "NO_DATA_KEY",
-    `AWS KMS unwrapped none of ${causes.length} data keys`,
-    { cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")) },
+    `AWS KMS unwrapped none of ${causes.length} data keys: ${cause.message}`,
+    { cause },
   );
 }
 
@@ -435,11 +519,11 @@ interface KmsFailureCause extends Error {
 function withoutAnswer(error: unknown, name: string): KmsFailureCause {
   const { $fault, $metadata, code, message } = Object(error) as Record<string, unknown>;
   const fromService = typeof $fault === "string" && name !== "SyntaxError" && typeof message === "string";
-  const cause: KmsFailureCause = new Error(fromService ? `${name}: ${message}` : name);
+  const cause: KmsFailureCause = new Error(fromService ? shorten(`${name}: ${message}`) : name);
   cause.name = name;
   const { httpStatusCode, requestId, attempts } = Object($metadata) as Record<string, unknown>;
   if (typeof httpStatusCode === "number") cause.httpStatusCode = httpStatusCode;
-  if (typeof requestId === "string") cause.requestId = requestId;
+  if (typeof requestId === "string") cause.requestId = shorten(requestId, 100);
   if (typeof attempts === "number") cause.attempts = attempts;
   if (typeof code === "string" && /^[A-Z_]{1,40}$/.test(code)) cause.code = code; // ECONNREFUSED and the like
   return cause;

@@ -1,6 +1,7 @@
 // A client-side master key of 128, 192 or 256 bits that wraps data keys with AES-GCM. The encryption context is AAD.
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { asBuffer, concatBytes } from "../bytes.ts";
+import { type Checks, checkOptions, needed, oneOf, pairs, wrong } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { type EncryptionContext, encodeEncryptionContext } from "../format/encryption-context.ts";
@@ -8,8 +9,15 @@ import { isBytes, isKeyObject } from "../shapes.ts";
 import { unwrapWithAesGcm, WRAP_NONCE_LENGTH, WRAP_TAG_LENGTH, wrapWithAesGcm } from "./aes-gcm-wrap.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
-import { rawAesInfoPrefix } from "./raw-aes-info.ts";
-import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
+import { rawAesInfoPrefix, rawAesKeyName } from "./raw-aes-info.ts";
+import {
+  checkSecret,
+  describeKeyring,
+  keyNameOption,
+  keyNamespaceOption,
+  NO_DESCRIPTION,
+  registerWrappingKeys,
+} from "./raw-key.ts";
 
 /** Options of `RawAesKeyring`. */
 export interface RawAesKeyringOptions {
@@ -31,6 +39,15 @@ export interface RawAesKeyringOptions {
   readonly localeSortedContext?: "refuse" | "accept" | undefined;
 }
 
+/** What the options must be. */
+const OPTIONS: Checks<RawAesKeyringOptions> = {
+  keyNamespace: needed(keyNamespaceOption),
+  keyName: needed(keyNameOption),
+  wrappingKey: needed(secretKey),
+  materialDescription: pairs,
+  localeSortedContext: oneOf("refuse", "accept"),
+};
+
 /**
  * Wraps data keys under one AES key. Each wrap draws a random nonce: wrap at most 2^32 data keys under one key
  * (SP 800-38D, 8.3).
@@ -42,18 +59,16 @@ export class RawAesKeyring implements Keyring {
   readonly #localeSortedContext: "refuse" | "accept";
 
   /** @throws TypeError, RangeError */
-  constructor(options: RawAesKeyringOptions) {
-    checkKeyName(options);
+  constructor(givenOptions: RawAesKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyNamespace = options.keyNamespace;
     this.keyName = options.keyName;
-    this.#key = secretKey(options.wrappingKey);
-    const length = this.#key.symmetricKeySize ?? 0;
-    if (length !== 16 && length !== 24 && length !== 32)
-      throw new RangeError(`"wrappingKey" expected 16, 24 or 32 bytes, got ${length}`);
+    this.#key = options.wrappingKey as KeyObject; // the check has made it one
+    checkSecret("wrappingKey", this.#key);
     this.#localeSortedContext = options.localeSortedContext ?? "refuse";
     registerWrappingKeys(this, {
       secretKey: this.#key,
-      materialDescription: checkMaterialDescription(options.materialDescription),
+      materialDescription: options.materialDescription ?? NO_DESCRIPTION,
     });
   }
 
@@ -73,11 +88,15 @@ export class RawAesKeyring implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const prefix = rawAesInfoPrefix(this.keyName);
+    const self = describeKeyring("AES", this);
     let tried = 0;
-    for (const { providerId, providerInfo, ciphertext } of encryptedDataKeys) {
-      if (providerId !== this.keyNamespace || providerInfo.length !== prefix.length + WRAP_NONCE_LENGTH)
+    for (const key of encryptedDataKeys) {
+      const { providerInfo, ciphertext } = key;
+      const why = this.#whyNot(key, prefix);
+      if (why !== undefined) {
+        request.skipped?.add(`${self}: ${why}`, key);
         continue;
-      if (!asBuffer(providerInfo.subarray(0, prefix.length)).equals(prefix)) continue;
+      }
       tried += 1;
       if (ciphertext.length !== request.suite.keyLength + WRAP_TAG_LENGTH) continue;
       const nonce = providerInfo.subarray(prefix.length);
@@ -89,9 +108,18 @@ export class RawAesKeyring implements Keyring {
     if (tried === 0) return null;
     throw new FramesealError(
       "NO_DATA_KEY",
-      `key ${JSON.stringify(this.keyName)} of ${JSON.stringify(this.keyNamespace)} does not unwrap the data key: ` +
+      `${self} does not unwrap the data key: ` +
         "another key of the same name, another encryption context, or an altered message",
     );
+  }
+
+  // Why an entry is not addressed to this keyring.
+  #whyNot({ providerId, providerInfo }: EncryptedDataKey, prefix: Buffer): string | undefined {
+    if (providerId !== this.keyNamespace) return "another key namespace";
+    const info = asBuffer(providerInfo);
+    if (info.length === prefix.length + WRAP_NONCE_LENGTH && info.indexOf(prefix) === 0) return undefined;
+    if (info.equals(Buffer.from(this.keyName, "utf8"))) return "wrapped with an RSA key of this name";
+    return rawAesKeyName(info) === undefined ? "malformed provider info" : "another key name";
   }
 
   #contextForms(context: EncryptionContext): Uint8Array[] {
@@ -101,15 +129,14 @@ export class RawAesKeyring implements Keyring {
   }
 }
 
-function secretKey(key: Uint8Array | KeyObject): KeyObject {
-  if (isKeyObject(key)) {
-    if (key.type !== "secret")
-      throw new TypeError(`"wrappingKey" expected a secret key, got a ${key.type} one`);
-    return key;
-  }
-  if (!isBytes(key))
-    throw new TypeError(`"wrappingKey" expected a Uint8Array or a KeyObject, got ${typeof key}`);
-  return createSecretKey(key);
+function secretKey(name: string, given: unknown): KeyObject {
+  if (!isKeyObject(given) && !isBytes(given)) throw wrong(name, "a Uint8Array or a KeyObject", given);
+  const key = isKeyObject(given) ? given : createSecretKey(given);
+  if (key.type !== "secret") throw new TypeError(`"${name}" expected a secret key, got a ${key.type} one`);
+  const length = key.symmetricKeySize ?? 0;
+  if (length !== 16 && length !== 24 && length !== 32)
+    throw new RangeError(`"${name}" expected 16, 24 or 32 bytes, got ${length}`);
+  return key;
 }
 
 function encodeInLocaleOrder(context: EncryptionContext): Uint8Array {

@@ -9,12 +9,20 @@ import {
   publicEncrypt,
 } from "node:crypto";
 import { asBuffer, copySecret, wipe } from "../bytes.ts";
+import { type Check, type Checks, checkOptions, needed, oneOf, pairs, wrong } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { errorCode, isBytes, isKeyObject } from "../shapes.ts";
 import { generateWith, randomDataKey } from "./data-key.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
-import { checkKeyName, checkMaterialDescription, registerWrappingKeys } from "./raw-key.ts";
+import { rawAesKeyName } from "./raw-aes-info.ts";
+import {
+  describeKeyring,
+  keyNameOption,
+  keyNamespaceOption,
+  NO_DESCRIPTION,
+  registerWrappingKeys,
+} from "./raw-key.ts";
 
 /** OAEP uses the named hash for MGF1 too. PKCS1 is for old messages: the platform may refuse to unwrap it. */
 export type RsaPadding = "OAEP-SHA-1" | "OAEP-SHA-256" | "OAEP-SHA-384" | "OAEP-SHA-512" | "PKCS1";
@@ -43,6 +51,17 @@ export interface RawRsaKeyringOptions {
   readonly materialDescription?: Readonly<Record<string, string>> | undefined;
 }
 
+export const rsaPaddingOption: Check = oneOf(...Object.keys(oaepHashes), "PKCS1");
+/** What the options must be. */
+const OPTIONS: Checks<RawRsaKeyringOptions> = {
+  keyNamespace: needed(keyNamespaceOption),
+  keyName: needed(keyNameOption),
+  publicKey: (_, key) => parseKey(key, "public"),
+  privateKey: (_, key) => parseKey(key, "private"),
+  padding: needed(rsaPaddingOption),
+  materialDescription: pairs,
+};
+
 /** Wraps data keys under an RSA public key. */
 export class RawRsaKeyring implements Keyring {
   readonly keyNamespace: string;
@@ -52,23 +71,20 @@ export class RawRsaKeyring implements Keyring {
   readonly #privateKey: KeyObject | undefined;
 
   /** @throws TypeError, RangeError */
-  constructor(options: RawRsaKeyringOptions) {
-    checkKeyName(options);
+  constructor(givenOptions: RawRsaKeyringOptions) {
+    const options = checkOptions("options", givenOptions, OPTIONS);
     this.keyNamespace = options.keyNamespace;
     this.keyName = options.keyName;
-    if (options.padding !== "PKCS1" && !Object.hasOwn(oaepHashes, options.padding))
-      throw new TypeError(
-        `"padding" expected PKCS1 or one of ${Object.keys(oaepHashes).join(", ")}, got ${options.padding}`,
-      );
     this.padding = options.padding;
-    this.#publicKey = parseKey(options.publicKey, "public");
-    this.#privateKey = parseKey(options.privateKey, "private");
+    // The checks have parsed them.
+    this.#publicKey = options.publicKey as KeyObject | undefined;
+    this.#privateKey = options.privateKey as KeyObject | undefined;
     if (this.#publicKey === undefined && this.#privateKey === undefined)
       throw new TypeError('"publicKey" or "privateKey" expected, got neither');
     registerWrappingKeys(this, {
       ...(this.#publicKey === undefined ? {} : { publicKey: this.#publicKey }),
       ...(this.#privateKey === undefined ? {} : { privateKey: this.#privateKey }),
-      materialDescription: checkMaterialDescription(options.materialDescription),
+      materialDescription: options.materialDescription ?? NO_DESCRIPTION,
     });
   }
 
@@ -80,7 +96,7 @@ export class RawRsaKeyring implements Keyring {
     if (this.#publicKey === undefined)
       throw new FramesealError(
         "NO_DATA_KEY",
-        `RSA key ${JSON.stringify(this.keyName)} has no public key: it can only decrypt`,
+        `${describeKeyring("RSA", this)} has no public key: it can only decrypt`,
       );
     const ciphertext = publicEncrypt({ key: this.#publicKey, ...this.#paddingOptions() }, dataKey);
     return [
@@ -97,20 +113,33 @@ export class RawRsaKeyring implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const name = Buffer.from(this.keyName, "utf8");
-    const mine = encryptedDataKeys.filter(
-      ({ providerId, providerInfo }) =>
-        providerId === this.keyNamespace && asBuffer(providerInfo).equals(name),
-    );
-    if (mine.length === 0 || this.#privateKey === undefined) return null;
-    for (const { ciphertext } of mine) {
-      const dataKey = this.#unwrap(this.#privateKey, ciphertext, request.suite.keyLength);
+    const self = describeKeyring("RSA", this);
+    let tried = 0;
+    for (const key of encryptedDataKeys) {
+      const why = this.#whyNot(key, name);
+      if (why !== undefined || this.#privateKey === undefined) {
+        request.skipped?.add(`${self}: ${why ?? "it has no private key"}`, key);
+        continue;
+      }
+      tried += 1;
+      const dataKey = this.#unwrap(this.#privateKey, key.ciphertext, request.suite.keyLength);
       if (dataKey !== null) return dataKey;
     }
+    if (tried === 0) return null;
     throw new FramesealError(
       "NO_DATA_KEY",
-      `RSA key ${JSON.stringify(this.keyName)} of ${JSON.stringify(this.keyNamespace)} does not unwrap the data key: ` +
+      `${self} (${this.padding}) does not unwrap the data key: ` +
         "another key of the same name, another padding, or an altered message",
     );
+  }
+
+  // Why an entry is not addressed to this keyring.
+  #whyNot({ providerId, providerInfo }: EncryptedDataKey, name: Buffer): string | undefined {
+    if (providerId !== this.keyNamespace) return "another key namespace";
+    if (asBuffer(providerInfo).equals(name)) return undefined;
+    return rawAesKeyName(providerInfo) === this.keyName
+      ? "wrapped with an AES key of this name"
+      : "another key name";
   }
 
   #unwrap(privateKey: KeyObject, ciphertext: Uint8Array, keyLength: number): Uint8Array | null {
@@ -143,18 +172,13 @@ export class RawRsaKeyring implements Keyring {
   }
 }
 
-function parseKey(
-  key: string | Uint8Array | KeyObject | undefined,
-  type: "public" | "private",
-): KeyObject | undefined {
-  if (key === undefined) return undefined;
+function parseKey(key: unknown, type: "public" | "private"): KeyObject {
   const name = `${type}Key`;
   let parsed: KeyObject;
   if (isKeyObject(key)) {
     parsed = key;
   } else {
-    if (typeof key !== "string" && !isBytes(key))
-      throw new TypeError(`"${name}" expected PEM or a KeyObject, got ${typeof key}`);
+    if (typeof key !== "string" && !isBytes(key)) throw wrong(name, "PEM or a KeyObject", key);
     const pem = typeof key === "string" ? key : asBuffer(key);
     try {
       parsed = type === "public" ? createPublicKey(pem) : createPrivateKey(pem);

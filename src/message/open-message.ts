@@ -1,36 +1,46 @@
 // Turns a received header into a checked one and a cipher for its frames. Order of the checks: policy, context, data
 // key, commitment, header tag.
 import { concatBytes, equalConstantTime, wipe } from "../bytes.ts";
+import { type Checks, needed, oneOf, signal } from "../check-options.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
-import { selectEngine } from "../engine/select-engine.ts";
-import { FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
+import { engineOption, selectEngine } from "../engine/select-engine.ts";
 import {
+  allCauses,
+  FramesealError,
+  hasCode,
+  isFramesealError,
+  notAuthentic,
+  throwIfAborted,
+} from "../errors.ts";
+import {
+  contextOption,
   type EncryptionContext,
-  encodeEncryptionContext,
+  NO_CONTEXT,
   PUBLIC_KEY_CONTEXT_KEY,
   RESERVED_KEY_PREFIX,
 } from "../format/encryption-context.ts";
 import { nonFramedAad } from "../format/frame.ts";
-import type { MessageHeader, ParsedHeader, ReadLimits } from "../format/header.ts";
+import { type MessageHeader, type ParsedHeader, READ_LIMITS, type ReadLimits } from "../format/header.ts";
 import {
   type AlgorithmSuite,
   type CommitmentPolicy,
-  checkPolicyName,
   checkSuiteForReading,
   DEFAULT_COMMITMENT_POLICY,
+  policyOption,
 } from "../format/suite.ts";
-import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
-import { untilAborted } from "../until-aborted.ts";
+import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
+import { SkipList } from "../keyring/skipped-keys.ts";
+import { takeUnwrappedKey } from "../keyring/take-data-key.ts";
+import { quote, shorten } from "../quote.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
-  checkConcurrency,
-  checkDataKey,
-  checkKeyring,
+  concurrencyOption,
   createFrameCipher,
   createMessageKey,
   deriveLedgerKey,
   hashEngine,
   headerAad,
+  plaintextLengthOption,
 } from "./seal-message.ts";
 import { MessageVerifier } from "./signature.ts";
 
@@ -55,6 +65,19 @@ export interface DecryptOptions extends ReadLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the options must be. */
+export const DECRYPT_OPTIONS: Checks<DecryptOptions> = {
+  ...READ_LIMITS,
+  keyring: needed(keyringOption),
+  encryptionContext: contextOption,
+  commitmentPolicy: policyOption,
+  signedMessages: oneOf("verify", "refuse"),
+  engine: engineOption,
+  concurrency: concurrencyOption,
+  plaintextLength: plaintextLengthOption,
+  signal,
+};
+
 /** A message whose header was verified. */
 export interface OpenedHeader {
   readonly header: MessageHeader;
@@ -74,38 +97,37 @@ export interface OpenedHeader {
 
 /**
  * Verifies a header.
+ * @param options that were checked
  * @throws FramesealError POLICY, CONTEXT_MISMATCH, INVALID_HEADER, NO_DATA_KEY, AUTHENTICATION_FAILED, ABORTED, and
  * what the keyring throws
  */
 export async function openHeader(parsed: ParsedHeader, options: DecryptOptions): Promise<OpenedHeader> {
   const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
-  checkPolicyName(policy);
-  checkKeyring(options.keyring);
-  checkConcurrency(options.concurrency);
   const { suite } = parsed;
   checkSuiteForReading(suite, policy);
   if (options.signedMessages === "refuse" && suite.signature !== "none")
     throw new FramesealError("POLICY", "message is signed, and signed messages are refused here");
   const engine = selectEngine(options.engine);
   const verifier = createVerifier(suite, parsed.encryptionContext, hashEngine(engine, options));
-  const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? {});
+  const required = requiredContext(parsed.encryptionContext, options.encryptionContext ?? NO_CONTEXT);
   const fullContext: EncryptionContext = Object.assign(
     Object.create(null),
     parsed.encryptionContext,
     required,
   );
+  const skipped = new SkipList();
   const request: DataKeyRequest = {
     suite,
     commitmentPolicy: policy,
     encryptionContext: Object.freeze(fullContext),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
+    skipped,
   };
   throwIfAborted(options.signal);
-  const dataKey = await unwrap(options.keyring, parsed, request);
+  const dataKey = await unwrap(options.keyring, parsed, request, skipped);
   let key: AeadKey;
   try {
     throwIfAborted(options.signal);
-    checkDataKey(dataKey, suite);
     const derived = deriveKeys(suite, dataKey, parsed.messageId);
     try {
       if (!equalConstantTime(derived.commitment, parsed.commitment)) throw notAuthentic();
@@ -191,7 +213,6 @@ function createVerifier(
 
 // Pairs stored in the header must be equal; the others are reproduced into the header's tag.
 function requiredContext(stored: EncryptionContext, demanded: EncryptionContext): EncryptionContext {
-  encodeEncryptionContext(demanded); // well-formed, or TypeError
   const required: Record<string, string> = Object.create(null);
   for (const [key, value] of Object.entries(demanded)) {
     if (!Object.hasOwn(stored, key)) {
@@ -205,33 +226,39 @@ function requiredContext(stored: EncryptionContext, demanded: EncryptionContext)
 function mismatch(key: string): FramesealError {
   return new FramesealError(
     "CONTEXT_MISMATCH",
-    `encryption context does not match: the message has another value for ${JSON.stringify(key)}`,
+    `encryption context does not match: the message has another value for ${quote(key)}`,
   );
 }
 
-async function unwrap(keyring: Keyring, parsed: ParsedHeader, request: DataKeyRequest): Promise<Uint8Array> {
-  let dataKey: Uint8Array | null;
+async function unwrap(
+  keyring: Keyring,
+  parsed: ParsedHeader,
+  request: DataKeyRequest,
+  skipped: SkipList,
+): Promise<Uint8Array> {
+  let failure: unknown;
   try {
-    dataKey = await untilAborted(
-      keyring.unwrapDataKey(parsed.encryptedDataKeys, request),
-      request.signal,
-      (late) => wipe(late ?? undefined),
-    );
+    const dataKey = await takeUnwrappedKey(keyring, parsed.encryptedDataKeys, request);
+    if (dataKey !== null) return dataKey;
   } catch (error) {
-    if (isFramesealError(error)) throw error;
-    throw noDataKey(parsed, [error]);
+    if (isFramesealError(error) && !(hasCode(error, "NO_DATA_KEY") && skipped.count > 0)) throw error;
+    failure = error;
   }
-  if (dataKey === null) throw noDataKey(parsed, []);
-  return dataKey;
+  throw noDataKey(failure, skipped);
 }
 
-function noDataKey(parsed: ParsedHeader, causes: unknown[]): FramesealError {
-  const providers = [...new Set(parsed.encryptedDataKeys.map((key) => JSON.stringify(key.providerId)))];
-  return new FramesealError(
-    "NO_DATA_KEY",
-    causes.length === 0
-      ? `no keyring has a key for this message: it is wrapped for key namespace ${providers.join(", ")}`
-      : "no keyring could unwrap a data key of this message",
-    { cause: new AggregateError(causes) },
-  );
+/** Leaves room for the reasons behind it. */
+const MAX_FAILURE_LENGTH = 900;
+
+// What keyrings tried and failed with, and why they passed over the rest.
+function noDataKey(failure: unknown, skipped: SkipList): FramesealError {
+  const reasons = skipped.texts.map((text) => new FramesealError("NO_DATA_KEY", text));
+  const cause = allCauses(failure === undefined ? reasons : [failure, ...reasons]);
+  if (failure === undefined)
+    return new FramesealError("NO_DATA_KEY", `no keyring has a key for this message: ${skipped}`, { cause });
+  const others = skipped.count === 0 ? "" : `; passed over: ${skipped}`;
+  const text = isFramesealError(failure)
+    ? shorten(failure.message, MAX_FAILURE_LENGTH)
+    : "no keyring could unwrap a data key of this message";
+  return new FramesealError("NO_DATA_KEY", `${text}${others}`, { cause });
 }

@@ -2,31 +2,48 @@
 // under a key of this message alone, and they are handed out here.
 import { randomBytes } from "node:crypto";
 import { copySecret, wipe } from "../bytes.ts";
+import {
+  type Check,
+  type Checks,
+  checkOptions,
+  describe,
+  listOfStrings,
+  needed,
+  signal,
+  wholeNumber,
+} from "../check-options.ts";
 import type { AeadKey, Engine, FrameCipher } from "../engine/engine.ts";
-import { selectEngine } from "../engine/select-engine.ts";
+import { engineOption, selectEngine } from "../engine/select-engine.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import {
   checkCallerContext,
+  contextOption,
   type EncryptionContext,
   encodeEncryptionContext,
+  NO_CONTEXT,
   PUBLIC_KEY_CONTEXT_KEY,
   splitContext,
 } from "../format/encryption-context.ts";
 import { checkFrameLength, finalAadPrefix, layoutFromPlaintext, regularAadPrefix } from "../format/frame.ts";
-import { encodeHeader, encodeHeaderBody, type MessageHeader } from "../format/header.ts";
-import { DEFAULT_FRAME_LENGTH, DEFAULT_MAX_ENCRYPTED_DATA_KEYS } from "../format/limits.ts";
+import { encodeHeader, encodeHeaderBody, HEADER_LIMITS, type MessageHeader } from "../format/header.ts";
+import {
+  DEFAULT_FRAME_LENGTH,
+  DEFAULT_MAX_ENCRYPTED_DATA_KEYS,
+  FRAME_LENGTH_MULTIPLE,
+  MAX_FRAME_LENGTH,
+} from "../format/limits.ts";
 import {
   type AlgorithmSuite,
   type CommitmentPolicy,
-  checkPolicyName,
   checkSuiteForWriting,
   DEFAULT_COMMITMENT_POLICY,
   defaultSuite,
-  formatSuiteId,
+  policyOption,
   suiteById,
+  suiteOption,
 } from "../format/suite.ts";
-import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
-import { untilAborted } from "../until-aborted.ts";
+import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
+import { takeGeneratedKey } from "../keyring/take-data-key.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import { MessageSigner } from "./signature.ts";
 
@@ -56,6 +73,66 @@ export interface EncryptOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const MAX_CONCURRENCY = 1024;
+export const concurrencyOption: Check = wholeNumber(1, MAX_CONCURRENCY);
+export const plaintextLengthOption: Check = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+
+/** What the options must be, each by itself. */
+export const ENCRYPT_OPTIONS: Checks<EncryptOptions> = {
+  keyring: needed(keyringOption),
+  encryptionContext: contextOption,
+  requiredEncryptionContextKeys: listOfStrings,
+  suite: suiteOption,
+  frameLength: wholeNumber(FRAME_LENGTH_MULTIPLE, MAX_FRAME_LENGTH),
+  commitmentPolicy: policyOption,
+  engine: engineOption,
+  concurrency: concurrencyOption,
+  maxEncryptedDataKeys: HEADER_LIMITS.maxEncryptedDataKeys,
+  maxFrameLength: HEADER_LIMITS.maxFrameLength,
+  plaintextLength: plaintextLengthOption,
+  signal,
+};
+
+/**
+ * Checks what a public function was given, also whether the options go together.
+ * @throws TypeError, RangeError; FramesealError POLICY, UNSUPPORTED, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE
+ */
+export function checkEncryptOptions<Options extends EncryptOptions>(
+  given: Options,
+  checks: Checks<Options>,
+): Options {
+  const options = checkOptions("options", given, checks);
+  planMessage(options);
+  return options;
+}
+
+/** What the options come to, before any key is asked for. */
+interface MessagePlan {
+  readonly policy: CommitmentPolicy;
+  readonly suite: AlgorithmSuite;
+  readonly frameLength: number;
+  readonly callerContext: EncryptionContext;
+  readonly requiredKeys: ReadonlySet<string>;
+}
+
+function planMessage(options: EncryptOptions): MessagePlan {
+  const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
+  const suite = options.suite === undefined ? defaultSuite(policy) : suiteById(options.suite);
+  checkSuiteForWriting(suite, policy);
+  const frameLength = options.frameLength ?? DEFAULT_FRAME_LENGTH;
+  checkFrameLength(frameLength, options.maxFrameLength);
+  if (options.plaintextLength !== undefined) layoutFromPlaintext(options.plaintextLength, frameLength);
+  const callerContext = options.encryptionContext ?? NO_CONTEXT;
+  checkCallerContext(callerContext);
+  const requiredKeys = new Set(options.requiredEncryptionContextKeys);
+  for (const key of requiredKeys)
+    if (!Object.hasOwn(callerContext, key))
+      throw new TypeError(
+        `"requiredEncryptionContextKeys" expected keys of "encryptionContext", got ${describe(key)}`,
+      );
+  return { policy, suite, frameLength, callerContext, requiredKeys };
+}
+
 /**
  * A message whose header is made and whose frames can be sealed in any order. Whoever holds one must take care that no
  * frame number is sealed twice with different bytes: `MessageSealer` does for streams, the part ledger for uploads.
@@ -79,34 +156,19 @@ export interface PreparedFrames {
 
 /**
  * Makes the header of a new message.
- * @throws TypeError, RangeError for options that are wrong
+ * @param options that were checked
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ABORTED, and what the keyring throws
  */
 export async function prepareFrames(options: EncryptOptions): Promise<PreparedFrames> {
-  const policy = options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY;
-  checkPolicyName(policy);
-  const suite = options.suite === undefined ? defaultSuite(policy) : suiteById(options.suite);
-  checkSuiteForWriting(suite, policy);
-  const frameLength = options.frameLength ?? DEFAULT_FRAME_LENGTH;
-  checkFrameLength(frameLength, options.maxFrameLength);
-  checkConcurrency(options.concurrency);
+  const { policy, suite, frameLength, callerContext, requiredKeys } = planMessage(options);
   const { plaintextLength } = options;
-  if (plaintextLength !== undefined) layoutFromPlaintext(plaintextLength, frameLength);
-  checkKeyring(options.keyring);
-  const callerContext: EncryptionContext = Object.assign(Object.create(null), options.encryptionContext);
-  checkCallerContext(callerContext);
-  const requiredKeys = new Set(options.requiredEncryptionContextKeys ?? []);
-  for (const key of requiredKeys)
-    if (!Object.hasOwn(callerContext, key))
-      throw new TypeError(`"requiredEncryptionContextKeys" expected keys of "encryptionContext", got ${key}`);
-  encodeEncryptionContext(callerContext); // its errors must come before any key is asked for
   const engine = selectEngine(options.engine);
   throwIfAborted(options.signal);
 
   const signer =
     suite.signature === "none"
       ? undefined
-      : new MessageSigner(suite.signature, engine, checkConcurrency(options.concurrency));
+      : new MessageSigner(suite.signature, engine, threadCount(options.concurrency));
   const fullContext: EncryptionContext =
     signer === undefined
       ? callerContext
@@ -118,14 +180,9 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
     ...(plaintextLength === undefined ? {} : { plaintextLength }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
-  const { dataKey, encryptedDataKeys } = await untilAborted(
-    options.keyring.generateDataKey(request),
-    options.signal,
-    (late) => wipe(late.dataKey),
-  );
+  const { dataKey, encryptedDataKeys } = await takeGeneratedKey(options.keyring, request);
   try {
     throwIfAborted(options.signal);
-    checkDataKey(dataKey, suite);
     const maxKeys = options.maxEncryptedDataKeys ?? DEFAULT_MAX_ENCRYPTED_DATA_KEYS;
     if (encryptedDataKeys.length > maxKeys)
       throw new FramesealError(
@@ -176,7 +233,7 @@ export function createFrameCipher(key: AeadKey, header: MessageHeader, concurren
     regularAadPrefix: regularAadPrefix(header.messageId),
     finalAadPrefix: finalAadPrefix(header.messageId),
   };
-  const threads = checkConcurrency(concurrency);
+  const threads = threadCount(concurrency);
   // The hash of a signed message takes ten times as long as its frames, so the other thread is for that.
   return key.frameCipher(format, header.suite.signature === "none" ? threads : 1);
 }
@@ -185,13 +242,11 @@ const DEFAULT_CONCURRENCY = 2;
 
 /** The engine that hashes a message to be opened on another thread, where its options allow for one. */
 export function hashEngine(engine: Engine, options: Pick<EncryptOptions, "concurrency">): Engine | undefined {
-  return checkConcurrency(options.concurrency) > 1 ? engine : undefined;
+  return threadCount(options.concurrency) > 1 ? engine : undefined;
 }
 
-/** @throws RangeError unless `concurrency` is a whole number from 1 to 1,024 */
-export function checkConcurrency(concurrency = DEFAULT_CONCURRENCY): number {
-  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1024)
-    throw new RangeError(`"concurrency" expected a whole number from 1 to 1024, got ${concurrency}`);
+/** On how many threads a message is worked on. */
+export function threadCount(concurrency = DEFAULT_CONCURRENCY): number {
   return concurrency;
 }
 
@@ -202,21 +257,6 @@ export function createMessageKey(engine: Engine, rawKey: Uint8Array): AeadKey {
   } finally {
     wipe(rawKey);
   }
-}
-
-/** @throws FramesealError KEY_SERVICE if a keyring returned a data key that the suite cannot use */
-export function checkDataKey(dataKey: Uint8Array, suite: AlgorithmSuite): void {
-  if (dataKey.length !== suite.keyLength)
-    throw new FramesealError(
-      "KEY_SERVICE",
-      `keyring returned a data key of ${dataKey.length} bytes, suite ${formatSuiteId(suite.id)} needs ${suite.keyLength}`,
-    );
-}
-
-/** @throws TypeError if `keyring` does not look like one */
-export function checkKeyring(keyring: Keyring | undefined): void {
-  if (typeof keyring?.generateDataKey !== "function" || typeof keyring.unwrapDataKey !== "function")
-    throw new TypeError(`"keyring" expected a Keyring, got ${keyring === null ? "null" : typeof keyring}`);
 }
 
 function frames(parts: {

@@ -1,21 +1,29 @@
 // Random access to the plaintext of a message. The header and then the final frame are verified first: the final
 // frame's AAD binds the number of frames and its length, so a message that was cut or extended is refused on opening.
+import { constants } from "node:buffer";
 import { Readable } from "node:stream";
 import { asBuffer } from "../bytes.ts";
+import { type Checks, checkOptions, oneOf, signal, wholeNumber } from "../check-options.ts";
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { aborted, FramesealError, isFramesealError, notAuthentic, throwIfAborted } from "../errors.ts";
 import { bodyLengthOf, type FrameLayout, frameOffset, layoutFromBody } from "../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../format/header.ts";
 import { MAX_SIGNATURE_LENGTH } from "../format/limits.ts";
 import { verifyFinalFrame } from "../message/final-frame.ts";
-import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
-import { checkConcurrency } from "../message/seal-message.ts";
+import {
+  DECRYPT_OPTIONS,
+  type DecryptOptions,
+  type OpenedHeader,
+  openHeader,
+} from "../message/open-message.ts";
+import { threadCount } from "../message/seal-message.ts";
 import { asyncFrom, RUN_LENGTH } from "../stream/frame-machine.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { FrameCache } from "./frame-cache.ts";
 import { type MessageSource, openSource, readExactly } from "./message-source.ts";
 
 /** How to open a message for random access. */
-export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages"> {
+export interface OpenMessageOptions extends Omit<DecryptOptions, "signedMessages" | "maxNonFramedLength"> {
   /** Ranges of a signed message cannot be checked against its signature: `unverified` opens it all the same. */
   readonly signedMessages?: "refuse" | "unverified" | undefined;
   /** Bytes of plaintext of recent frames to keep for further reads; by default none. */
@@ -29,6 +37,26 @@ export interface RangeStreamOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the options must be. */
+const { maxNonFramedLength: _, ...FRAMED_OPTIONS } = DECRYPT_OPTIONS;
+const OPEN_OPTIONS: Checks<OpenMessageOptions> = {
+  ...FRAMED_OPTIONS,
+  signedMessages: oneOf("refuse", "unverified"),
+  cacheLength: wholeNumber(0),
+};
+const RANGE_OPTIONS: Checks<RangeStreamOptions> = {
+  start: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  end: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+  signal,
+};
+/** Options of `MessageReader.read`. */
+export interface RangeReadOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+const READ_OPTIONS: Checks<RangeReadOptions> = { signal };
+/** Where a range may begin or end, as in `slice`. */
+const position = wholeNumber(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+
 /** The first request fetches this much: nearly every header, and small messages whole. */
 const HEAD_LENGTH = 16 * 1024;
 
@@ -39,13 +67,16 @@ const HEAD_LENGTH = 16 * 1024;
  */
 export async function openMessage(
   source: string | Uint8Array | MessageSource,
-  options: OpenMessageOptions,
+  givenOptions: OpenMessageOptions,
 ): Promise<MessageReader> {
-  const bytes = await openSource(source);
+  const options = checkOptions("options", givenOptions, OPEN_OPTIONS);
+  throwIfAborted(options.signal);
+  const bytes = await openSource(source, options.signal);
   try {
     return await openReader(bytes, options);
   } catch (error) {
-    await bytes.close?.();
+    // The failure that led here is the one to report, and a source that is silent may be so when it is closed too.
+    await untilAborted(bytes.close?.(), options.signal).catch(() => {});
     throw error;
   }
 }
@@ -54,7 +85,7 @@ async function openReader(source: MessageSource, options: OpenMessageOptions): P
   const { size } = source;
   const behaviour = {
     cache: options.cacheLength === undefined ? undefined : new FrameCache(options.cacheLength),
-    runsAhead: checkConcurrency(options.concurrency),
+    runsAhead: threadCount(options.concurrency),
   };
   if (!Number.isSafeInteger(size) || size < 0)
     throw new RangeError(`"source.size" expected a whole number from 0 on, got ${size}`);
@@ -138,9 +169,8 @@ export class MessageReader {
   readonly #layout: FrameLayout;
   readonly #cache: FrameCache | undefined;
   readonly #runsAhead: number;
-  #reading = 0;
-  #closing: (() => void) | undefined;
-  #closed = false;
+  readonly #reads = new Set<AbortController>();
+  #closing: Promise<void> | undefined;
 
   /** Use `openMessage`. */
   constructor(
@@ -164,16 +194,20 @@ export class MessageReader {
    * @returns memory that the caller owns
    * @throws FramesealError RANGE_NOT_SATISFIABLE when `start` lies behind the last byte, AUTHENTICATION_FAILED, ABORTED
    */
-  async read(start = 0, end = this.plaintextLength, options: { signal?: AbortSignal } = {}): Promise<Buffer> {
+  async read(start = 0, end = this.plaintextLength, options: RangeReadOptions = {}): Promise<Buffer> {
+    position("start", start);
+    position("end", end);
+    const { signal } = checkOptions("options", options, READ_OPTIONS);
     const range = resolveRange(start, end, this.plaintextLength);
-    return this.#use(() => this.#readRange(range.start, range.end, options.signal));
+    return this.#readRange(range.start, range.end, signal);
   }
 
   /** A Readable of a range, reading `concurrency` runs of frames at a time. Both ends are inclusive, as in `node:fs`. */
   createReadStream(options: RangeStreamOptions = {}): Readable {
-    const { signal } = options;
-    const last = options.end ?? this.plaintextLength - 1;
-    const range = resolveRange(options.start ?? 0, last + 1, this.plaintextLength);
+    const { start = 0, end, signal } = checkOptions("options", options, RANGE_OPTIONS);
+    if (end !== undefined && start > end)
+      throw new RangeError(`"start" expected at most "end", which is ${end}, got ${start}`);
+    const range = resolveRange(start, (end ?? this.plaintextLength - 1) + 1, this.plaintextLength);
     const stop = new AbortController();
     const readable = Readable.from(this.#runs(range.start, range.end, stop.signal), {
       objectMode: false,
@@ -208,7 +242,7 @@ export class MessageReader {
     for (let at = start; at < end || ahead.length > 0; ) {
       for (; at < end && ahead.length < this.#runsAhead; at = stopOf(at)) {
         const [from, to] = [at, stopOf(at)];
-        const run = this.#use(() => this.#readRange(from, to, signal));
+        const run = this.#readRange(from, to, signal);
         run.catch(() => {}); // reported when it is this run's turn
         ahead.push(run);
       }
@@ -218,13 +252,16 @@ export class MessageReader {
   }
 
   async #readRange(start: number, end: number, signal: AbortSignal | undefined): Promise<Buffer> {
+    if (this.#closing !== undefined) throw new FramesealError("ABORTED", "message reader is closed");
     if (start >= end) return Buffer.alloc(0);
     throwIfAborted(signal);
+    if (end - start > constants.MAX_LENGTH)
+      throw new RangeError(`"end" expected at most ${constants.MAX_LENGTH} bytes behind "start"`);
     const { frameLength } = this.#layout;
     const first = Math.floor(start / frameLength);
     const last = Math.floor((end - 1) / frameLength); // counted from 0; the final frame is number regularCount
     if (this.#cache !== undefined) return this.#readCached(this.#cache, start, end, signal);
-    const plaintext = await this.#openFrames(first, last, signal);
+    const plaintext = await this.#untilClosed(signal, (either) => this.#openFrames(first, last, either));
     return plaintext.subarray(start - first * frameLength, end - first * frameLength);
   }
 
@@ -249,11 +286,11 @@ export class MessageReader {
     }
     const [first, last] = [missing[0], missing.at(-1)];
     if (first === undefined || last === undefined) return bytes;
-    const plaintext = await this.#openFrames(first, last, signal);
+    const plaintext = await this.#untilClosed(signal, (either) => this.#openFrames(first, last, either));
     for (let index = first; index <= last; index++) {
       const frame = plaintext.subarray((index - first) * frameLength, (index - first + 1) * frameLength);
       copyFrame(index, frame);
-      if (!this.#closed) cache.add(index, frame);
+      if (this.#closing === undefined) cache.add(index, frame);
     }
     return bytes;
   }
@@ -278,25 +315,31 @@ export class MessageReader {
     return asBuffer(opened.plaintext);
   }
 
-  async #use<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closed) throw new FramesealError("ABORTED", "message reader is closed");
-    this.#reading += 1;
+  // Ends when the caller aborts or the reader is closed, whether source and engine answer or not.
+  async #untilClosed(
+    signal: AbortSignal | undefined,
+    work: (either: AbortSignal) => Promise<Buffer>,
+  ): Promise<Buffer> {
+    const read = new AbortController();
+    const onAbort = (): void => read.abort(signal?.reason);
+    this.#reads.add(read);
+    signal?.addEventListener("abort", onAbort);
     try {
-      return await work();
+      return await untilAborted(work(read.signal), read.signal, (late) => late.fill(0));
     } finally {
-      this.#reading -= 1;
-      if (this.#reading === 0) this.#closing?.();
+      signal?.removeEventListener("abort", onAbort);
+      this.#reads.delete(read);
     }
   }
 
-  /** Waits for reads under way, wipes the key and closes a file that `openMessage` opened. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    if (this.#reading > 0)
-      await new Promise<void>((resolve) => {
-        this.#closing = resolve;
-      });
+  /** Ends reads under way with ABORTED, wipes the key, and closes a file that `openMessage` opened, or its source. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const read of this.#reads) read.abort(new Error("message reader is closed"));
     this.#cache?.clear();
     this.#opened.dispose();
     await this.#source.close?.();
@@ -309,8 +352,6 @@ export class MessageReader {
 
 /** Resolves a range as `slice` does; a start behind the last byte is not satisfiable. (RFC 9110, 14.1.1) */
 function resolveRange(start: number, end: number, length: number): { start: number; end: number } {
-  for (const [name, value] of Object.entries({ start, end }))
-    if (!Number.isSafeInteger(value)) throw new RangeError(`"${name}" expected a whole number, got ${value}`);
   const from = start < 0 ? Math.max(0, length + start) : start;
   const to = Math.min(length, end < 0 ? Math.max(0, length + end) : end);
   if (from > length || (from === length && end > from))

@@ -1,5 +1,8 @@
 // Where a MessageReader reads: a file, bytes in memory, or anything that can be read at an offset.
-import { type FileHandle, open } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { allocateBuffer } from "../disk/call-length.ts";
+import { fileError, readFully } from "../disk/calls.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { isBytes } from "../shapes.ts";
 import { untilAborted } from "../until-aborted.ts";
@@ -33,8 +36,14 @@ export async function readExactly(
   return bytes;
 }
 
-/** The source behind a path, which then must be closed, bytes, or an object that is one. */
-export async function openSource(source: string | Uint8Array | MessageSource): Promise<MessageSource> {
+/**
+ * The source behind a path, which then must be closed, bytes, or an object that is one.
+ * @throws Error with the system's code: ESPIPE for a pipe or a device, EISDIR for a folder
+ */
+export async function openSource(
+  source: string | Uint8Array | MessageSource,
+  signal: AbortSignal | undefined,
+): Promise<MessageSource> {
   if (isBytes(source))
     return { size: source.length, read: async (start, end) => source.subarray(start, end) };
   if (typeof source !== "string") {
@@ -42,23 +51,24 @@ export async function openSource(source: string | Uint8Array | MessageSource): P
       throw new TypeError(`"source" expected a path, a Uint8Array or a MessageSource, got ${typeof source}`);
     return source;
   }
-  const file = await open(source, "r");
+  throwIfAborted(signal);
+  const { O_RDONLY, O_NONBLOCK = 0 } = constants; // so that a FIFO makes nobody wait
+  const file = await open(source, O_RDONLY | O_NONBLOCK);
   try {
-    const { size } = await file.stat();
-    return { size, read: (start, end) => readFile(file, start, end), close: () => file.close() };
+    const stats = await file.stat();
+    if (stats.isDirectory()) throw fileError("EISDIR", "read", source, "is a folder");
+    if (!stats.isFile())
+      throw fileError("ESPIPE", "read", source, "is no file, so it has no places to read at");
+    return {
+      size: stats.size,
+      async read(start, end) {
+        const bytes = allocateBuffer(end - start);
+        return bytes.subarray(0, await readFully(file, bytes, start));
+      },
+      close: () => file.close(),
+    };
   } catch (error) {
     await file.close();
     throw error;
   }
-}
-
-async function readFile(file: FileHandle, start: number, end: number): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(end - start);
-  let length = 0;
-  while (length < bytes.length) {
-    const { bytesRead } = await file.read(bytes, length, bytes.length - length, start + length);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return bytes.subarray(0, length);
 }

@@ -1,6 +1,8 @@
 // Content-Encoding. A caller means his plaintext by it, but HTTP applies it to what is stored: a browser, fetch or a
 // proxy would try to decompress ciphertext. So framed objects keep it in their metadata, and it is given back with
 // the plaintext. Objects of the S3 Encryption Clients keep the header, where those clients look for it.
+
+import { quote } from "../quote.ts";
 import type { ObjectFormat, ObjectMetadata } from "./object-format.ts";
 import { framedNames, TOKEN } from "./object-metadata.ts";
 
@@ -22,7 +24,7 @@ export interface StoredEncoding {
 export function toStoredEncoding(value: unknown, format: ObjectFormat): StoredEncoding {
   if (value === undefined) return { fields: {}, metadata: {} };
   if (typeof value !== "string" || !codingsOf(value).every((coding) => TOKEN.test(coding)))
-    throw new TypeError(`"ContentEncoding" expected codings such as gzip, got ${JSON.stringify(value)}`);
+    throw new TypeError(`"ContentEncoding" expected codings such as gzip, got ${quote(String(value))}`);
   if (!format.ownsMetadata(framedNames.contentEncoding)) return { fields: {}, metadata: {} };
   const coding = withoutTransport(value);
   return {

@@ -1,14 +1,14 @@
 // The formats of encrypted objects: which one is written, and which are tried on reading.
 
-import { type Checks, flag, listOfStrings, oneOf, text, wholeNumber } from "../check-options.ts";
-import { engineOption as engine } from "../engine/select-engine.ts";
+import { type Checks, flag, oneOf, text, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
-import { contextOption as encryptionContext } from "../format/encryption-context.ts";
-import { FRAME_LENGTH_MULTIPLE, MAX_ENCRYPTED_DATA_KEYS, MAX_FRAME_LENGTH } from "../format/limits.ts";
-import { COMMITMENT_POLICIES } from "../format/suite.ts";
-import { keyringOption as keyring } from "../keyring/keyring.ts";
+import type { MessageHeader } from "../format/header.ts";
+import { DECRYPT_OPTIONS } from "../message/open-message.ts";
+import { ENCRYPT_OPTIONS } from "../message/seal-message.ts";
+import { quote } from "../quote.ts";
 import { FramedFormat, type FramedObjectOptions } from "./framed/framed-format.ts";
-import type { ObjectFormat, StoredObject } from "./object-format.ts";
+import { keptBinding } from "./framed/key-binding.ts";
+import { type ObjectFormat, objectBindings, type StoredObject } from "./object-format.ts";
 import { FRAMED_PREFIX } from "./object-metadata.ts";
 import { type ReadOptions, type ReadSettings, readSettings } from "./resuming-source.ts";
 import { SingleMessageFormat, type SingleMessageOptions } from "./single-message/format.ts";
@@ -25,21 +25,14 @@ export interface FormatOptions
   readonly format?: FormatName | undefined;
 }
 
+const { plaintextLength: _, signal: __, concurrency: ___, ...WRITE_OPTIONS } = ENCRYPT_OPTIONS;
 /** What the options of all formats must be. */
 export const FORMAT_OPTIONS: Checks<FormatOptions> = {
-  keyring,
-  encryptionContext,
-  requiredEncryptionContextKeys: listOfStrings,
-  suite: wholeNumber(0, 0xffff),
-  frameLength: wholeNumber(FRAME_LENGTH_MULTIPLE, MAX_FRAME_LENGTH),
-  commitmentPolicy: oneOf(...COMMITMENT_POLICIES),
-  engine,
-  maxEncryptedDataKeys: wholeNumber(1, MAX_ENCRYPTED_DATA_KEYS),
-  maxFrameLength: wholeNumber(1, 2 ** 32 - 1),
-  maxHeaderLength: wholeNumber(1),
-  maxNonFramedLength: wholeNumber(0),
-  signedMessages: oneOf("verify", "refuse"),
-  bind: oneOf("key", "prefix", "none"),
+  ...WRITE_OPTIONS,
+  maxHeaderLength: DECRYPT_OPTIONS.maxHeaderLength,
+  maxNonFramedLength: DECRYPT_OPTIONS.maxNonFramedLength,
+  signedMessages: DECRYPT_OPTIONS.signedMessages,
+  bind: oneOf(...objectBindings),
   authentication: oneOf("verified", "buffered", "two-pass", "delayed"),
   bufferSize: wholeNumber(0),
   enableLegacyWrappingAlgorithms: flag,
@@ -53,6 +46,8 @@ export const FORMAT_OPTIONS: Checks<FormatOptions> = {
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
+  /** What is written in place of an object that had this header: `written`, bound to no less where the caller left that open. */
+  writtenFor(header: MessageHeader | undefined): ObjectFormat;
   /** How reading goes on when a connection fails. */
   readonly reading: ReadSettings;
   /** Lengths that were told of objects, to fail where they lead astray. */
@@ -73,11 +68,11 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
   const written = all.find((format) => format.name === name);
   if (written === undefined)
     throw new TypeError(
-      `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${name}`,
+      `"format" expected one of ${all.map((format) => format.name).join(", ")}, got ${quote(String(name))}`,
     );
   if (written instanceof SingleMessageFormat) {
     if ((options.bind ?? "none") !== "none")
-      throw new FramesealError("POLICY", `objects of the format ${name} cannot be bound to their keys`);
+      throw new FramesealError("POLICY", `objects of the format ${name} cannot be bound to their names`);
     written.checkWritable();
   }
   return {
@@ -85,6 +80,10 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
     all,
     reading: readSettings(options),
     told: new ToldSizes(),
+    writtenFor(header) {
+      if (header === undefined || written !== framed || options.bind !== undefined) return written;
+      return new FramedFormat({ ...options, bind: keptBinding(header.encryptionContext) });
+    },
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
       if (Object.keys(object.metadata).some((entry) => version3.ownsMetadata(entry)))

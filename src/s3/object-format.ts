@@ -14,6 +14,14 @@ export interface ObjectLocation {
 /** The options that say so. */
 export const LOCATION: Checks<ObjectLocation> = { bucket: needed(text), key: needed(text) };
 
+/** What of its location an object can be bound to. */
+export const objectBindings = ["key", "bucket", "prefix", "none"] as const;
+
+/**
+ * What an object is bound to: its whole key, its key and its bucket, the key up to its last slash, or nothing.
+ */
+export type KeyBinding = (typeof objectBindings)[number];
+
 /** User metadata: names in lower case without `x-amz-meta-`. */
 export type ObjectMetadata = Readonly<Record<string, string>>;
 

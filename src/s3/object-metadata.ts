@@ -1,5 +1,6 @@
 // Every header and metadata name of S3 objects that this package reads or writes.
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 import { decodeEncodedWords } from "./encoded-words.ts";
 import type { ObjectMetadata } from "./object-format.ts";
 
@@ -93,7 +94,7 @@ export function checkCallerMetadata(metadata: unknown, isOwned: (name: string) =
     throw new TypeError(`"Metadata" expected an object of strings, got ${typeof metadata}`);
   const names = new Set<string>();
   for (const [name, value] of Object.entries(metadata)) {
-    const shown = JSON.stringify(name);
+    const shown = quote(name);
     const lowerCase = name.toLowerCase();
     if (!TOKEN.test(name) || lowerCase === "__proto__")
       throw new TypeError(`"Metadata" expected names that a header can have, got ${shown}`);

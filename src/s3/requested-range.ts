@@ -1,5 +1,6 @@
 // The range of a plaintext that somebody asks for, as the `Range` header has it.
 import { FramesealError } from "../errors.ts";
+import { quote } from "../quote.ts";
 
 /** A range of plaintext as it was asked for; ends are inclusive, as in the `Range` header. */
 export type RequestedRange =
@@ -15,7 +16,9 @@ export function parseRange(value: string): RequestedRange {
     (first === "" && last === "") ||
     (last !== "" && first !== "" && Number(last) < Number(first))
   )
-    throw new RangeError(`"Range" expected bytes=first-last, bytes=first- or bytes=-length, got ${value}`);
+    throw new RangeError(
+      `"Range" expected bytes=first-last, bytes=first- or bytes=-length, got ${quote(String(value))}`,
+    );
   if (first === "") return { kind: "suffix", length: Number(last) };
   return last === ""
     ? { kind: "from", first: Number(first) }

@@ -2,20 +2,23 @@
 // it is; a framed object is encrypted again as a stream, because a new header under an old data key would repeat nonces.
 import type * as S3 from "@aws-sdk/client-s3";
 import { wipe } from "../bytes.ts";
-import { type Checks, checkOptions, flag, pickOptions, signal, text } from "../check-options.ts";
-import { FramesealError, hasCode } from "../errors.ts";
+import { type Checks, checkOptions, flag, needed, pickOptions, signal, text } from "../check-options.ts";
+import { asAborted, FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
-import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
-import type { Keyring } from "../keyring/keyring.ts";
-import { keyringOption as keyring } from "../keyring/keyring.ts";
+import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY, defaultSuite, suiteById } from "../format/suite.ts";
+import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
+import { keyringOption } from "../keyring/keyring.ts";
+import { takeGeneratedKey, takeUnwrappedKey } from "../keyring/take-data-key.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
+import { boundContext, keptBinding } from "./framed/key-binding.ts";
 import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { LOCATION } from "./object-format.ts";
@@ -77,8 +80,8 @@ const {
 /** What the options must be. */
 const REWRAP_OPTIONS: Checks<RewrapOptions> = {
   ...SHARED_OPTIONS,
-  from: keyring,
-  to: keyring,
+  from: needed(keyringOption),
+  to: needed(keyringOption),
   newEncryptionContext: encryptionContext,
   versionId: text,
   enforceRotation: flag,
@@ -154,6 +157,19 @@ export async function rewrapWithin(
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
   const location = checkOptions("location", givenLocation, LOCATION);
   const options = checkOptions("options", givenOptions, REWRAP_OPTIONS);
+  try {
+    return await rewrapLocated(client, location, options, limits);
+  } catch (error) {
+    throw asAborted(error, options.signal);
+  }
+}
+
+async function rewrapLocated(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: RewrapOptions,
+  limits: CopyLimits,
+): Promise<RewrapResult> {
   const { from, signal, versionId, newInstructionFileSuffix } = options;
   if (newInstructionFileSuffix?.startsWith("/"))
     throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
@@ -222,7 +238,7 @@ async function checkRotated(
     throw error;
   }
   wipe(dataKey);
-  throw new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
+  throw notRotated();
 }
 
 /** An instruction file as it is, or `none` where there is none. */
@@ -341,6 +357,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   const opened = await format.openWhole(object, bodyInRanges(object));
   try {
     const settings = { ...formatOptions(options, options.to), ...keptSettings(options, opened.header) };
+    if (options.enforceRotation === true) await checkNewKey(options, settings, object.location);
     const writer = new Transport(encryptS3Client(client, settings), transport.signal);
     const put = (pinned: object) =>
       writer.putObject({
@@ -363,19 +380,57 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   }
 }
 
+// With a key that wraps nothing: what `to` wraps must be closed to `from` before anything of the object moves.
+async function checkNewKey(
+  { from, to, signal }: RewrapOptions,
+  {
+    suite,
+    commitmentPolicy = DEFAULT_COMMITMENT_POLICY,
+    bind,
+    encryptionContext = {},
+  }: Pick<FormatOptions, "suite" | "commitmentPolicy" | "bind" | "encryptionContext">,
+  location: ObjectLocation,
+): Promise<void> {
+  const request: DataKeyRequest = {
+    suite: suite === undefined ? defaultSuite(commitmentPolicy) : suiteById(suite),
+    commitmentPolicy,
+    encryptionContext: boundContext(bind, location, encryptionContext),
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const { dataKey, encryptedDataKeys } = await untilAborted(takeGeneratedKey(to, request), signal);
+  wipe(dataKey);
+  let opened: Uint8Array | null;
+  try {
+    opened = await untilAborted(takeUnwrappedKey(from, encryptedDataKeys, request), signal);
+  } catch (error) {
+    if (NOT_OPENED.some((code) => hasCode(error, code))) return;
+    throw error;
+  }
+  if (opened === null) return;
+  wipe(opened);
+  throw notRotated();
+}
+
+function notRotated(): FramesealError {
+  return new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
+}
+
 function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
   return { ...pickOptions<SharedOptions>(options, SHARED_OPTIONS), keyring };
 }
 
 /**
  * What the new message takes over from the header of the old one, unless the caller wants it otherwise: the pairs of the
- * context (those that bind the object to its key are made anew), pairs that are demanded but not stored, frame length and,
+ * context (those that bind the object to its name are made anew, no fewer), pairs that are demanded but not stored, frame length and,
  * where it may be written, suite.
  */
 function keptSettings(
   options: RewrapOptions,
   header: MessageHeader | undefined,
-): Pick<FormatOptions, "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"> {
+): Pick<
+  FormatOptions,
+  "bind" | "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"
+> {
   if (header === undefined) throw new Error("internal error: framed object without header");
   const {
     newEncryptionContext,
@@ -397,6 +452,7 @@ function keptSettings(
           ],
         }
       : { encryptionContext: newEncryptionContext }),
+    bind: options.bind ?? keptBinding(header.encryptionContext),
     frameLength: options.frameLength ?? (header.contentType === "framed" ? header.frameLength : undefined),
     suite: options.suite ?? (mayBeWritten(header.suite, commitmentPolicy) ? header.suite.id : undefined),
   };

@@ -1,20 +1,31 @@
 // The public encrypting Transform.
 
+import type { Checks } from "../check-options.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
-import { type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
+import {
+  checkEncryptOptions,
+  ENCRYPT_OPTIONS,
+  type EncryptOptions,
+  prepareFrames,
+} from "../message/seal-message.ts";
 import type { Emit } from "./frame-machine.ts";
-import { FrameTransform, type StreamOptions } from "./frame-transform.ts";
+import { FrameTransform, STREAM_OPTIONS, type StreamOptions } from "./frame-transform.ts";
 import { MessageEncryptor } from "./message-encryptor.ts";
 
 /** Options of a stream that encrypts. */
 export type EncryptStreamOptions = EncryptOptions & StreamOptions;
 
+/** What the options must be. */
+const ENCRYPT_STREAM_OPTIONS: Checks<EncryptStreamOptions> = { ...ENCRYPT_OPTIONS, ...STREAM_OPTIONS };
+
 /**
  * Returns a Transform from plaintext to one message. Errors of the stream are FramesealErrors as `encrypt` throws them.
  * Memory is bounded by a few runs of frames (1 MiB each), whatever the length of the input.
+ * @throws TypeError, RangeError, FramesealError for options that are wrong
  */
-export function createEncryptStream(options: EncryptStreamOptions): FrameTransform {
+export function createEncryptStream(givenOptions: EncryptStreamOptions): FrameTransform {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_STREAM_OPTIONS);
   return new FrameTransform((emit, stream) => createMachine(options, emit, stream), options);
 }
 
@@ -44,7 +55,8 @@ export interface PreparedMessage {
  * Asks the keyring for a data key and makes the header.
  * @throws what `encrypt` throws before its first byte
  */
-export async function prepareMessage(options: EncryptStreamOptions): Promise<PreparedMessage> {
+export async function prepareMessage(givenOptions: EncryptStreamOptions): Promise<PreparedMessage> {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_STREAM_OPTIONS);
   const sealer = new MessageSealer(await prepareFrames(options));
   let used = false;
   return {

@@ -1,8 +1,10 @@
 // A Transform around a FrameMachine: backpressure, abort, errors and destruction. Knows no cryptography.
 import { Transform, type TransformCallback } from "node:stream";
+import { type Checks, signal, wholeNumber } from "../check-options.ts";
 import { checkBytes } from "../engine/chunk-cursor.ts";
 import { aborted } from "../errors.ts";
 import { isBytes, isShared } from "../shapes.ts";
+import { untilNextTurn } from "../until-aborted.ts";
 import type { Emit, FrameMachine } from "./frame-machine.ts";
 
 /** What both directions take besides their message options. */
@@ -11,6 +13,9 @@ export interface StreamOptions {
   readonly highWaterMark?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** What they must be. */
+export const STREAM_OPTIONS: Checks<StreamOptions> = { highWaterMark: wholeNumber(0), signal };
 
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
 /** Smaller chunks wait for the others of their turn. */
@@ -147,8 +152,9 @@ export class FrameTransform extends Transform {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#resume();
+    // An engine that never answers must not keep the stream from closing; its key is wiped when it has.
     const settled = Promise.allSettled([this.#work, this.#machine.dispose()]);
-    void settled.then(() => done(error));
+    void untilNextTurn(settled).then(() => done(error));
   }
 
   #emitBytes(bytes: Uint8Array): void | Promise<void> {

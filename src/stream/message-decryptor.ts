@@ -15,7 +15,7 @@ import {
   truncatedSignature,
 } from "../message/frame-walk.ts";
 import { type DecryptOptions, type OpenedHeader, openHeader } from "../message/open-message.ts";
-import { checkConcurrency } from "../message/seal-message.ts";
+import { threadCount } from "../message/seal-message.ts";
 import {
   asyncFrom,
   type Emit,
@@ -55,7 +55,7 @@ export class MessageDecryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#parser = new HeaderParser(options);
-    this.#queue = new RunQueue(emit, runsInWork(checkConcurrency(options.concurrency)));
+    this.#queue = new RunQueue(emit, runsInWork(threadCount(options.concurrency)));
     this.#opened = prepared;
     if (prepared !== undefined) this.#startFrames(prepared);
   }

@@ -6,7 +6,7 @@ import { selectEngine } from "../engine/select-engine.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
-import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
+import { type EncryptOptions, prepareFrames, threadCount } from "../message/seal-message.ts";
 import {
   asyncFrom,
   type Emit,
@@ -49,7 +49,7 @@ export class MessageEncryptor implements FrameMachine {
     this.#options = options;
     this.#onHeader = onHeader;
     this.#onError = onError;
-    this.#queue = new RunQueue(emit, runsInWork(checkConcurrency(options.concurrency)));
+    this.#queue = new RunQueue(emit, runsInWork(threadCount(options.concurrency)));
     this.#sealer = prepared;
   }
 

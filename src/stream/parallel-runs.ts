@@ -1,7 +1,7 @@
 // A whole message in memory, cut into runs that the engine works on at the same time on threads of its own.
 import { NO_FINAL_FRAME } from "../engine/engine.ts";
 import { allocate } from "../engine/output-memory.ts";
-import { notAuthentic } from "../errors.ts";
+import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { REGULAR_OVERHEAD } from "../format/frame.ts";
 import type { MessageSealer } from "../message/message-sealer.ts";
 import type { OpenedHeader } from "../message/open-message.ts";
@@ -27,12 +27,14 @@ export async function sealInParallel(
   regularCount: number,
   finalLength: number,
   maxRuns: number,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { frameLength } = sealer.header;
   const message = allocate(sealer.messageLength(plaintext.length));
   const sent: Promise<void>[] = [];
   try {
     for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+      throwIfAborted(signal);
       const run = plaintext.subarray(first * frameLength, isLast ? undefined : (first + count) * frameLength);
       const at = first === 0 ? 0 : sealer.headerLength + first * (frameLength + REGULAR_OVERHEAD);
       const sealing = sealer.sealAsync([run], count, isLast ? finalLength : NO_FINAL_FRAME);
@@ -59,6 +61,7 @@ export async function openInParallel(
   regularCount: number,
   finalLength: number,
   maxRuns: number,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { frameLength } = header;
   const plaintext = allocate(regularCount * frameLength + finalLength);
@@ -71,6 +74,7 @@ export async function openInParallel(
   };
   try {
     for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+      throwIfAborted(signal);
       const from = first * (frameLength + REGULAR_OVERHEAD);
       const to = isLast ? frames.length : from + count * (frameLength + REGULAR_OVERHEAD);
       const final = isLast ? finalLength : NO_FINAL_FRAME;

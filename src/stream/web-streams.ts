@@ -1,10 +1,12 @@
 // Web-stream twins of the Node streams.
 import { ReadableStream, TransformStream, WritableStream } from "node:stream/web";
+import { checkOptions } from "../check-options.ts";
 import { aborted } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
-import type { DecryptOptions } from "../message/open-message.ts";
-import type { EncryptOptions } from "../message/seal-message.ts";
+import { DECRYPT_OPTIONS, type DecryptOptions } from "../message/open-message.ts";
+import { checkEncryptOptions, ENCRYPT_OPTIONS, type EncryptOptions } from "../message/seal-message.ts";
 import { isBytes } from "../shapes.ts";
+import { untilAborted, untilNextTurn } from "../until-aborted.ts";
 import type { Emit, FrameMachine, OnError } from "./frame-machine.ts";
 import { MessageDecryptor } from "./message-decryptor.ts";
 import { MessageEncryptor, type OnHeader } from "./message-encryptor.ts";
@@ -35,6 +37,8 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
       wake = undefined;
     };
     let ended = false;
+    /** Ends waiting for an engine that may never answer. */
+    const stop = new AbortController();
     const machine = createMachine(
       (bytes) => {
         if (bytes.length === 0 || ended) return;
@@ -52,21 +56,26 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
       ended = true;
       signal?.removeEventListener("abort", onAbort);
       resume();
-      await machine.dispose();
+      stop.abort();
+      await untilNextTurn(machine.dispose());
     };
-    const fail = (error: unknown): void => {
+    const failReaders = (error: unknown): void => {
       if (ended) return;
       rejectHeader(error);
       output?.error(error);
-      input?.error(error);
       void end();
+    };
+    const fail = (error: unknown): void => {
+      if (!ended) input?.error(error);
+      failReaders(error);
     };
     const onAbort = (): void => {
       if (signal !== undefined) fail(aborted(signal));
     };
     const attempt = async (work: () => void | Promise<void>): Promise<void> => {
       try {
-        await work();
+        const wait = work();
+        if (wait !== undefined) await untilAborted(wait, stop.signal);
       } catch (error) {
         fail(error);
         throw error;
@@ -94,7 +103,8 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
         start(controller) {
           input = controller as WritableStreamDefaultController;
           // Told at once, where `abort` is called only after what hangs has ended.
-          input.signal.addEventListener("abort", () => void machine.dispose(), { once: true });
+          const aborting = input.signal;
+          aborting.addEventListener("abort", () => failReaders(aborting.reason), { once: true });
           if (signal?.aborted) onAbort();
           return attempt(() => machine.start());
         },
@@ -125,7 +135,8 @@ export class FrameTransformStream extends TransformStream<Uint8Array, Uint8Array
 }
 
 /** As `createEncryptStream`, as a Web stream for `pipeThrough`. */
-export function encryptWebStream(options: EncryptOptions): FrameTransformStream {
+export function encryptWebStream(givenOptions: EncryptOptions): FrameTransformStream {
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   return new FrameTransformStream(
     (emit, onHeader, onError) => new MessageEncryptor(options, emit, onHeader, onError),
     options.signal,
@@ -133,7 +144,8 @@ export function encryptWebStream(options: EncryptOptions): FrameTransformStream 
 }
 
 /** As `createDecryptStream`, as a Web stream for `pipeThrough`. */
-export function decryptWebStream(options: DecryptOptions): FrameTransformStream {
+export function decryptWebStream(givenOptions: DecryptOptions): FrameTransformStream {
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   return new FrameTransformStream(
     (emit, onHeader) => new MessageDecryptor(options, emit, onHeader),
     options.signal,

@@ -1,11 +1,19 @@
 // Whole messages in memory: one call of the engine for all frames, and nothing is returned before everything verified.
 import { asBuffer, concatBytes } from "../bytes.ts";
+import { checkOptions, wrong } from "../check-options.ts";
 import { type FrameCipher, NO_FINAL_FRAME } from "../engine/engine.ts";
 import { allocate } from "../engine/output-memory.ts";
 import { notAuthentic, throwIfAborted } from "../errors.ts";
 import { signatureLengthOf } from "../format/footer.ts";
 import { layoutFromPlaintext, NON_FRAMED_PREFIX_LENGTH, REGULAR_OVERHEAD } from "../format/frame.ts";
-import { type MessageHeader, parseHeader, type ReadLimits, readLimits } from "../format/header.ts";
+import {
+  HEADER_LIMITS,
+  type HeaderLimits,
+  type MessageHeader,
+  type ParsedHeader,
+  parseHeader,
+  readLimits,
+} from "../format/header.ts";
 import {
   bodyBytes,
   FrameWalk,
@@ -16,11 +24,23 @@ import {
   type WholeFrames,
 } from "../message/frame-walk.ts";
 import { MessageSealer } from "../message/message-sealer.ts";
-import { type DecryptOptions, type OpenedHeader, openHeader, publicHeader } from "../message/open-message.ts";
-import { checkConcurrency, type EncryptOptions, prepareFrames } from "../message/seal-message.ts";
+import {
+  DECRYPT_OPTIONS,
+  type DecryptOptions,
+  type OpenedHeader,
+  openHeader,
+  publicHeader,
+} from "../message/open-message.ts";
+import {
+  checkEncryptOptions,
+  ENCRYPT_OPTIONS,
+  type EncryptOptions,
+  prepareFrames,
+  threadCount,
+} from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
-import { isBytes } from "../shapes.ts";
-import { eachUntilAborted } from "../until-aborted.ts";
+import { isBytes, isReadable } from "../shapes.ts";
+import { eachUntilAborted, untilAborted } from "../until-aborted.ts";
 import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
 
@@ -36,10 +56,16 @@ export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint
  * @throws TypeError, RangeError for arguments that are wrong
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE, ABORTED, KEY_SERVICE
  */
-export async function encrypt(plaintext: BytesSource, options: EncryptOptions): Promise<Buffer> {
+export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptions): Promise<Buffer> {
+  listenTo(plaintext);
+  const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
   const sealer = new MessageSealer(await prepareFrames({ ...options, plaintextLength }));
+  return untilAborted(sealWhole(sealer, bytes, options), options.signal);
+}
+
+async function sealWhole(sealer: MessageSealer, bytes: Uint8Array, options: EncryptOptions): Promise<Buffer> {
   try {
     const { regularCount, finalLength } = layoutFromPlaintext(bytes.length, sealer.header.frameLength);
     const chunks = bytes.length === 0 ? [] : [bytes];
@@ -50,10 +76,12 @@ export async function encrypt(plaintext: BytesSource, options: EncryptOptions): 
           bytes,
           regularCount,
           finalLength,
-          runsInWork(checkConcurrency(options.concurrency)),
+          runsInWork(threadCount(options.concurrency)),
+          options.signal,
         ),
       );
-    if (sealer.signed) return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength));
+    if (sealer.signed)
+      return asBuffer(await sealSigned(sealer, bytes, regularCount, finalLength, options.signal));
     return asBuffer(await sealer.seal(chunks, regularCount, finalLength));
   } finally {
     sealer.dispose();
@@ -66,12 +94,14 @@ async function sealSigned(
   plaintext: Uint8Array,
   regularCount: number,
   finalLength: number,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { frameLength } = sealer.header;
   const message = allocate(sealer.messageLength(plaintext.length));
   const hashing: (void | Promise<void>)[] = [];
   let length = 0;
   for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+    throwIfAborted(signal);
     const start = first * frameLength;
     const final = isLast ? finalLength : NO_FINAL_FRAME;
     const end = start + count * frameLength + Math.max(0, final);
@@ -99,10 +129,23 @@ export interface DecryptedMessage {
  * @throws FramesealError AUTHENTICATION_FAILED, TRUNCATED, TRAILING_DATA, INVALID_HEADER, UNSUPPORTED, POLICY,
  * LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, CONTEXT_MISMATCH, ENGINE_UNAVAILABLE, ABORTED
  */
-export async function decrypt(message: BytesSource, options: DecryptOptions): Promise<DecryptedMessage> {
+export async function decrypt(message: BytesSource, givenOptions: DecryptOptions): Promise<DecryptedMessage> {
+  listenTo(message);
+  const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
   const opened = await openHeader(parsed, options);
+  return untilAborted(openWhole(bytes, parsed, opened, options), options.signal, (late) => {
+    late.plaintext.fill(0);
+  });
+}
+
+async function openWhole(
+  bytes: Buffer,
+  parsed: ParsedHeader,
+  opened: OpenedHeader,
+  options: DecryptOptions,
+): Promise<DecryptedMessage> {
   try {
     const body = bytes.subarray(parsed.length);
     const plaintext =
@@ -122,7 +165,7 @@ async function openFrames(body: Buffer, opened: OpenedHeader, options: DecryptOp
   walk.take(frames);
   const sealed = body.subarray(0, frames.length);
   if (frames.finalLength === NO_FINAL_FRAME) return openUnended(sealed, opened, frames, walk);
-  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames);
+  if (opened.verifier !== undefined) return openSigned(body, opened, opened.verifier, frames, options.signal);
   const plaintext = await openUnsigned(sealed, opened, frames, options);
   refuseTrailing(body, frames.length, plaintext);
   return plaintext;
@@ -157,7 +200,8 @@ async function openUnsigned(
       opened,
       frameCount,
       finalLength,
-      runsInWork(checkConcurrency(options.concurrency)),
+      runsInWork(threadCount(options.concurrency)),
+      options.signal,
     );
   const { plaintext, verifiedCount } = cipher.open([sealed], 1, frameCount, finalLength);
   if (verifiedCount !== frameCount + 1) throw notAuthentic();
@@ -171,6 +215,7 @@ async function openSigned(
   opened: OpenedHeader,
   verifier: MessageVerifier,
   frames: WholeFrames,
+  signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const { cipher, header } = opened;
   const { frameLength } = header;
@@ -179,6 +224,7 @@ async function openSigned(
   const hashing: (void | Promise<void>)[] = [];
   try {
     for (const { first, count, isLast } of runs(regularCount, frameLength)) {
+      throwIfAborted(signal);
       const from = first * (frameLength + REGULAR_OVERHEAD);
       const to = isLast ? end : from + count * (frameLength + REGULAR_OVERHEAD);
       const run = concatBytes([body.subarray(from, to)]);
@@ -249,6 +295,11 @@ function refuseTrailing(body: Buffer, messageEnd: number, plaintext: Uint8Array)
   throw trailingData();
 }
 
+/** Hears the error of a Node stream that comes before, or instead of, its being read: unheard, it would end the process. */
+export function listenTo(source: unknown): void {
+  if (isReadable(source)) source.on("error", () => {});
+}
+
 async function collect(
   source: BytesSource,
   name: string,
@@ -275,12 +326,14 @@ async function collect(
 /**
  * Tells what a message says about itself without any key. Nothing of it is verified.
  * @param source at least the header of a message
+ * @throws TypeError, RangeError for arguments that are wrong
  * @throws FramesealError INVALID_HEADER, UNSUPPORTED, LIMIT_EXCEEDED, TRUNCATED
  */
 export function inspectHeader(
   source: Uint8Array,
-  limits: ReadLimits = {},
+  limits: HeaderLimits = {},
 ): MessageHeader & { readonly headerLength: number } {
-  const parsed = parseHeader(source, limits);
+  if (!isBytes(source)) throw wrong("source", "a Uint8Array", source);
+  const parsed = parseHeader(source, checkOptions("limits", limits, HEADER_LIMITS));
   return { ...publicHeader(parsed), headerLength: parsed.length };
 }

@@ -80,7 +80,7 @@ test("a server that says nothing", async () => {
     const { code, stderr } = await run([...getting, "--read-timeout", "1"], endpoint);
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: "frameseal: no answer of the service in time (--read-timeout)\n",
+      stderr: `frameseal: no answer of ${endpoint.slice("http://".length)} in time (--read-timeout)\n`,
     });
   } finally {
     for (const socket of sockets) socket.destroy();
@@ -112,7 +112,7 @@ describe("texts", () => {
     [
       "no such name",
       error({ ...sent, syscall: "getaddrinfo", code: "ENOTFOUND", hostname: "s3.example" }),
-      "cannot reach s3.example (ENOTFOUND)",
+      "cannot reach s3.example (ENOTFOUND); look at --endpoint and --region",
     ],
     [
       "reset",
@@ -122,12 +122,12 @@ describe("texts", () => {
     [
       "no certificate",
       error({ ...sent, code: "CERT_HAS_EXPIRED" }),
-      "cannot reach the service (CERT_HAS_EXPIRED)",
+      "cannot reach the service (CERT_HAS_EXPIRED); its certificate has expired",
     ],
     [
       "no HTTP",
       error({ ...sent, code: "HPE_INVALID_CONSTANT" }),
-      "cannot reach the service (HPE_INVALID_CONSTANT)",
+      "cannot reach the service (HPE_INVALID_CONSTANT); it does not speak HTTP",
     ],
     [
       "silence",

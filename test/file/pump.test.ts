@@ -306,7 +306,7 @@ describe.skipIf(!hasPump)("pump", () => {
     const worker = `
       import { encryptFile, RawAesKeyring } from ${JSON.stringify(library)};
       import { parentPort, workerData } from "node:worker_threads";
-      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32) });
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 1) });
       encryptFile(workerData, "/dev/null", { keyring, engine: "native" }).catch(() => {});
       setTimeout(() => parentPort.postMessage("running"), 30);`;
     const script = `

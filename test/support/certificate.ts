@@ -20,20 +20,26 @@ const time = (date: Date): Buffer => {
   return der(0x17, Buffer.from(`${digits}Z`));
 };
 
-/** Makes one that is valid for a day. */
-export function createLoopbackCertificate(): LoopbackCertificate {
+/** Makes one that is valid for a day, or was until a day ago; for 127.0.0.1, or for another address. */
+export function createLoopbackCertificate({
+  expired = false,
+  address: bytes = [127, 0, 0, 1],
+}: {
+  readonly expired?: boolean;
+  readonly address?: readonly number[];
+} = {}): LoopbackCertificate {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const ecdsaWithSha256 = sequence(objectId("2a8648ce3d040302"));
   const commonName = sequence(objectId("550403"), der(0x0c, Buffer.from("loopback")));
   const name = sequence(der(0x31, commonName));
   const day = 86_400_000;
-  const address = der(0x04, sequence(der(0x87, Buffer.of(127, 0, 0, 1))));
+  const address = der(0x04, sequence(der(0x87, Buffer.from(bytes))));
   const body = sequence(
     der(0xa0, der(0x02, Buffer.of(2))),
     der(0x02, Buffer.concat([Buffer.of(1), randomBytes(8)])),
     ecdsaWithSha256,
     name,
-    sequence(time(new Date(Date.now() - day)), time(new Date(Date.now() + day))),
+    sequence(time(new Date(Date.now() - day)), time(new Date(Date.now() + (expired ? -day / 2 : day)))),
     name,
     publicKey.export({ type: "spki", format: "der" }),
     der(0xa3, sequence(sequence(objectId("551d11"), address))),

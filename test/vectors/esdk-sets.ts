@@ -1,6 +1,7 @@
 // Messages written by others, with what their manifests say must become of them. Field names that no manifest had
 // when this was written fail the loader, so that a condition is not overlooked.
-import { createCipheriv } from "node:crypto";
+import { createCipheriv, createSecretKey } from "node:crypto";
+import { encodeEncryptionContext } from "../../src/format/encryption-context.ts";
 import {
   type Keyring,
   MultiKeyring,
@@ -8,6 +9,7 @@ import {
   RawRsaKeyring,
   type RsaPadding,
 } from "../../src/index.ts";
+import { unwrapWithAesGcm } from "../../src/keyring/aes-gcm-wrap.ts";
 import { readVector } from "./foreign.ts";
 
 export interface VectorCase {
@@ -59,6 +61,8 @@ function knownKey(dataKey: Uint8Array): Keyring {
 /** The commitment known-answer set, which carries its data keys, and what it says about the derived keys. */
 export interface CommitmentCase extends VectorCase {
   readonly dataKey: Buffer;
+  /** Whether the commitment is that of the data key. */
+  readonly commits: boolean;
   readonly commitment: Buffer;
   readonly messageId: Buffer;
   readonly contentEncryptionKey: Buffer | undefined;
@@ -75,17 +79,24 @@ export function commitmentSet(): CommitmentCase[] {
     const dataKey = base64(item, "decrypted-dek");
     const refused = item.status === false && item.exception === "EXCEPTION: Invalid commitment";
     if (!refused && item.status !== true) throw new Error("unknown outcome");
+    // Some are sealed under zeros, to be looked at by hand: as the answer of a keyring, zeros are refused.
+    const code = dataKey.every((byte) => byte === 0)
+      ? "KEY_SERVICE"
+      : refused
+        ? "AUTHENTICATION_FAILED"
+        : undefined;
     const plaintext = Buffer.from(((item["plaintext-frames"] as string[] | undefined) ?? []).join(""));
     return {
       set: "kat-commitment",
       id: text(item, "comment"),
       message: base64(item, "ciphertext"),
-      expected: refused ? { code: "AUTHENTICATION_FAILED" } : { plaintext },
+      expected: code === undefined ? { plaintext } : { code },
       keyring: knownKey(dataKey),
       context: {},
       headerContext: record(item, "encryption-context"),
       needsPkcs1: false,
       dataKey,
+      commits: !refused,
       commitment: base64(item, "commitment"),
       messageId: base64(item, "message-id"),
       contentEncryptionKey:
@@ -181,8 +192,17 @@ export function dafnySet(): VectorCase[] {
 
 export function cTestsSet(): VectorCase[] {
   const file = (name: string): Buffer => readVector("esdk", "c-tests-data", name);
-  const named = (): Keyring =>
-    new RawAesKeyring({ keyNamespace: "ProviderName", keyName: "KeyId", wrappingKey: Buffer.alloc(32) });
+  // They are wrapped under zeros, which no keyring of ours takes as a wrapping key.
+  const named = (): Keyring => ({
+    ...knownKey(Buffer.alloc(32)),
+    unwrapDataKey: async ([key], { encryptionContext }) => {
+      if (key === undefined) return null;
+      const nonce = key.providerInfo.subarray(-12);
+      const aad = encodeEncryptionContext(encryptionContext);
+      return unwrapWithAesGcm(createSecretKey(Buffer.alloc(32)), nonce, aad, key.ciphertext);
+    },
+  });
+  // And these are sealed under zeros, which nobody can have drawn: refused.
   const zero = (): Keyring => ({
     ...knownKey(Buffer.alloc(32)),
     unwrapDataKey: async (_, { suite }) => new Uint8Array(suite.keyLength),
@@ -190,10 +210,10 @@ export function cTestsSet(): VectorCase[] {
   const rows: [string, string | null, string, Keyring][] = [
     ["ct_good_commitment.bin", "good_commitment.pt", "", named()],
     ["ct_bad_commitment.bin", null, "AUTHENTICATION_FAILED", named()],
-    ["ct_x_aes128_hkdf.bin", "pt_x_aes128_hkdf.bin", "", zero()],
+    ["ct_x_aes128_hkdf.bin", null, "KEY_SERVICE", zero()],
     ["ct_x_aes128_hkdf_bad_header.bin", null, "INVALID_HEADER", zero()],
-    ["hello.bin", "hello.bin.pt", "", zero()],
-    ["hello.tinyframes.bin", "hello.bin.pt", "", zero()],
+    ["hello.bin", null, "KEY_SERVICE", zero()],
+    ["hello.tinyframes.bin", null, "KEY_SERVICE", zero()],
   ];
   return rows.map(([id, plaintext, code, keyring]) => ({
     set: "c-tests-data",

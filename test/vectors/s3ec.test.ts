@@ -1,7 +1,8 @@
 // Objects and wrapped keys of the Amazon S3 Encryption Clients that others made.
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, createSecretKey } from "node:crypto";
 import { expect, test } from "vitest";
 import { RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
+import { registerWrappingKeys } from "../../src/keyring/raw-key.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { commitmentOf, contentKeyOf } from "../../src/s3/single-message/content-key.ts";
 import type { Envelope, WrapAlgorithm } from "../../src/s3/single-message/envelope.ts";
@@ -93,7 +94,9 @@ describeVectors("data keys wrapped by the Java platform", () => {
   const privateKey = createPrivateKey({ key: base64(wraps.pkcs8 ?? ""), type: "pkcs8", format: "der" });
   const names = { keyNamespace: "n", keyName: "k" };
   const rsa = new RawRsaKeyring({ ...names, privateKey, padding: "OAEP-SHA-1" });
-  const aes = new RawAesKeyring({ ...names, wrappingKey: Buffer.alloc(32) });
+  // Wrapped under zeros, which no keyring takes as a wrapping key: they get in behind its back.
+  const aes = new RawAesKeyring({ ...names, wrappingKey: Buffer.alloc(32, 1) });
+  registerWrappingKeys(aes, { secretKey: createSecretKey(Buffer.alloc(32)), materialDescription: {} });
   const expected = Uint8Array.from({ length: 32 }, (_, index) => index);
   const cases: [field: string, wrap: WrapAlgorithm, keyring: RawRsaKeyring | RawAesKeyring][] = [
     ["oaep1", "RSA-OAEP-SHA1", rsa],

@@ -29,7 +29,8 @@ export interface Addon extends HashAddon, ScratchAddon {
   sealSegment: SegmentFunction;
   openSegment: SegmentFunction;
   finishSegments(key: number, nonce: Bytes, aad: Bytes, hashes: Bytes, lengths: Bytes, tag: Bytes): void;
-  /** This and the next two are absent on systems that are not POSIX. */
+  /** This and the next three are absent on systems that are not POSIX. */
+  lockFile?: (descriptor: number) => number;
   startPump?: (key: number, format: Bytes, head: Bytes, numbers: Bytes, onDone: PumpCallback) => number;
   pumpReadLength?: (pump: number) => number;
   cancelPump?: (pump: number) => void;

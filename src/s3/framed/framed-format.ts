@@ -3,20 +3,22 @@
 // header says, as hints.
 import type { Readable } from "node:stream";
 import { asBuffer } from "../../bytes.ts";
+import { pickOptions } from "../../check-options.ts";
 import { NO_FINAL_FRAME } from "../../engine/engine.ts";
 import { FramesealError, hasCode, isFramesealError, throwIfAborted } from "../../errors.ts";
 import type { EncryptedDataKey } from "../../format/encrypted-data-key.ts";
-import type { EncryptionContext } from "../../format/encryption-context.ts";
+import { contextOption, type EncryptionContext } from "../../format/encryption-context.ts";
 import { layoutFromPlaintext, messageLength, plaintextLengthOf } from "../../format/frame.ts";
 import { HeaderParser, type MessageHeader, type ParsedHeader, truncatedHeader } from "../../format/header.ts";
 import { formatSuiteId, suiteById } from "../../format/suite.ts";
 import { rawAesKeyName } from "../../keyring/raw-aes-info.ts";
-import type { DecryptOptions } from "../../message/open-message.ts";
+import { DECRYPT_OPTIONS, type DecryptOptions } from "../../message/open-message.ts";
 import { resumeFrames } from "../../message/resume-frames.ts";
 import { type EncryptOptions, type PreparedFrames, prepareFrames } from "../../message/seal-message.ts";
 import { createDecryptStream } from "../../stream/decrypt-stream.ts";
 import { asyncFrom } from "../../stream/frame-machine.ts";
 import type {
+  KeyBinding,
   ObjectFormat,
   ObjectLocation,
   ObjectMetadata,
@@ -36,14 +38,18 @@ import type { RequestedRange } from "../requested-range.ts";
 import { HEAD_LENGTH } from "../stored-bytes.ts";
 import { untilRead } from "../until-read.ts";
 import { openFrameRange } from "./frame-range.ts";
-import { boundContext, checkBinding, checkBound, type KeyBinding, staysBound } from "./key-binding.ts";
+import { boundContext, checkBinding, checkBound, staysBound } from "./key-binding.ts";
 import { hintedShape, MessageShapes } from "./message-shapes.ts";
 
 /** How framed objects are written and read. Only `keyring` is needed. */
 export interface FramedObjectOptions
   extends Omit<EncryptOptions, "plaintextLength" | "signal" | "concurrency">,
     Pick<DecryptOptions, "maxHeaderLength" | "maxNonFramedLength" | "signedMessages"> {
-  /** What an object is bound to and what is demanded on read; by default `key`. */
+  /**
+   * What an object is bound to and what is demanded on read; by default `key` is written, and what the writer bound is
+   * demanded, the key at least. Named, exactly that is demanded: `key` opens objects bound to another bucket too. Objects
+   * of the S3 Encryption Clients are bound to nothing, and refused when a binding is named.
+   */
   readonly bind?: KeyBinding | undefined;
 }
 
@@ -53,15 +59,15 @@ const MAX_KEYS_HINT_LENGTH = 512;
 export class FramedFormat implements ObjectFormat {
   readonly name = "framed";
   readonly #options: FramedObjectOptions;
-  readonly #bind: KeyBinding;
+  readonly #bind: KeyBinding | undefined;
   readonly #context: EncryptionContext;
   readonly #shapes: MessageShapes;
 
   constructor(options: FramedObjectOptions) {
     this.#options = options;
-    this.#bind = options.bind ?? "key";
+    this.#bind = options.bind;
     this.#context = Object.freeze({ ...options.encryptionContext });
-    checkBinding(this.#bind, this.#context);
+    checkBinding(this.#bind, this.#context, options.requiredEncryptionContextKeys);
     this.#shapes = new MessageShapes(this.#bind);
     if (options.suite !== undefined && suiteById(options.suite).signature !== "none")
       throw new FramesealError(
@@ -91,11 +97,19 @@ export class FramedFormat implements ObjectFormat {
       encryptionContext: this.#contextOf(request.location),
       signal: request.signal,
     });
+    if (!staysBound(frames.header.encryptionContext, request.location)) {
+      frames.dispose();
+      throw new FramesealError("CONTEXT_MISMATCH", "upload was started for an object of another name");
+    }
     return new FramedSealer(frames);
   }
 
   #contextOf(location: ObjectLocation): EncryptionContext {
-    return boundContext(this.#bind, location, this.#context);
+    // Checked again: it may be too long with the pairs that were added.
+    return contextOption(
+      "encryptionContext",
+      boundContext(this.#bind, location, this.#context),
+    ) as EncryptionContext;
   }
 
   recognises({ metadata }: StoredObject): boolean {
@@ -149,7 +163,7 @@ export class FramedFormat implements ObjectFormat {
       return this.#shapes.rule(hinted, object.location);
     let parsed: ParsedHeader;
     try {
-      parsed = await this.#fetchHeader(object);
+      parsed = await this.fetchHeader(object);
     } catch (error) {
       // An archived object can be described but not read.
       if (hinted !== undefined && isForbidden(error)) return this.#shapes.rule(hinted, object.location);
@@ -167,11 +181,11 @@ export class FramedFormat implements ObjectFormat {
   }
 
   async checkCopy(_from: ObjectLocation, to: ObjectLocation, object: StoredObject): Promise<void> {
-    const { encryptionContext } = await this.#fetchHeader(object);
+    const { encryptionContext } = await this.fetchHeader(object);
     if (!staysBound(encryptionContext, to))
       throw new FramesealError(
         "POLICY",
-        "object is bound to its key, so a copy under another one could not be opened: encrypt it again",
+        "object is bound to its name, so a copy under another one could not be opened: encrypt it again",
       );
   }
 
@@ -183,7 +197,8 @@ export class FramedFormat implements ObjectFormat {
   }
 
   #decryptOptions(location: ObjectLocation): DecryptOptions {
-    return { ...this.#options, encryptionContext: this.#contextOf(location), plaintextLength: undefined };
+    const options = { ...this.#options, encryptionContext: this.#contextOf(location) };
+    return pickOptions(options, DECRYPT_OPTIONS) as DecryptOptions;
   }
 
   #parser(): HeaderParser {
@@ -194,7 +209,11 @@ export class FramedFormat implements ObjectFormat {
     checkBound(this.#bind, object.location, header.encryptionContext);
   }
 
-  async #fetchHeader(object: StoredObject): Promise<ParsedHeader> {
+  /**
+   * The header of a stored object, of which nothing is verified.
+   * @throws FramesealError NOT_ENCRYPTED, TRUNCATED, INVALID_HEADER, UNSUPPORTED, LIMIT_EXCEEDED
+   */
+  async fetchHeader(object: StoredObject): Promise<ParsedHeader> {
     const parser = this.#parser();
     for (let offset = 0, step = HEAD_LENGTH; parser.header === undefined; step *= 4) {
       if (offset >= object.storedLength) throw offset === 0 ? notEncrypted(object) : truncatedHeader();

@@ -4,19 +4,19 @@
 import { type MessageShape, plaintextLengthOf } from "../../format/frame.ts";
 import { DEFAULT_MAX_HEADER_LENGTH, MAX_FRAME_LENGTH } from "../../format/limits.ts";
 import { formatSuiteId, suites } from "../../format/suite.ts";
-import type { ObjectLocation, ObjectMetadata, SizeRule } from "../object-format.ts";
+import type { KeyBinding, ObjectLocation, ObjectMetadata, SizeRule } from "../object-format.ts";
 import { framedNames } from "../object-metadata.ts";
-import { boundLength, type KeyBinding } from "./key-binding.ts";
+import { boundLength } from "./key-binding.ts";
 
 /** Shapes that are remembered. One writer has one. */
 const MAX_SHAPES = 4;
 
 /** The shapes that one client has seen. */
 export class MessageShapes {
-  readonly #bind: KeyBinding;
+  readonly #bind: KeyBinding | undefined;
   readonly #names = new Set<string>();
 
-  constructor(bind: KeyBinding) {
+  constructor(bind: KeyBinding | undefined) {
     this.#bind = bind;
   }
 

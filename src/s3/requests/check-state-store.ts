@@ -1,6 +1,6 @@
 // Checks that a store of upload states keeps the promises that the nonces of uploads rest on.
 import { isDeepStrictEqual } from "node:util";
-import { isError } from "../../shapes.ts";
+import { messageOf } from "../../errors.ts";
 import { checkStateStore, type MultipartState, type MultipartStateStore } from "./multipart-state.ts";
 
 /**
@@ -19,7 +19,7 @@ export async function checkMultipartStateStore(
     try {
       await check(one, other, uploadId);
     } catch (error) {
-      failures.push(new Error(`${name}: ${isError(error) ? error.message : error}`, { cause: error }));
+      failures.push(new Error(`${name}: ${messageOf(error)}`, { cause: error }));
     } finally {
       await one.remove(uploadId).catch(() => {});
     }

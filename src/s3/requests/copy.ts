@@ -2,6 +2,7 @@
 // not, the object is encrypted again through this machine, and every field of the request keeps its meaning.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, hasCode } from "../../errors.ts";
+import { quote } from "../../quote.ts";
 import { fromStoredEncoding, toStoredEncoding } from "../content-encoding.ts";
 import { type CopySource, formatCopySource, parseCopySource } from "../copy-source.ts";
 import { pinnableETag } from "../etag.ts";
@@ -19,7 +20,7 @@ import type { UploadOptions } from "./upload-settings.ts";
 
 /** How copies are made. */
 export interface CopyOptions extends UploadOptions {
-  /** What to do when the copy could not be opened under its new name. */
+  /** What to do when the copy could not be opened under its new name, or in its new bucket. */
   readonly boundCopy: "refuse" | "reencrypt";
 }
 
@@ -123,7 +124,7 @@ export class CopyHandler {
       const result = await putObject(
         { ...request, ...body } as PutObjectInput,
         to,
-        this.#formats.written,
+        this.#formats.writtenFor(opened.header),
         this.#transport,
         this.#options,
         put,
@@ -173,7 +174,7 @@ function copyOutput(
 function checkDirective(input: Input, name: string, ...values: readonly string[]): void {
   const value = input[name];
   if (value !== undefined && !values.includes(String(value)))
-    throw new TypeError(`"${name}" expected ${values.join(" or ")}, got ${String(value).slice(0, 64)}`);
+    throw new TypeError(`"${name}" expected ${values.join(" or ")}, got ${quote(String(value))}`);
 }
 
 function envelope(metadata: ObjectMetadata, format: ObjectFormat): ObjectMetadata {

@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type * as S3 from "@aws-sdk/client-s3";
+import { readSome, writeFully } from "../../disk/calls.ts";
 import { FramesealError } from "../../errors.ts";
 import { errorCode } from "../../shapes.ts";
 import type { Stop } from "../stop.ts";
@@ -77,15 +78,10 @@ export class PartSpool implements PartSource {
   /** Adds bytes, which are not used after the promise has settled. */
   async write(bytes: Uint8Array): Promise<void> {
     this.#checksum?.update(bytes);
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await this.#file
-        .write(bytes, done, bytes.length - done, this.#length)
-        .catch((cause) => {
-          throw spoolFailure(cause, undefined);
-        });
-      done += bytesWritten;
-      this.#length += bytesWritten;
-    }
+    await writeFully(this.#file, bytes, this.#length).catch((cause) => {
+      throw spoolFailure(cause, undefined);
+    });
+    this.#length += bytes.length;
   }
 
   async send(
@@ -114,12 +110,13 @@ export class PartSpool implements PartSource {
       read: () => {
         const length = Math.min(READ_LENGTH, this.#length - at);
         if (length === 0) return void stream.push(null);
-        this.#file.read(Buffer.allocUnsafe(length), 0, length, at).then(
-          ({ bytesRead, buffer }) => {
-            if (bytesRead === 0)
+        const buffer = Buffer.allocUnsafe(length);
+        readSome(this.#file, buffer, at).then(
+          (count) => {
+            if (count === 0)
               return void stream.destroy(new Error("internal error: spooled part got shorter"));
-            at += bytesRead;
-            stream.push(buffer.subarray(0, bytesRead));
+            at += count;
+            stream.push(buffer.subarray(0, count));
           },
           (error) => stream.destroy(error),
         );
@@ -134,7 +131,7 @@ export class PartSpool implements PartSource {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#file.close();
+    await this.#file.close().catch(() => {}); // nobody needs its bytes any more
     if (this.#name !== undefined) await unlink(this.#name).catch(() => {});
   }
 }

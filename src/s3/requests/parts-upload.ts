@@ -2,6 +2,7 @@
 // and Abort whenever anything fails. What is in the parts is not known here.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../../errors.ts";
+import { shorten } from "../../quote.ts";
 import { isBytes, isError } from "../../shapes.ts";
 import type { ObjectLocation } from "../object-format.ts";
 import { isNotFound } from "../object-source.ts";
@@ -283,9 +284,9 @@ async function tryAbort(
 }
 
 function leftBehind(error: unknown, uploadId: string): unknown {
-  const text = `the upload ${uploadId} could not be aborted: its parts are still there`;
+  const text = `the upload ${shorten(uploadId, 500)} could not be aborted: its parts are still there`;
   if (!isError(error) || !Object.isExtensible(error))
     return Object.assign(new Error(`upload failed, and ${text}`, { cause: error }), { uploadId });
-  error.message = `${error.message} (${text})`;
+  error.message = shorten(`${shorten(error.message, 1000)} (${text})`);
   return Object.assign(error, { uploadId });
 }

@@ -2,9 +2,9 @@
 // is the state. A revision comes into being by link(2), which fails if it is there already: that is the swap. Names of
 // older revisions stay, without their content, until the upload ends, so that no revision can come into being twice.
 import { createHash, randomUUID } from "node:crypto";
-import { constants } from "node:fs";
 import { link, mkdir, open, readdir, readFile, rename, rm, stat, truncate, unlink } from "node:fs/promises";
 import path from "node:path";
+import { notDurable, syncFolder } from "../../disk/new-file.ts";
 import { FramesealError } from "../../errors.ts";
 import { errorCode } from "../../shapes.ts";
 import type { MultipartState, MultipartStateStore } from "./multipart-state.ts";
@@ -37,7 +37,7 @@ class StateFolder implements MultipartStateStore {
       const state = await readState(file);
       if (state !== undefined) {
         // Whoever wrote it may not have got that far: what others go on from must not be lost.
-        await syncFolder(place);
+        await syncNames(place, file);
         return state;
       }
       // Emptied in the meantime, so there is a newer one.
@@ -65,15 +65,19 @@ class StateFolder implements MultipartStateStore {
       if (["EEXIST", "ENOENT"].includes(errorCode(error) ?? "")) return false; // swapped, or removed, by others
       throw error;
     } finally {
-      await unlink(temporary).catch(ignoreAbsence);
+      await unlink(temporary).catch(() => {}); // goes with the folder
     }
     // Removed and made anew in between: then this is not the file after `before`.
-    if (!(await exists(before))) {
+    const isNext = await exists(before).catch(async (error: unknown) => {
+      await unlink(file);
+      throw error;
+    });
+    if (!isNext) {
       await unlink(file).catch(ignoreAbsence);
       return false;
     }
-    await syncFolder(place);
-    await truncate(before, 0);
+    await syncNames(place, file);
+    await truncate(before, 0).catch(() => {}); // it only takes space
     return true;
   }
 
@@ -90,9 +94,9 @@ class StateFolder implements MultipartStateStore {
       if (await exists(place)) return false;
       throw error;
     } finally {
-      await rm(temporary, { recursive: true, force: true });
+      await rm(temporary, { recursive: true, force: true }).catch(() => {}); // in the way of nobody
     }
-    await syncFolder(this.#folder);
+    await syncNames(this.#folder, place);
     return true;
   }
 
@@ -142,21 +146,13 @@ async function exists(file: string): Promise<boolean> {
   return (await stat(file).catch(ignoreAbsence)) !== undefined;
 }
 
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY).catch(ignoreUnsupported);
-  try {
-    await handle?.sync().catch(ignoreUnsupported);
-  } finally {
-    await handle?.close();
-  }
+// The state is there, but a power failure could take it away, and its revision be written a second time.
+async function syncNames(folder: string, path: string): Promise<void> {
+  await syncFolder(folder).catch((error: unknown) => {
+    if (errorCode(error) !== "ENOENT") throw notDurable(path, [{ error }]); // removed by others: nothing to keep
+  });
 }
 
 function ignoreAbsence(error: unknown): undefined {
   if (errorCode(error) !== "ENOENT") throw error;
-}
-
-// Some systems and file systems cannot sync a folder; and a folder that was removed needs no sync.
-function ignoreUnsupported(error: unknown): undefined {
-  const codes = ["EINVAL", "EPERM", "EACCES", "EISDIR", "ENOTSUP", "EBADF", "ENOENT"];
-  if (!codes.includes(errorCode(error) ?? "")) throw error;
 }

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { asBuffer, copySecret } from "../../bytes.ts";
 import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
 import { contextOption as encryptionContext } from "../../format/encryption-context.ts";
+import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes } from "../../shapes.ts";
 import { operationOf } from "../command-schema.ts";
 import { parseCopySource } from "../copy-source.ts";
@@ -112,6 +113,7 @@ export function checkServerSide(name: string, value: unknown): ServerSideEncrypt
 function checkKey(key: unknown): asserts key is Uint8Array {
   if (!isBytes(key)) throw new TypeError(`"key" expected a Uint8Array, got ${typeof key}`);
   if (key.length !== 32) throw new RangeError(`"key" expected 32 bytes, got ${key.length}`);
+  if (isAllZeros(key)) throw new RangeError('"key" expected a secret key, got all zeros');
 }
 
 /** Requests that make an object and say how it is encrypted at rest. */

@@ -4,9 +4,11 @@ import { createHash, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
 import { ByteWriter, copySecret, wipe } from "../../bytes.ts";
 import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../../check-options.ts";
-import { FramesealError } from "../../errors.ts";
+import { allCauses, FramesealError } from "../../errors.ts";
 import { hkdf } from "../../hkdf.ts";
+import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes, isKeyObject } from "../../shapes.ts";
+import { isBucketName } from "../bucket-name.ts";
 import { statusOf } from "../transient-error.ts";
 
 const DOMAIN = "frameseal/sse-c/1";
@@ -142,7 +144,7 @@ export async function withSseCKey<Answer>(
     }
   }
   throw new FramesealError("NO_DATA_KEY", `S3 accepts none of ${causes.length} SSE-C keys for this object`, {
-    cause: new AggregateError(causes, causes.map((cause) => (cause as Error).message).join("; ")),
+    cause: allCauses(causes),
   });
 }
 
@@ -190,6 +192,11 @@ function mayBeWrongKey(error: unknown): boolean {
 
 function encodeInfo({ bucket, key, masterKeyVersion }: SseCKeyOptions): Uint8Array {
   const bucketBytes = encodeName("bucket", bucket, MAX_BUCKET_LENGTH);
+  // Its object would have another key under the name of its bucket.
+  if (!isBucketName(bucket))
+    throw new RangeError(
+      '"bucket" expected the name of a bucket, got an ARN, a URL or the alias of an access point',
+    );
   const keyBytes = encodeName("key", key, MAX_OBJECT_KEY_LENGTH);
   return new ByteWriter()
     .bytes(Buffer.from(DOMAIN, "utf8"))
@@ -227,6 +234,7 @@ function masterKeyBytes(masterKey: Uint8Array | KeyObject): Uint8Array {
     throw new RangeError(`"masterKey" expected ${KEY_LENGTH} bytes, got ${source.length}`);
   const bytes = copySecret(source);
   if (source !== masterKey) wipe(source);
+  if (isAllZeros(bytes)) throw new RangeError('"masterKey" expected a secret key, got all zeros');
   return bytes;
 }
 

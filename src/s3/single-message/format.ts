@@ -9,7 +9,9 @@ import { FramesealError, hasCode, notAuthentic, throwIfAborted } from "../../err
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { type CommitmentPolicy, checkPolicyName, DEFAULT_COMMITMENT_POLICY } from "../../format/suite.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
+import { quote } from "../../quote.ts";
 import type {
+  KeyBinding,
   ObjectFormat,
   ObjectLocation,
   ObjectMetadata,
@@ -61,6 +63,8 @@ export interface SingleMessageOptions {
   readonly keyring: Keyring;
   /** With KMS: stored, and demanded on read pair by pair, neither more nor less. Not for raw keys. */
   readonly encryptionContext?: EncryptionContext | undefined;
+  /** These objects are bound to nothing: any other binding than `none` refuses to read them. By default they are read. */
+  readonly bind?: KeyBinding | undefined;
   /** Version 2 is written under FORBID_ENCRYPT_ALLOW_DECRYPT only, version 3 under the others. */
   readonly commitmentPolicy?: CommitmentPolicy | undefined;
   readonly engine?: EngineOption | undefined;
@@ -87,6 +91,7 @@ function settingsOf(options: SingleMessageOptions): Settings {
   const settings: Settings = {
     keyring: options.keyring,
     encryptionContext: Object.freeze({ ...options.encryptionContext }),
+    bind: options.bind ?? "none",
     commitmentPolicy: options.commitmentPolicy ?? DEFAULT_COMMITMENT_POLICY,
     engine: options.engine,
     authentication: options.authentication ?? "verified",
@@ -108,7 +113,7 @@ function settingsOf(options: SingleMessageOptions): Settings {
 
 function oneOf(name: string, value: string, values: readonly string[]): void {
   if (!values.includes(value))
-    throw new TypeError(`"${name}" expected one of ${values.join(", ")}, got ${value}`);
+    throw new TypeError(`"${name}" expected one of ${values.join(", ")}, got ${quote(String(value))}`);
 }
 
 /** The formats `s3ec-v3` and `s3ec-v2`. Either reads all versions. */
@@ -219,6 +224,7 @@ export class SingleMessageFormat implements ObjectFormat {
 
   async openWhole(object: StoredObject, body: Readable): Promise<OpenedObject> {
     try {
+      this.#checkBound();
       const envelope = await this.readEnvelope(object);
       const { authentication, bufferSize, engine } = this.#settings;
       const plaintextLength = gcmLength(object, envelope);
@@ -240,6 +246,7 @@ export class SingleMessageFormat implements ObjectFormat {
   }
 
   async openRange(object: StoredObject, range: RequestedRange, head: Uint8Array): Promise<OpenedRange> {
+    this.#checkBound();
     const envelope = await this.readEnvelope(object);
     if (!this.#settings.enableLegacyUnauthenticatedModes)
       throw new FramesealError(
@@ -311,6 +318,16 @@ export class SingleMessageFormat implements ObjectFormat {
     return envelope;
   }
 
+  /** @throws FramesealError CONTEXT_MISMATCH */
+  #checkBound(): void {
+    const { bind } = this.#settings;
+    if (bind !== "none")
+      throw new FramesealError(
+        "CONTEXT_MISMATCH",
+        `object is bound to nothing, as all of its format, and "bind" demands ${bind}: leave it out, or set it to none`,
+      );
+  }
+
   /** @throws FramesealError POLICY */
   #checkReadable(envelope: Envelope): void {
     const { commitmentPolicy, enableLegacyUnauthenticatedModes, enableLegacyWrappingAlgorithms } =
@@ -342,6 +359,7 @@ export class SingleMessageFormat implements ObjectFormat {
    * wipes the key.
    */
   async unwrapProven(object: StoredObject, envelope: Envelope): Promise<Uint8Array> {
+    this.#checkBound();
     const { keyring, encryptionContext } = this.#settings;
     const options = { keyring, encryptionContext, signal: object.signal };
     for await (const dataKey of unwrapCandidates(envelope, options)) {

@@ -24,8 +24,9 @@ export function parseStringMap(text: string, name: string): EncryptionContext {
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (cause) {
-    throw new FramesealError("INVALID_METADATA", `"${name}" of the object is not JSON`, { cause });
+  } catch {
+    // No cause: the parser's error quotes the text as it is.
+    throw new FramesealError("INVALID_METADATA", `"${name}" of the object is not JSON`);
   }
   const map: Record<string, string> = Object.create(null);
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw notStrings(name);

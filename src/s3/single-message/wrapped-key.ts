@@ -2,7 +2,7 @@
 // with the wraps of older clients behind a gate.
 import { constants, createDecipheriv, type KeyObject, privateDecrypt, publicEncrypt } from "node:crypto";
 import { concatBytes, concatSecrets, copySecret, equalConstantTime, wipe } from "../../bytes.ts";
-import { FramesealError, notAuthentic } from "../../errors.ts";
+import { allCauses, FramesealError, hasCode, notAuthentic } from "../../errors.ts";
 import type { EncryptionContext } from "../../format/encryption-context.ts";
 import { DEFAULT_COMMITMENT_POLICY, suiteById } from "../../format/suite.ts";
 import {
@@ -16,8 +16,12 @@ import { randomDataKey } from "../../keyring/data-key.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
 import { kmsAccessOf } from "../../keyring/kms-access.ts";
 import { MultiKeyring } from "../../keyring/multi-keyring.ts";
-import { type WrappingKeys, wrappingKeysOf } from "../../keyring/raw-key.ts";
+import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
+import { describeKeyring, type WrappingKeys, wrappingKeysOf } from "../../keyring/raw-key.ts";
+import { RawRsaKeyring } from "../../keyring/raw-rsa-keyring.ts";
 import { openOaepSha256Mgf1Sha1, openPkcs1 } from "../../keyring/rsa-unpad.ts";
+import { SkipList } from "../../keyring/skipped-keys.ts";
+import { isAllZeros, nameOf, takeWrappedKeys } from "../../keyring/take-data-key.ts";
 import { reservedContextNames } from "../object-metadata.ts";
 import {
   type ContentAlgorithm,
@@ -112,7 +116,7 @@ export async function wrapDataKey(
     const description = kmsContext(encryptionContext, content);
     const request = { suite: suiteById(0x0478), commitmentPolicy: DEFAULT_COMMITMENT_POLICY };
     const signals = signal === undefined ? {} : { signal };
-    const wrapped = await writer.wrapDataKey(dataKey, {
+    const wrapped = await takeWrappedKeys(writer, dataKey, {
       ...request,
       ...signals,
       encryptionContext: description,
@@ -187,10 +191,11 @@ export async function* unwrapCandidates(
   const all = leaves.map(wrappingKeysOf).filter((keys) => keys?.[needed] !== undefined) as WrappingKeys[];
   const described = all.filter((keys) => sameMap(keys.materialDescription, envelope.description));
   const candidates = described.length > 0 ? described : all;
-  if (candidates.length === 0) throw noKeyFor(envelope.wrap);
+  if (candidates.length === 0) throw noKeyFor(envelope.wrap, leaves);
   for (const keys of candidates) {
     const dataKey = unwrapWith(keys[needed] as KeyObject, envelope);
-    if (dataKey !== null) yield dataKey;
+    // Zeros are no key that anybody has drawn.
+    if (dataKey !== null && !isAllZeros(dataKey)) yield dataKey;
   }
 }
 
@@ -201,7 +206,7 @@ async function unwrapWithKms(
 ): Promise<Uint8Array> {
   const { wrap, description, encryptedDataKey, content } = envelope;
   const accesses = leaves.map(kmsAccessOf).filter((access) => access !== undefined);
-  if (accesses.length === 0) throw noKeyFor(wrap);
+  if (accesses.length === 0) throw noKeyFor(wrap, leaves);
   if (wrap === "kms+context") {
     const theirs: Record<string, string> = { ...description };
     const algorithm = theirs[reservedContextNames.contentAlgorithm];
@@ -213,15 +218,21 @@ async function unwrapWithKms(
       );
   } else if (Object.keys(encryptionContext).length > 0) throw noContext();
   const request = { encryptionContext: description, keyLength: DATA_KEY_LENGTH, signal };
-  let failure: unknown;
+  const failures: unknown[] = [];
   for (const access of accesses)
     try {
       return await access.decrypt(encryptedDataKey, request);
     } catch (error) {
-      failure = error;
-      if (signal?.aborted) break;
+      if (signal?.aborted || accesses.length === 1) throw error;
+      failures.push(error);
     }
-  throw failure;
+  const service = failures.some((failure) => hasCode(failure, "KEY_SERVICE"));
+  const cause = allCauses(failures);
+  throw new FramesealError(
+    service ? "KEY_SERVICE" : "NO_DATA_KEY",
+    `no keyring could unwrap the data key of this object: ${cause.message}`,
+    { cause },
+  );
 }
 
 function unwrapWith(
@@ -326,8 +337,27 @@ function sameMap(a: EncryptionContext, b: EncryptionContext): boolean {
   );
 }
 
-function noKeyFor(wrap: WrapAlgorithm): FramesealError {
-  return new FramesealError("NO_DATA_KEY", `no keyring can open a data key wrapped with ${wrap}`);
+function noKeyFor(wrap: WrapAlgorithm, leaves: readonly Keyring[]): FramesealError {
+  const skipped = new SkipList();
+  for (const leaf of leaves) skipped.add(whyNot(wrap, leaf));
+  return new FramesealError(
+    "NO_DATA_KEY",
+    `no keyring can open a data key wrapped with ${wrap}: ${skipped}`,
+    {
+      cause: allCauses(skipped.texts.map((text) => new FramesealError("NO_DATA_KEY", text))),
+    },
+  );
+}
+
+function whyNot(wrap: WrapAlgorithm, leaf: Keyring): string {
+  const needed = wrap.startsWith("kms") ? "key of AWS KMS" : wrap.startsWith("AES") ? "AES key" : "RSA key";
+  if (leaf instanceof RawAesKeyring) return `${describeKeyring("AES", leaf)}: it is no ${needed}`;
+  if (leaf instanceof RawRsaKeyring) {
+    const isKind = needed === "RSA key";
+    return `${describeKeyring("RSA", leaf)}: ${isKind ? "it has no private key" : `it is no ${needed}`}`;
+  }
+  if (kmsAccessOf(leaf) !== undefined) return `KMS keyring: it has no ${needed}`;
+  return `${nameOf(leaf)}: objects of this format are opened with a raw or KMS keyring only`;
 }
 
 function noContext(): FramesealError {

@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import { CopyObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, test } from "vitest";
-import { checkSseCEndpoint } from "../../../src/s3/key-transport.ts";
 import {
   asCopySource,
   deriveSseCKey,
@@ -193,23 +192,6 @@ describe("versions of the master key", () => {
     expect(sseCVersionFromTags(undefined)).toBeUndefined();
   });
 });
-
-test.each([
-  "https://s3.eu-west-1.amazonaws.com",
-  "http://localhost:9000",
-  "http://127.0.0.1",
-  "http://[::1]:1",
-  "http://bucket.localhost",
-])("SSE-C is allowed to %s", (endpoint) => expect(checkSseCEndpoint(endpoint)).toBeUndefined());
-test.each([
-  "http://s3.eu-west-1.amazonaws.com",
-  "http://127.0.0.1.example.com",
-  "http://localhost.example.com",
-  "http://10.0.0.1",
-  "ftp://localhost",
-])("SSE-C is refused to %s", (endpoint) =>
-  expect(() => checkSseCEndpoint(endpoint)).toThrow("SSE-C sends its key with every request"),
-);
 
 test("a 403 is explained with the way out of it", () => {
   const refused = Object.assign(new Error("Access Denied"), { $metadata: { httpStatusCode: 403 } });
