@@ -1015,7 +1015,8 @@ describe("what is refused leaves nothing behind", () => {
         () => encryptFile(end as never, fresh(), { keyring }),
         () => inspectFile(end as never),
         () => verifyFile(end as never, { keyring }),
-        ...(end === undefined ? [] : [() => encryptFile(at("plain"), end as never, { keyring })]),
+        () => encryptFile(at("plain"), end as never, { keyring }),
+        () => decryptFile(sealedFile, end as never, { keyring }),
       ])
         expect((await refusalOf(call)).text).toMatch(/^TypeError: "(from|to)" expected a path or the number/);
   });
