@@ -68,7 +68,6 @@ beforeAll(() => writeFileSync(at("plain"), plaintext));
 afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => {
   vi.useRealTimers();
-  vi.restoreAllMocks();
 });
 
 /** An engine that tells what was asked of it. */
