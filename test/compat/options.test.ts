@@ -609,7 +609,7 @@ describe.each(packages)("what the original takes is taken: %s", (_, sdk) => {
     ],
     ["a context without prototype", { encryptionContext: Object.assign(Object.create(null), { a: "b" }) }],
   ])("%s", async (_what, options) => {
-    const from = new sdk.RawAesKeyringNode({ ...input(), ...{ somethingOfMine: 1 } });
+    const from = new sdk.RawAesKeyringNode({ ...input, unencryptedMasterKey: Uint8Array.from(wrappingKey) });
     const { encrypt, decrypt } = sdk.buildClient({
       maxEncryptedDataKeys: false,
       somethingOfMine: 1,
@@ -623,7 +623,7 @@ describe.each(packages)("what the original takes is taken: %s", (_, sdk) => {
 test("a context that is a map, which the original takes for none, is refused", async () => {
   const encryptionContext = new Map([["tenant", "a"]]) as never;
   for (const [name, sdk] of packages) {
-    const unencryptedMasterKey = Uint8Array.from(wrappingKey);
+    const unencryptedMasterKey = Uint8Array.from(wrappingKey); // the original wipes it
     const from = new sdk.RawAesKeyringNode({ ...aesInput, unencryptedMasterKey, utf8Sorting: true });
     const outcome = await outcomeOf(sdk.buildClient().encrypt(from, plaintext, { encryptionContext }));
     expect(outcome, name).toBe(name === "peer" ? "accepted" : "TypeError");
