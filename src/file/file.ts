@@ -168,6 +168,7 @@ const nowhere: PlannedTarget = {
   open: async () => ({
     write: async () => {},
     pumpEnd: async () => ({ descriptor: -1, at: -1 }),
+    writeError: (error) => error,
     commit: async () => "not-synced",
     discard: async () => {},
   }),
