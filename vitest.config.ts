@@ -5,7 +5,8 @@ import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
-  "test/disk/*.test.ts",
+  "test/disk/calls.test.ts",
+  "test/disk/publication.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
   "test/memory/*.test.ts",

@@ -62,7 +62,7 @@ function fifo(name: string): string {
 const codeOf = (running: Promise<unknown>): Promise<string> =>
   running.then(
     () => "done",
-    (error) => error.code ?? String(error),
+    (error) => error.code ?? error.name,
   );
 
 describe.skipIf(!hasFifos)("FIFOs", () => {
@@ -191,7 +191,7 @@ describe.skipIf(process.platform !== "linux").each(engineNames)("engine %s", (en
       ["absent", file("none"), "ENOENT"],
       [file("plain"), file("absent/out"), "ENOENT"],
       [file("plain"), file("plain/out"), "ENOTDIR"],
-      [`${file("plain")}\0`, file("none"), "ERR_INVALID_ARG_VALUE"],
+      [`${file("plain")}\0`, file("none"), "TypeError"],
       [file("plain"), file("x".repeat(300)), "ENAMETOOLONG"],
       ["y".repeat(5000), file("none"), "ENAMETOOLONG"],
     ] as const)
