@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
+  "test/cli/limits.test.ts",
   "test/disk/*.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
