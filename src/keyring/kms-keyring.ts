@@ -345,7 +345,8 @@ export class KmsKeyring implements Keyring {
       );
     } catch (error) {
       throwIfAborted(signal);
-      if (hasCode(error, "KEY_SERVICE") || hasCode(error, "POLICY")) throw error;
+      // By its class: a service can give its errors any name.
+      if (error instanceof FramesealError && ["KEY_SERVICE", "POLICY"].includes(error.code)) throw error;
       if (stop.signal.aborted)
         throw new FramesealError(
           "KEY_SERVICE",

@@ -9,7 +9,6 @@ import {
   FramesealError,
   hasCode,
   isFramesealError,
-  messageOf,
   notAuthentic,
   throwIfAborted,
 } from "../errors.ts";
@@ -32,7 +31,8 @@ import {
 import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
 import { SkipList } from "../keyring/skipped-keys.ts";
 import { takeUnwrappedKey } from "../keyring/take-data-key.ts";
-import { quote } from "../quote.ts";
+import { quote, shorten } from "../quote.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
   concurrencyOption,
@@ -248,6 +248,9 @@ async function unwrap(
   throw noDataKey(failure, skipped);
 }
 
+/** Leaves room for the reasons behind it. */
+const MAX_FAILURE_LENGTH = 900;
+
 // What keyrings tried and failed with, and why they passed over the rest.
 function noDataKey(failure: unknown, skipped: SkipList): FramesealError {
   const reasons = skipped.texts.map((text) => new FramesealError("NO_DATA_KEY", text));
@@ -256,7 +259,7 @@ function noDataKey(failure: unknown, skipped: SkipList): FramesealError {
     return new FramesealError("NO_DATA_KEY", `no keyring has a key for this message: ${skipped}`, { cause });
   const others = skipped.count === 0 ? "" : `; passed over: ${skipped}`;
   const text = isFramesealError(failure)
-    ? messageOf(failure)
+    ? shorten(failure.message, MAX_FAILURE_LENGTH)
     : "no keyring could unwrap a data key of this message";
   return new FramesealError("NO_DATA_KEY", `${text}${others}`, { cause });
 }

@@ -428,7 +428,10 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       server.delay = async ({ query }) => {
         if (!query.has("partNumber")) return;
         most = Math.max(most, ++now);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        // Where more than two may be on their way, the first ones wait for the third.
+        const isEnough = (): boolean => memory === 16 * MiB || most > 2;
+        do await new Promise((resolve) => setTimeout(resolve, 100));
+        while (!isEnough());
         now -= 1;
       };
       await sent({ partSize: 5 * MiB, uploadConcurrency }, unknownLength());
@@ -444,7 +447,10 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       server.delay = async ({ query }) => {
         if (!query.has("partNumber")) return;
         most = Math.max(most, ++now);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        // Where more than two may be on their way, the first ones wait for the third.
+        const isEnough = (): boolean => memory === 16 * MiB || most > 2;
+        do await new Promise((resolve) => setTimeout(resolve, 100));
+        while (!isEnough());
         now -= 1;
       };
       await sent({ partSize: 5 * MiB, uploadConcurrency: 4, memory }, unknownLength());
