@@ -7,6 +7,7 @@ import { defineConfig } from "vitest/config";
 const longer = [
   "test/disk/calls.test.ts",
   "test/disk/publication.test.ts",
+  "test/cli/limits.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
   "test/memory/*.test.ts",

@@ -609,7 +609,7 @@ describe.each(packages)("what the original takes is taken: %s", (_, sdk) => {
     ],
     ["a context without prototype", { encryptionContext: Object.assign(Object.create(null), { a: "b" }) }],
   ])("%s", async (_what, options) => {
-    const from = new sdk.RawAesKeyringNode({ ...input, unencryptedMasterKey: Uint8Array.from(wrappingKey) });
+    const from = new sdk.RawAesKeyringNode({ ...input(), ...{ somethingOfMine: 1 } });
     const { encrypt, decrypt } = sdk.buildClient({
       maxEncryptedDataKeys: false,
       somethingOfMine: 1,
