@@ -466,4 +466,6 @@ const nodeTexts: Readonly<Record<string, string>> = {
   ERR_FS_FILE_TOO_LARGE: "the file is too long to be held in memory",
   ERR_STRING_TOO_LONG: "the file is too long to be held in memory",
   ERR_WORKER_OUT_OF_MEMORY: "not enough memory",
+  MODULE_NOT_FOUND: "a file of this program, or of a package that it needs, cannot be loaded",
+  ERR_MODULE_NOT_FOUND: "a file of this program, or of a package that it needs, cannot be loaded",
 };

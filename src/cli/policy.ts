@@ -4,6 +4,7 @@ import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
 import { isErrorNamed } from "../shapes.ts";
 import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
+import { interruptSignal } from "./interrupt.ts";
 import { shown } from "./names.ts";
 import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
@@ -100,7 +101,8 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
   const client = await createS3Client(options);
   try {
     const { PutBucketPolicyCommand } = await import("@aws-sdk/client-s3");
-    await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) }));
+    const command = new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) });
+    await client.send(command, { abortSignal: interruptSignal });
     note(`bucket ${bucket} has this policy now`);
   } finally {
     client.destroy();
@@ -137,7 +139,8 @@ async function fetchPolicy(bucket: string, options: PolicyOptions): Promise<stri
   const client = await createS3Client(options);
   try {
     const { GetBucketPolicyCommand } = await import("@aws-sdk/client-s3");
-    const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket: bucket }));
+    const command = new GetBucketPolicyCommand({ Bucket: bucket });
+    const { Policy } = await client.send(command, { abortSignal: interruptSignal });
     return Policy ?? "";
   } finally {
     client.destroy();
