@@ -19,7 +19,12 @@ const plaintext = randomBytes(100);
 describe("what was checked", () => {
   test("has every name itself, and nothing that all objects have", () => {
     expect(Object.keys(checked({ name: "a" }))).toEqual(["name", "count"]);
-    Object.defineProperty(Object.prototype, "count", { value: "5", writable: true, configurable: true, enumerable: true });
+    Object.defineProperty(Object.prototype, "count", {
+      value: "5",
+      writable: true,
+      configurable: true,
+      enumerable: true,
+    });
     Object.defineProperty(Object.prototype, "unknown", { value: 1, configurable: true, enumerable: true });
     try {
       expect(checked({ name: "a" }).count).toBeUndefined();

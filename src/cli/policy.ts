@@ -5,7 +5,7 @@ import { isErrorNamed } from "../shapes.ts";
 import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { shown } from "./names.ts";
+import { ofFile, shown } from "./names.ts";
 import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
 
@@ -51,9 +51,10 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-A policy decides by the headers of a request: it cannot see whether a body was encrypted on this side. What is explained
-is told for all requests of a kind: "depends" is on the object, the caller, or more of the request. With a bucket, the
-policy is judged for that one, else for the one that it names.
+A policy decides by the headers of a request: it cannot see whether a body was encrypted on this
+side. What is explained is told for all requests of a kind: "depends" is on the object, the caller,
+or more of the request. With a bucket, the policy is judged for that one, else for the one that it
+names.
 
 Examples:
   frameseal policy backups --require kms --kms-key arn:aws:kms:eu-central-1:111122223333:key/1234
@@ -132,7 +133,7 @@ async function explain(text: string, bucket: string | undefined, options: Policy
 
 async function readPolicy(file: string): Promise<string> {
   if (file === "-") return (await import("node:stream/consumers")).text(process.stdin);
-  return (await import("node:fs/promises")).readFile(file, "utf8");
+  return ofFile(file, (await import("node:fs/promises")).readFile(file, "utf8"));
 }
 
 async function fetchPolicy(bucket: string, options: PolicyOptions): Promise<string> {

@@ -32,7 +32,6 @@ import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/key
 import { SkipList } from "../keyring/skipped-keys.ts";
 import { takeUnwrappedKey } from "../keyring/take-data-key.ts";
 import { quote, shorten } from "../quote.ts";
-import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
   concurrencyOption,

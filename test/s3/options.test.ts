@@ -429,8 +429,8 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       server.delay = async ({ query }) => {
         if (!query.has("partNumber")) return;
         most = Math.max(most, ++now);
-        // Where more than two may be on their way, the first ones wait for the third.
-        const isEnough = (): boolean => memory === 16 * MiB || most > 2;
+        // Where more than one may be on its way, the first one waits for the second.
+        const isEnough = (): boolean => uploadConcurrency === 1 || most > 1;
         do await new Promise((resolve) => setTimeout(resolve, 100));
         while (!isEnough());
         now -= 1;
