@@ -86,7 +86,9 @@ beforeAll(async () => {
   fixed.plain = "plaintext of some length";
   fixed.long = longPlaintext;
   fixed["sse-c.key"] = randomBytes(32);
-  fixed["policy.json"] = '{"Version":"2012-10-17","Statement":[]}';
+  fixed["policy.json"] = JSON.stringify({
+    Statement: { Effect: "Deny", Principal: "*", Action: "s3:*", Resource: "arn:aws:s3:::bucket/*" },
+  });
   restore();
   const s3 = ["--endpoint", "{s3}"];
   const loose = ["--commitment-policy", "FORBID_ENCRYPT_ALLOW_DECRYPT"];
