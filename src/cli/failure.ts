@@ -300,7 +300,9 @@ function ofService(error: Error): Failure | undefined {
   const name = /^(?:Unknown|UnknownError|[0-9]+)$/.test(error.name) ? "" : `${quoted(error.name)} `;
   const status = name === "" ? `HTTP ${httpStatusCode}` : `(HTTP ${httpStatusCode})`;
   const hint =
-    regionHint(error) ?? ownEntry(serviceHints, error.name) ?? ownEntry(serviceHints, `${httpStatusCode}`);
+    regionHint(error) ??
+    ownEntry(serviceHints, error.name) ??
+    (isTold && httpStatusCode === 400 ? undefined : ownEntry(serviceHints, `${httpStatusCode}`));
   const told = isTold ? `: ${quoted(error.message)}` : "";
   return failed(`the service answered ${name}${status}${told}${hint === undefined ? "" : `; ${hint}`}`);
 }

@@ -82,7 +82,8 @@ describe.skipIf(process.platform !== "linux")("commands", () => {
       "cannot run no-such-command-7: no such command",
     ],
     ["is no program", program("/etc/passwd"), "cannot run passwd: permission denied"],
-    ["fails in a pipe that looks", shell("set -e; false; printf x"), "exit code 1;"],
+    ["fails in its first line", shell("set -e; false; printf x"), "exit code 1;"],
+    ["fails in the middle of a pipeline", shell("printf a | (cat; exit 6) | cat"), "exit code 6;"],
   ])("one that %s has no output that ends", async (_name, line, text) => {
     const failure = await outputOf(line).then(
       () => undefined,
@@ -134,11 +135,20 @@ describe.skipIf(process.platform !== "linux")("put", () => {
     expect({ isThere: isThere(), uploads: server.uploads.size }).toEqual({ isThere: false, uploads: 0 });
 
   test("stores what a command wrote that exited with 0", async () => {
-    const { code, stdout } = await run(["--json", address, "--", "printf", "%s", "-k 'a  b' --json"]);
+    const { code, stdout } = await run([
+      "--json",
+      address,
+      "--",
+      "printf",
+      "%s%s%s",
+      "",
+      "-k 'a  b'",
+      "--json",
+    ]);
     expect(code).toBe(0);
     expect(JSON.parse(stdout.toString())).toMatchObject({
       stored: true,
-      plaintextLength: 16,
+      plaintextLength: 15,
       command: { exitCode: 0, signal: null },
     });
     expect(isThere()).toBe(true);
@@ -191,6 +201,8 @@ describe.skipIf(process.platform !== "linux")("put", () => {
     ["two commands", ["--from-command", "printf x", address, "--", "printf", "x"]],
     ["a file beside --from-command", ["--from-command", "printf x", "a.jwk", address]],
     ["an empty text", ["--from-command", " ", address]],
+    ["no command", [address, "--"]],
+    ["an empty command", [address, "--", "", "x"]],
     ["no name to go with a folder", ["--from-command", "printf x", `s3://${Bucket}/folder/`]],
   ])("%s is a mistake, and nothing runs", async (_name, args) => {
     const calls = server.calls.length;
