@@ -78,6 +78,11 @@ export function aborted(signal: AbortSignal): FramesealError {
   return new FramesealError("ABORTED", "operation was aborted", { cause: signal.reason });
 }
 
+/** ABORTED instead of what others throw because `signal` was aborted; any other error as it is. */
+export function asAborted(error: unknown, signal: AbortSignal | undefined): unknown {
+  return signal?.aborted && isErrorNamed(error, "AbortError") ? aborted(signal) : error;
+}
+
 /**
  * Throws ABORTED if `signal` has been aborted.
  * @throws TypeError for what is no signal

@@ -2,7 +2,7 @@
 // opens what is downloaded. Everything that takes a client gains it.
 
 import { type Checks, checkOptions, oneOf, withFunctions } from "../check-options.ts";
-import { FramesealError } from "../errors.ts";
+import { asAborted, FramesealError } from "../errors.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
 import { decide, type HandledCommand } from "./commands.ts";
@@ -193,12 +193,27 @@ class EncryptionPlugin {
             further.remove(sent);
             return further;
           }).withSignal(signalOf(rest[0]));
-        const sent = this.#sent(transport, check);
+        const sent = this.#untilAborted(rest[0], this.#sent(transport, check));
         addFirst(stack, ENCRYPTION_MIDDLEWARE, sent);
         return stack;
       },
       last: (step, context, stack) => check.guard(step, context, stack),
     });
+  }
+
+  // What the SDK throws for an abort differs from step to step.
+  #untilAborted(options: unknown, middleware: Middleware): Middleware {
+    return (next, context) => {
+      const handler = middleware(next, context);
+      return async (args) => {
+        const signal = signalOf(options);
+        try {
+          return await handler(args);
+        } catch (error) {
+          throw asAborted(error, signal);
+        }
+      };
+    };
   }
 
   #sent(transportOf: () => Transport, check: LastCheck): Middleware {

@@ -3,7 +3,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { wipe } from "../bytes.ts";
 import { type Checks, checkOptions, flag, needed, pickOptions, signal, text } from "../check-options.ts";
-import { FramesealError, hasCode } from "../errors.ts";
+import { asAborted, FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { contextOption as encryptionContext } from "../format/encryption-context.ts";
 import type { MessageHeader } from "../format/header.ts";
@@ -157,6 +157,19 @@ export async function rewrapWithin(
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
   const location = checkOptions("location", givenLocation, LOCATION);
   const options = checkOptions("options", givenOptions, REWRAP_OPTIONS);
+  try {
+    return await rewrapLocated(client, location, options, limits);
+  } catch (error) {
+    throw asAborted(error, options.signal);
+  }
+}
+
+async function rewrapLocated(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: RewrapOptions,
+  limits: CopyLimits,
+): Promise<RewrapResult> {
   const { from, signal, versionId, newInstructionFileSuffix } = options;
   if (newInstructionFileSuffix?.startsWith("/"))
     throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');

@@ -134,7 +134,7 @@ describe.skipIf(!isLinux)("shortage", () => {
         const options = { keyring, engine: "native", overwrite: "replace", sync: "none" };
         for (const suite of [0x0478, 0x0578, 0x0478]) {
           await encryptFile("plain", "result", { ...options, suite, frameLength: 4096 });
-          await verifyFile("result", options);
+          await verifyFile("result", { keyring, engine: "native" });
           const { plaintextLength } = await decryptFile("result", "opened", options);
           const digest = (name) => createHash("sha256").update(readFileSync(name)).digest("hex");
           if (plaintextLength !== ${plaintext.length} || digest("plain") !== digest("opened")) process.exit(9);

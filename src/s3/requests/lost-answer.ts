@@ -2,6 +2,7 @@
 // is done (412, 404), or every answer is lost. The object itself tells: no two encryptions make the same stored bytes, and
 // no two wraps the same envelope.
 import { setTimeout as sleep } from "node:timers/promises";
+import { asAborted } from "../../errors.ts";
 import { isError, isErrorNamed } from "../../shapes.ts";
 import type { ObjectLocation, ObjectMetadata } from "../object-format.ts";
 import { normalizeMetadata } from "../object-metadata.ts";
@@ -56,8 +57,8 @@ export async function storeSurely<Output>(
         throw statusOf(error) === 404 && conflict !== undefined ? conflict.error : error;
       conflict ??= { error };
       await sleep(CONFLICT_PAUSE_MS * 2 ** attempt, undefined, signal === undefined ? {} : { signal }).catch(
-        () => {
-          throw error;
+        (stopped: unknown) => {
+          throw asAborted(stopped, signal);
         },
       );
     }
