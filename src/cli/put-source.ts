@@ -1,7 +1,7 @@
 // What put stores: a file, standard input, or what a command writes. The end of a pipe says nothing about whether all
 // of it has come, so an empty one is not taken for data unless that was asked for.
 import { type BigIntStats, fstatSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { isClosed } from "./closed.ts";
 import { CommandFailure } from "./failure.ts";
