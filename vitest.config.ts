@@ -18,6 +18,7 @@ const longer = [
   "test/s3/server-side/explain-policy.test.ts",
   "test/s3/single-message/objects.test.ts",
   "test/cli/faulty-servers.test.ts",
+  "test/cli/from-command.test.ts",
 ];
 
 export default defineConfig(({ mode }) => ({
