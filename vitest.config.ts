@@ -19,6 +19,7 @@ const longer = [
   "test/s3/single-message/objects.test.ts",
   "test/cli/faulty-servers.test.ts",
   "test/cli/from-command.test.ts",
+  "test/cli/options.test.ts",
 ];
 
 export default defineConfig(({ mode }) => ({

@@ -7,7 +7,7 @@ import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 import { hostOf, lastFailure, lastHost } from "./contacted.ts";
 import { shown } from "./names.ts";
-import { bounded, visible } from "./output.ts";
+import { bounded, visible } from "./visible.ts";
 
 /** Exit codes of every command; a signal adds its number to 128. */
 export const exitCodes = {
