@@ -8,10 +8,10 @@ import { interruptSignal } from "./interrupt.ts";
 import { ofFile } from "./names.ts";
 import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
-import { oneOf, typed } from "./values.ts";
+import { oneOf } from "./values.ts";
 
 interface PolicyOptions extends KeyOptions {
-  readonly require: string;
+  readonly require?: string;
   readonly kmsKey?: string;
   readonly forbidSseC?: boolean;
   readonly allowHttp?: boolean;
@@ -38,9 +38,8 @@ export function register(program: Command): void {
     .argument("[bucket]", "name of the bucket")
     .option(
       "--require <s3|kms|c|any|none>",
-      "server-side encryption that uploads must ask for",
+      "server-side encryption that uploads must ask for (default: any)",
       oneOf(...Object.keys(choices)),
-      "any",
     )
     .option("--kms-key <arn>", "with --require kms: the only key allowed")
     .option("--forbid-sse-c", "deny uploads with keys of the customer")
@@ -67,32 +66,31 @@ Examples:
   command.action(policy);
 }
 
-/** What of the options goes with which of the three: to make a policy, to explain one, to ask S3. */
-const making = ["require", "kmsKey", "forbidSseC", "allowHttp", "partition", "apply"];
-const asking = ["endpoint", "region", "profile", "connectTimeout", "readTimeout"];
+/** Options that say what a policy shall be: one that is there is not changed by them. */
+const makingOptions = {
+  require: "--require",
+  kmsKey: "--kms-key",
+  forbidSseC: "--forbid-sse-c",
+  allowHttp: "--allow-http",
+  partition: "--partition",
+  apply: "--apply",
+} as const satisfies Partial<Record<keyof PolicyOptions, string>>;
 
-function refuseIdleOptions({ explain, show, apply }: PolicyOptions, command: Command): void {
-  const isExplained = explain !== undefined || show === true;
-  const idle = [
-    ...(isExplained ? making : ["json"]),
-    ...(explain !== undefined ? ["show", ...asking] : show === true || apply === true ? [] : asking),
-  ];
-  for (const name of idle)
-    if (command.getOptionValueSource(name) === "cli")
-      throw new UsageError(
-        `${typed(name)} changes nothing here: a policy is made, explained (--explain, --show) or put on a bucket (--apply)`,
-      );
-}
-
-async function policy(bucket: string | undefined, options: PolicyOptions, command: Command): Promise<void> {
-  refuseIdleOptions(options, command);
+async function policy(bucket: string | undefined, options: PolicyOptions): Promise<void> {
+  if (options.explain !== undefined && options.show === true)
+    throw new UsageError("give --explain FILE or --show, not both");
+  if (options.explain !== undefined || options.show === true)
+    for (const [name, flag] of Object.entries(makingOptions))
+      if (options[name as keyof typeof makingOptions] !== undefined)
+        throw new UsageError(`${flag} is for a policy that is made, not for one that is explained`);
   if (options.explain !== undefined) return explain(await readPolicy(options.explain), bucket, options);
   if (bucket === undefined) throw new UsageError("name a bucket, or a file with --explain");
   if (options.show === true) return explain(await fetchPolicy(bucket, options), bucket, options);
+  if (options.json === true) throw new UsageError("--json goes with --explain or --show: a policy is JSON");
   const { requireEncryptionPolicy } = await import("../s3/server-side/bucket-policy.ts");
   const made = requireEncryptionPolicy({
     bucket,
-    require: choices[options.require] ?? "any", // one of its words
+    require: choices[options.require ?? "any"] ?? "any", // one of its words
     kmsKeyId: options.kmsKey,
     customerKeys: options.forbidSseC === true ? "forbid" : "allow",
     plainHttp: options.allowHttp === true ? "allow" : "deny",
@@ -103,8 +101,8 @@ async function policy(bucket: string | undefined, options: PolicyOptions, comman
   const client = await createS3Client(options);
   try {
     const { PutBucketPolicyCommand } = await import("@aws-sdk/client-s3");
-    const request = new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) });
-    await client.send(request, { abortSignal: interruptSignal });
+    const command = new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) });
+    await client.send(command, { abortSignal: interruptSignal });
     note(`bucket ${bucket} has this policy now`);
   } finally {
     client.destroy();
