@@ -278,6 +278,25 @@ export function describeEngine(name: string, engine: Engine): void {
         expect(() => engine.recycle?.(sealed)).toThrow(TypeError);
         expect(() => key.seal(new Uint8Array(12), new Uint8Array(0), view)).toThrow(TypeError);
       });
+      const pooled = Buffer.from("a short text lies in the pool of Node");
+      engine.recycle(pooled);
+      expect(pooled.toString()).toBe("a short text lies in the pool of Node");
+    });
+
+    test("a message in pieces can be given up, and is of no use then", () => {
+      withKey(engine, randomBytes(32), (key) => {
+        for (const start of ["startSeal", "startOpen"] as const) {
+          const message = key[start](new Uint8Array(12), new Uint8Array(0));
+          message.update(new Uint8Array(20));
+          message.dispose?.();
+          message.dispose?.();
+          if (message.dispose !== undefined)
+            expect(() => message.update(new Uint8Array(1))).toThrow(/finished/);
+        }
+        const finished = key.startSeal(new Uint8Array(12), new Uint8Array(0));
+        finished.final();
+        finished.dispose?.();
+      });
     });
 
     describeFrames(engine);

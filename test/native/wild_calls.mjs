@@ -233,6 +233,7 @@ const likely = {
   startPump: () => [key(), format(), new Uint8Array(0), pumpNumbers(), () => {}],
   pumpReadLength: () => [pick([0, ...pumps])],
   cancelPump: () => [pick([0, ...pumps])],
+  lockFile: () => [pick([input, output, ...wildNumbers])],
   adviseHugePages: () => [exactBytes()],
   keepFreedMemory: () => [],
   recycle: () => [exactBytes()],

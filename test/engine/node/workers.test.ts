@@ -86,6 +86,19 @@ describe.skipIf(availableParallelism() === 1)("worker threads", () => {
     key.dispose();
   });
 
+  test("keep the key of a job under way when it is disposed of, and not longer", async () => {
+    const { key, plain, seal } = ciphers(4_096);
+    const plaintext = randomBytes(400_000);
+    const expected = plain.seal([plaintext], 1, 97, 2_688, 7);
+    const sealing = [seal([plaintext], 1, 97, 2_688, 7), seal([plaintext], 1, 97, 2_688, 7)];
+    key.dispose();
+    const given = jobs.mock.calls.map(([job]) => job.key);
+    expect(given.map((each) => each.every((byte) => byte === 0))).not.toContain(true);
+    for (const sealed of await Promise.all(sealing)) expect(Buffer.compare(sealed, expected)).toBe(0);
+    expect(given.map((each) => each.every((byte) => byte === 0))).not.toContain(false);
+    await expect(seal([plaintext], 1, 97, 2_688, 7)).rejects.toThrow("disposed of");
+  });
+
   test("give what the calling thread gives, for runs of any shape cut anywhere", async () => {
     for (let round = 0; round < 60; round++) {
       const frameLength = 1 + Math.floor(Math.random() ** 6 * 300_000);
