@@ -7,6 +7,8 @@ import { defineConfig } from "vitest/config";
 const longer = [
   "test/cli/limits.test.ts",
   "test/disk/*.test.ts",
+  "test/disk/calls.test.ts",
+  "test/disk/publication.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
   "test/memory/*.test.ts",

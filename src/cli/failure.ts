@@ -434,15 +434,23 @@ function ofSystem(error: Error): Failure | undefined {
   const own = `${code}: '${path}' `;
   if (error.message.startsWith(own)) {
     const text = quoted(error.message.slice(own.length));
+    if (text.startsWith(UNCHANGED)) {
+      const why = systemText(error, code) ?? text.slice(UNCHANGED.length);
+      return failed(`${place}${why}; nothing was changed`);
+    }
     return failed(`${place}${text}${text === "exists already" ? "; --force replaces it" : ""}`);
   }
-  const text =
-    ownEntry(systemTexts, code) ??
-    ownEntry(systemTexts, namedByNumber(error)) ??
-    `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
+  const text = systemText(error, code) ?? `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
+}
+
+/** How the library begins when a file was to be made, and is as it was. */
+const UNCHANGED = "was not changed: ";
+
+function systemText(error: Error, code: string): string | undefined {
+  return ownEntry(systemTexts, code) ?? ownEntry(systemTexts, namedByNumber(error));
 }
 
 // Node has no name for some of the system's errors, such as EDQUOT, but their number.

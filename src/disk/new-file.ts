@@ -2,6 +2,7 @@
 // from that moment on none may be told as if nothing had happened.
 import { constants } from "node:fs";
 import { link, lstat, rename, unlink } from "node:fs/promises";
+import { constants as system } from "node:os";
 import { dirname } from "node:path";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { errorCode, isError } from "../shapes.ts";
@@ -50,9 +51,24 @@ export class NewFile {
     return this.#temporary.descriptor;
   }
 
-  /** Writes at a place in the file. */
-  write(bytes: Uint8Array, position: number): Promise<void> {
-    return writeFully(this.descriptor, bytes, position);
+  /**
+   * Writes at a place in the file.
+   * @throws Error with the system's code, which says that nothing was changed
+   */
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    try {
+      await writeFully(this.descriptor, bytes, position);
+    } catch (error) {
+      throw this.unchanged(error);
+    }
+  }
+
+  /** What to throw for an error of the system before there is a new file: it says that the old one is as it was. */
+  unchanged(error: unknown): unknown {
+    const { code, syscall, path, message, errno } = error as NodeJS.ErrnoException;
+    if (code === undefined || syscall === undefined || (code === "EEXIST" && path === this.#to)) return error;
+    const told = fileError(code, syscall, this.#to, `was not changed: ${message}`, { cause: error });
+    return Object.assign(told, { errno });
   }
 
   /**
@@ -70,7 +86,7 @@ export class NewFile {
       if (!this.#temporary.locked) await this.#close();
       await this.#move(faults);
     } catch (error) {
-      throw unchanged(error, this.#to);
+      throw this.unchanged(error);
     }
     this.#state = "published";
     await this.#close().catch((error) => faults.push({ error }));
@@ -148,10 +164,13 @@ export function existsAlready(path: string, syscall: string): Error {
   return fileError("EEXIST", syscall, path, "exists already");
 }
 
-function unchanged(error: unknown, to: string): unknown {
-  const { code, syscall, path, message } = error as NodeJS.ErrnoException;
-  if (code === undefined || syscall === undefined || (code === "EEXIST" && path === to)) return error;
-  return fileError(code, syscall, to, `was not changed: ${message}`, { cause: error });
+// Node has no name for some of the system's errors, such as EDQUOT, but their number, and says that twice.
+function messageOf(error: unknown): string {
+  const message = isError(error) ? error.message : String(error);
+  return message.replace(/^Unknown system error -(\d+): Unknown system error -\1/, (whole, number) => {
+    const named = Object.entries(system.errno).find(([, each]) => each === Number(number));
+    return named?.[0] ?? whole;
+  });
 }
 
 /** The error for what failed after `path` was complete under its name. */
@@ -159,7 +178,7 @@ export function notDurable(path: string, faults: readonly Fault[]): FramesealErr
   const texts = faults.map(({ error, leftover }) => {
     const what =
       leftover === undefined ? "may not survive a power failure" : `its temporary name ${leftover} remains`;
-    return `${what}: ${isError(error) ? error.message : String(error)}`;
+    return `${what}: ${messageOf(error)}`;
   });
   return new FramesealError("NOT_DURABLE", `${path} is complete under its name, but ${texts.join("; ")}`, {
     cause: faults[0]?.error,
