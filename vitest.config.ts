@@ -6,7 +6,6 @@ import { defineConfig } from "vitest/config";
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
   "test/cli/limits.test.ts",
-  "test/disk/*.test.ts",
   "test/disk/calls.test.ts",
   "test/disk/publication.test.ts",
   "test/tamper/*.test.ts",
