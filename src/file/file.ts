@@ -80,6 +80,7 @@ export async function encryptFile(
   givenOptions: EncryptFileOptions,
 ): Promise<FileResult> {
   const options = checkEncryptOptions(givenOptions, ENCRYPT_FILE_OPTIONS);
+  checkFileEnd("to", to); // without it nothing would be written
   return withEnds(from, to, options, async (input, output) => {
     const plaintextLength = Math.min(options.plaintextLength ?? Infinity, input.size ?? Infinity);
     const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
@@ -114,6 +115,7 @@ export async function decryptFile(
   givenOptions: DecryptFileOptions,
 ): Promise<FileResult> {
   const options = checkOptions("options", givenOptions, DECRYPT_FILE_OPTIONS);
+  checkFileEnd("to", to);
   return withEnds(from, to, options, (input, output) => openMessageFrom(input, output, options));
 }
 
@@ -136,7 +138,6 @@ async function withEnds(
   work: (input: Input, output: Output) => Promise<Done>,
 ): Promise<FileResult> {
   checkFileEnd("from", from);
-  if (to !== undefined) checkFileEnd("to", to);
   throwIfAborted(options.signal);
   const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
