@@ -2,6 +2,7 @@
 // from that moment on none may be told as if nothing had happened.
 import { constants } from "node:fs";
 import { link, lstat, rename, unlink } from "node:fs/promises";
+import { constants as system } from "node:os";
 import { dirname } from "node:path";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { errorCode, isError } from "../shapes.ts";
@@ -163,12 +164,21 @@ export function existsAlready(path: string, syscall: string): Error {
   return fileError("EEXIST", syscall, path, "exists already");
 }
 
+// Node has no name for some of the system's errors, such as EDQUOT, but their number, and says that twice.
+function messageOf(error: unknown): string {
+  const message = isError(error) ? error.message : String(error);
+  return message.replace(/^Unknown system error -(\d+): Unknown system error -\1/, (whole, number) => {
+    const named = Object.entries(system.errno).find(([, each]) => each === Number(number));
+    return named?.[0] ?? whole;
+  });
+}
+
 /** The error for what failed after `path` was complete under its name. */
 export function notDurable(path: string, faults: readonly Fault[]): FramesealError {
   const texts = faults.map(({ error, leftover }) => {
     const what =
       leftover === undefined ? "may not survive a power failure" : `its temporary name ${leftover} remains`;
-    return `${what}: ${isError(error) ? error.message : String(error)}`;
+    return `${what}: ${messageOf(error)}`;
   });
   return new FramesealError("NOT_DURABLE", `${path} is complete under its name, but ${texts.join("; ")}`, {
     cause: faults[0]?.error,
