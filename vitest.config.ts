@@ -13,6 +13,7 @@ const longer = [
   "test/s3/requests/faults.test.ts",
   "test/s3/requests/reads.test.ts",
   "test/s3/requests/upload-model.test.ts",
+  "test/s3/server-side/explain-policy.test.ts",
   "test/s3/single-message/objects.test.ts",
   "test/cli/faulty-servers.test.ts",
 ];

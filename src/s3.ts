@@ -16,8 +16,6 @@ export { type RewrapOptions, type RewrapResult, rewrapObject } from "./s3/rewrap
 export {
   type BucketPolicy,
   type EncryptionPolicyOptions,
-  explainPolicy,
-  type PolicyExplanation,
   type PolicyStatement,
   type RequiredEncryption,
   requireEncryptionPolicy,
@@ -28,6 +26,12 @@ export {
   getDefaultEncryption,
   setDefaultEncryption,
 } from "./s3/server-side/default-encryption.ts";
+export {
+  type ExplainPolicyOptions,
+  explainPolicy,
+  type PolicyExplanation,
+  type PolicyVerdict,
+} from "./s3/server-side/explain-policy.ts";
 export {
   type ServerSideEncryption,
   type SseKmsOptions,

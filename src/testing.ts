@@ -7,7 +7,10 @@ import type { EncryptionContext } from "./format/encryption-context.ts";
 import { MAX_UINT16 } from "./format/limits.ts";
 import { type AlgorithmSuite, suiteById } from "./format/suite.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring/keyring.ts";
-import { isBytes, isError } from "./shapes.ts";
+import type { SkippedKeys } from "./keyring/skipped-keys.ts";
+import { isAllZeros } from "./keyring/take-data-key.ts";
+import { shorten } from "./quote.ts";
+import { bytesLength, isBytes, isError, isShared } from "./shapes.ts";
 import { decrypt, encrypt } from "./stream/whole-message.ts";
 
 export { checkMultipartStateStore } from "./s3/requests/check-state-store.ts";
@@ -30,6 +33,11 @@ export interface KeyringSubject {
    * which the commitment or header of the message detects.
    */
   readonly alteration?: "detected" | "other-key" | undefined;
+  /**
+   * `told`: the keyring must say in `request.skipped` why it passes over entries of others. By default it may; what it
+   * says is looked at.
+   */
+  readonly reasons?: "told" | undefined;
 }
 
 /** What the subject must be. */
@@ -39,6 +47,7 @@ const SUBJECT: Checks<KeyringSubject> = {
   stranger: callback,
   encryptionContext: oneOf("bound", "unbound"),
   alteration: oneOf("detected", "other-key"),
+  reasons: oneOf("told"),
 };
 
 /** A check that failed. */
@@ -70,7 +79,7 @@ export async function checkKeyring(givenSubject: KeyringSubject): Promise<readon
   }
   if (violations.length === 0) return checks.map(([check]) => check);
   const texts = violations.map(
-    ({ check, reason }) => `${check}: ${isError(reason) ? reason.message : reason}`,
+    ({ check, reason }) => `${check}: ${shorten(isError(reason) ? reason.message : String(reason))}`,
   );
   throw new AggregateError(
     violations.map(({ reason }) => reason),
@@ -113,11 +122,14 @@ const foreignEntries: readonly EncryptedDataKey[] = [
 const checks: readonly (readonly [string, (keyrings: Keyrings) => Promise<void>])[] = [
   ["makes keys of the suite's length", makesKeysOfTheRightLength],
   ["makes another key each time", makesFreshKeys],
+  ["gives each key in memory of its own, and leaves it alone", givesKeysAway],
   ["wraps into entries that a header can hold", makesWritableEntries],
+  ["gives its entries away", givesEntriesAway],
   ["opens what it has wrapped, in memory of its own", opensItsOwn],
   ["opens what another instance with the same keys has wrapped", opensForOtherInstances],
   ["wraps a given key without changing or keeping it", wrapsGivenKeys],
   ["returns null for entries of others", ignoresForeignEntries],
+  ["says in plain words why it passes over them, if it does", tellsReasons],
   ["finds its entry among others, and a good one behind a broken one", findsItsEntry],
   ["refuses altered entries", refusesAlteredEntries],
   ["binds the encryption context", bindsContext],
@@ -143,10 +155,55 @@ async function makesFreshKeys({ writer }: Keyrings): Promise<void> {
   for (let i = 0; i < 4; i++) {
     // A cache gives one key for one context, so each has its own.
     const { dataKey } = await writer.generateDataKey(requestFor(request.suite, { i: String(i) }));
-    require(!dataKey.every((byte) => byte === 0), "a data key is all zeros");
+    require(!isAllZeros(dataKey), "a data key is all zeros");
     seen.add(hex(dataKey));
   }
   require(seen.size === 4, "a data key was made twice");
+}
+
+// A message copies its key and wipes what it was given, so memory that is used again makes the next message fail.
+async function givesKeysAway({ writer, reader }: Keyrings): Promise<void> {
+  const [one, two] = [requestFor(request.suite, { own: "1" }), requestFor(request.suite, { own: "2" })];
+  const made = [
+    await writer.generateDataKey(one),
+    await writer.generateDataKey(one),
+    await writer.generateDataKey(two),
+  ];
+  const entries = made.map(({ encryptedDataKeys }) => encryptedDataKeys);
+  const opened = [
+    await mustOpen(reader, entries[0] ?? [], one),
+    await mustOpen(reader, entries[0] ?? [], one),
+    await mustOpen(reader, entries[2] ?? [], two),
+  ];
+  const keys = [...made.map(({ dataKey }) => dataKey), ...opened];
+  const before = keys.map(hex);
+  for (const [index, key] of keys.entries()) {
+    require(bytesLength(key) !== undefined, "a data key is no Uint8Array");
+    require(!isShared(key), "a data key is in shared memory, where it can change while it is copied");
+    require(!isAllZeros(key), "a data key is zeros: its memory was given away twice");
+    key.fill(0);
+    const untouched = keys.slice(index + 1).every((other, at) => hex(other) === before[index + 1 + at]);
+    require(untouched, "wiping one data key changes another");
+    key.fill(index + 1);
+  }
+  await new Promise((resolve) => setTimeout(resolve));
+  const left = keys.every((key, index) => key.every((byte) => byte === index + 1));
+  require(left, "a data key is changed after it was given");
+}
+
+async function givesEntriesAway({ writer, reader }: Keyrings): Promise<void> {
+  for (let i = 0; i < 2; i++) {
+    const made = await copyOf(writer.generateDataKey(request));
+    require(Array.isArray(made.encryptedDataKeys), "the wrapped keys are no array");
+    require(hex(await mustOpen(reader, made.encryptedDataKeys, request)) ===
+      made.key, "it changes its entries");
+    for (const { providerInfo, ciphertext } of made.encryptedDataKeys) {
+      require(bytesLength(providerInfo) !== undefined, "providerInfo is no Uint8Array");
+      require(bytesLength(ciphertext) !== undefined, "a wrapped key is no Uint8Array");
+      providerInfo.fill(0);
+      ciphertext.fill(0);
+    }
+  }
 }
 
 async function makesWritableEntries({ writer }: Keyrings): Promise<void> {
@@ -192,6 +249,30 @@ async function wrapsGivenKeys({ writer, reader }: Keyrings): Promise<void> {
 async function ignoresForeignEntries({ reader }: Keyrings): Promise<void> {
   for (const entries of [[], foreignEntries])
     require((await reader.unwrapDataKey(entries, request)) === null, "it does not return null");
+}
+
+// Messages of others decide what is in the entries, and errors show what is said about them.
+async function tellsReasons({ reader, subject }: Keyrings): Promise<void> {
+  const name = `\u001b[2J\u202e\n${"long ".repeat(2000)}`;
+  const hostile = { providerId: name, providerInfo: Buffer.from(name), ciphertext: Buffer.alloc(48, 7) };
+  const reasons: unknown[] = [];
+  const skipped: SkippedKeys = {
+    get count() {
+      return reasons.length;
+    },
+    add(reason) {
+      reasons.push(reason);
+    },
+  };
+  const entries = [...foreignEntries, hostile];
+  require((await reader.unwrapDataKey(entries, { ...request, skipped })) === null, "it does not return null");
+  for (const reason of reasons) {
+    require(typeof reason === "string" && reason.trim() !== "", "a reason is no text");
+    require(shorten(reason, 1000) ===
+      reason, "a reason has control characters, or is longer than 1,000 characters");
+  }
+  const told = reasons.length >= entries.length;
+  require(told || (reasons.length === 0 && subject.reasons !== "told"), "it says nothing about some entries");
 }
 
 async function findsItsEntry({ writer, reader, subject }: Keyrings): Promise<void> {

@@ -68,6 +68,9 @@ describe("quote, shorten and list", () => {
       expectPlain({ message: many.message });
       expect(many.message).toMatch(/and \d+ more$/);
       expect(many.errors).toHaveLength(5000);
+      expect(allCauses([new Error(text), new Error(text), new Error("the last")]).message).toContain(
+        "the last",
+      );
     }
   });
 });

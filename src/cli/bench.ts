@@ -28,11 +28,12 @@ export function register(program: Command): void {
     .addHelpText(
       "after",
       `
-Without words, the default set takes about five minutes, --claims --full about ten, --full longer; both need 20 GiB in
-the system's temporary folder.
+Without words, the default set takes about five minutes, --claims --full about ten, --full longer;
+both need 20 GiB in the system's temporary folder.
 Ratios are of medians of this run. GB are 10^9 bytes.
-Peers are found in ./node_modules and on the PATH; what is absent says "not run". Calls of microseconds are
-timed by the package "benchmark" where it is installed, else by rounds as everything else.`,
+Peers are found in ./node_modules and on the PATH; what is absent says "not run". Calls of
+microseconds are timed by the package "benchmark" where it is installed, else by rounds as
+everything else.`,
     )
     .action(bench);
 }

@@ -1,6 +1,7 @@
 // frameseal cat: an object of S3, or a range of it, to standard output. Only the frames of the range are fetched.
 import type { Command } from "commander";
 import { addAwsOptions } from "./aws-client.ts";
+import { refuseClosed } from "./closed.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { shown } from "./names.ts";
@@ -47,6 +48,7 @@ async function cat(from: string, options: ObjectOptions & { readonly range?: str
   const { range } = options;
   if (range !== undefined && !/^([0-9]+-[0-9]*|-[0-9]+)$/.test(range))
     throw new UsageError(`--range ${shown(range)} is no range: give first-last, first- or -count`);
+  refuseClosed(1);
   const { planFileTarget } = await import("../file/target.ts");
   const file = await (await planFileTarget(1, { signal: interruptSignal })).open();
   try {

@@ -33,8 +33,8 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Every --context pair must be one of the message. Standard output gets verified data only, but a failure after
-some frames leaves a beginning there: check the exit code, or use -o.
+Every --context pair must be one of the message. Standard output gets verified data only, but a
+failure after some frames leaves a beginning there: check the exit code, or use -o.
 
 Examples:
   frameseal decrypt --key backup.key --context backup=daily photos.tar.fsl -o photos.tar

@@ -136,6 +136,7 @@ export const optionNames: Readonly<Record<string, string>> = {
   format: "--format",
   frameLength: "--frame-length",
   from: "the input",
+  generatorKeyId: "--kms",
   instructionFileSuffix: "--instruction-file-suffix",
   key: "--sse-c-key",
   keyId: "--sse-kms-key",
@@ -167,6 +168,8 @@ export const optionNames: Readonly<Record<string, string>> = {
 // The library's wording of a wrong argument, for those that come from the command line.
 function ofArgument(error: Error): Failure | undefined {
   if (!isErrorNamed(error, "TypeError", "RangeError")) return undefined;
+  if (/^"to" expected another file than "from"/.test(error.message))
+    return { exitCode: exitCodes.usage, text: "the output is the same file as the input: name another one" };
   const name = /^"([\w.]+)" (?:expected|or)/.exec(error.message)?.[1];
   if (name === undefined || !Object.hasOwn(optionNames, name)) return undefined;
   return { exitCode: exitCodes.usage, text: quoted(withOptionNames(error.message)) };
@@ -192,11 +195,14 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
   },
   TRUNCATED: { exitCode: exitCodes.untrusted, hint: "a part is missing: fetch or copy it again" },
   TRAILING_DATA: { exitCode: exitCodes.untrusted, hint: "a message stands alone in its file" },
-  INVALID_HEADER: { exitCode: exitCodes.untrusted },
+  INVALID_HEADER: {
+    exitCode: exitCodes.untrusted,
+    hint: "this is no encrypted message, or its beginning was altered",
+  },
   INVALID_METADATA: { exitCode: exitCodes.untrusted },
   UNSUPPORTED: { exitCode: exitCodes.failed },
   POLICY: { exitCode: exitCodes.failed },
-  LIMIT_EXCEEDED: { exitCode: exitCodes.failed },
+  LIMIT_EXCEEDED: { exitCode: exitCodes.failed, hint: "the options --max-… set what is allowed" },
   NO_DATA_KEY: {
     exitCode: exitCodes.untrusted,
     hint: "frameseal inspect shows which keys the message names",
@@ -228,7 +234,7 @@ function ofLibrary(error: Error): Failure | undefined {
   // Whoever could not be asked has not said that the key is another one.
   if (code === "NO_DATA_KEY" && causes.some(couldNotAnswer)) return failed(text);
   const { exitCode, hint } = libraryCodes[code as ErrorCode];
-  return { exitCode, text: hint === undefined ? text : `${text}; ${hint}` };
+  return { exitCode, text: hint === undefined || /: decode it/.test(text) ? text : `${text}; ${hint}` };
 }
 
 // Errors of key services have lost where they were met, since an answer may hold keys.
@@ -466,4 +472,6 @@ const nodeTexts: Readonly<Record<string, string>> = {
   ERR_FS_FILE_TOO_LARGE: "the file is too long to be held in memory",
   ERR_STRING_TOO_LONG: "the file is too long to be held in memory",
   ERR_WORKER_OUT_OF_MEMORY: "not enough memory",
+  MODULE_NOT_FOUND: "a file of this program, or of a package that it needs, cannot be loaded",
+  ERR_MODULE_NOT_FOUND: "a file of this program, or of a package that it needs, cannot be loaded",
 };

@@ -3,6 +3,7 @@
 import type { FileResult } from "../file/file.ts";
 import type { FileEnd } from "../file/source.ts";
 import { formatSuiteId } from "../format/suite.ts";
+import { refuseClosed } from "./closed.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
 import { printJson } from "./output.ts";
@@ -29,14 +30,18 @@ export interface FileOperationOptions {
 export function inputOf(name: string | undefined): FileEnd {
   if (name?.startsWith("s3://") === true)
     throw new UsageError("this command reads files: frameseal get and cat decrypt objects of S3");
-  return name === undefined || name === "-" || name === "/dev/stdin" || name === "/dev/fd/0" ? 0 : name;
+  if (name !== undefined && name !== "-" && name !== "/dev/stdin" && name !== "/dev/fd/0") return name;
+  refuseClosed(0);
+  return 0;
 }
 
 /** Standard output for nothing, `-` and its device files, which are symbolic links on some systems. */
 export function outputOf(name: string | undefined): FileEnd {
   if (name?.startsWith("s3://") === true)
     throw new UsageError("this command writes files: frameseal put encrypts into objects of S3");
-  return name === undefined || name === "-" || name === "/dev/stdout" || name === "/dev/fd/1" ? 1 : name;
+  if (name !== undefined && name !== "-" && name !== "/dev/stdout" && name !== "/dev/fd/1") return name;
+  refuseClosed(1);
+  return 1;
 }
 
 /** Runs one operation with progress and prints what it did, if that was asked for. */

@@ -103,7 +103,7 @@ async function targetOf(target: string | undefined, key: string): Promise<string
 
 // The key comes from the bucket, the folder is the user's.
 function checkedName(name: string): string {
-  if (name === "" || name === "." || name === ".." || name === "-" || /[\\\0]/.test(name))
+  if (name === "" || name === "." || name === ".." || name === "-" || /[\\\p{Cc}]/u.test(name))
     throw new UsageError("the name of the object is no name of a file: name the target");
   return name;
 }

@@ -26,8 +26,8 @@ export function register(program: Command): void {
       "after",
       `
 Keep a copy of the key in a safe place: data encrypted under it is lost without it.
-The key namespace is frameseal and the key name is the kid of the file (RSA: a hash of the public key);
---key-namespace and --key-name of the other commands override both.
+The key namespace is frameseal and the key name is the kid of the file (RSA: a hash of the public
+key); --key-namespace and --key-name of the other commands override both.
 
 Example:
   frameseal keygen -o backup.key`,

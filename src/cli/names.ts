@@ -1,5 +1,6 @@
 // Names that a user gave, as messages show them; and what is no name but a key, which is neither shown nor used.
 import { existsSync } from "node:fs";
+import { errorCode, isError } from "../shapes.ts";
 import { bounded, visible } from "./output.ts";
 
 /** Longer than the names of nearly all files. */
@@ -10,6 +11,17 @@ export function shown(given: string): string {
   if (isKey(given)) return "(not shown: it looks like a key)";
   const open = given.replace(/(:\/\/)[^/@]*@/, "$1…@").replace(/^(https?:\/\/[^?#]*)[?#].*$/is, "$1?…");
   return bounded(visible(open), MAX_SHOWN_LENGTH);
+}
+
+/** Names the file in errors of the system that do not, such as those of reading a folder. */
+export async function ofFile<Result>(name: string, work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    if (errorCode(error) === undefined || !isError(error) || !("syscall" in error) || "path" in error)
+      throw error;
+    throw Object.assign(new Error(error.message, { cause: error }), { ...error, path: name });
+  }
 }
 
 /** True for what looks like a key and not like a name. A name that exists is a name, whatever it looks like. */
@@ -26,9 +38,10 @@ function isInFolder(text: string): boolean {
 // Key material: PEM, JWK, hexadecimal digits or Base64 of 16 bytes or more.
 function looksLikeKey(text: string): boolean {
   if (/-----BEGIN|\{.*["']?\b(?:kty|k)["']?\s*:|AGE-SECRET-KEY-/is.test(text)) return true;
-  // With what people write before them, as in hex:… or base64:…
-  const value = text.trim().replace(/^(?:[a-z0-9_-]{1,12}[:=,]|0x)+/i, "");
-  return isHex(value) || isBase64(value);
+  const value = text.trim();
+  // What people write before them, as in hex:… or base64:…
+  const bare = value.replace(/^(?:[a-z0-9_-]{1,12}[:=,]|0x)+/i, "");
+  return isHex(value) || isHex(bare) || isBase64(bare);
 }
 
 function isHex(text: string): boolean {

@@ -1,8 +1,8 @@
 // What frameseal inspect tells about an object of S3: how it is encrypted on this side and on the server's.
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import { hasCode, isFramesealError } from "../errors.ts";
-import { DEFAULT_MAX_HEADER_LENGTH } from "../format/limits.ts";
 import type { Keyring } from "../keyring/keyring.ts";
+import type { FramedFormat } from "../s3/framed/framed-format.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
 import type { SingleMessageFormat } from "../s3/single-message/format.ts";
@@ -44,9 +44,6 @@ export interface EnvelopeDescription {
   readonly description: Readonly<Record<string, string>>;
 }
 
-/** Fetched first: all of nearly every header. */
-const HEAD_LENGTH = 64 * 1024;
-
 /** Asks S3 about an object and reads the beginning of its body. No key is needed but that of SSE-C. */
 export async function inspectObject(text: string, options: ObjectOptions): Promise<ObjectDescription> {
   const address = parseObjectAddress(text);
@@ -76,30 +73,31 @@ async function recognise(
   { Bucket, Key, ...fields }: ObjectAddress,
   head: HeadObjectCommandOutput,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "envelope" | "header" | "problem">> {
-  const [{ createFormats }, { describe }, { Transport }, { SingleMessageFormat }] = await Promise.all([
-    import("../s3/formats.ts"),
-    import("../s3/requests/get.ts"),
-    import("../s3/transport.ts"),
-    import("../s3/single-message/format.ts"),
-  ]);
+  const [{ createFormats }, { describe }, { Transport }, { SingleMessageFormat }, { FramedFormat }] =
+    await Promise.all([
+      import("../s3/formats.ts"),
+      import("../s3/requests/get.ts"),
+      import("../s3/transport.ts"),
+      import("../s3/single-message/format.ts"),
+      import("../s3/framed/framed-format.ts"),
+    ]);
   const formats = createFormats({ keyring: noKeys, ...readingEverything });
   const transport = new Transport(client, interruptSignal);
   const location = { bucket: Bucket, key: Key };
   try {
     const { format, object } = await describe(head, head.ContentLength, location, fields, formats, transport);
     if (format instanceof SingleMessageFormat) return await readEnvelope(format, object);
-    return await readHeader(object);
+    if (format instanceof FramedFormat) return await readHeader(format, object);
+    throw new Error(`internal error: nothing is known of the format ${format.name}`);
   } catch (error) {
-    if (!isContradiction(error)) throw error;
+    if (!saysSomething(error)) throw error;
     return { clientSideFormat: "unknown", problem: error.message };
   }
 }
 
-/** Errors that say something of the object itself. */
-function isContradiction(error: unknown): error is Error {
-  return (["INVALID_METADATA", "UNSUPPORTED", "LIMIT_EXCEEDED"] as const).some((code) =>
-    hasCode(error, code),
-  );
+/** Of errors of the library, those that say something of the object itself. */
+function saysSomething(error: unknown): error is Error {
+  return isFramesealError(error) && !hasCode(error, "NETWORK") && !hasCode(error, "ABORTED");
 }
 
 const refuse = (): never => {
@@ -134,22 +132,21 @@ async function readEnvelope(
 }
 
 async function readHeader(
+  format: FramedFormat,
   object: StoredObject,
 ): Promise<Pick<ObjectDescription, "clientSideFormat" | "header" | "problem">> {
-  const { inspectHeader } = await import("../stream/whole-message.ts");
-  const { storedLength: messageLength, metadata, source } = object;
-  for (let length = HEAD_LENGTH; ; length = DEFAULT_MAX_HEADER_LENGTH) {
-    const bytes = await source.read(0, Math.min(messageLength, length));
-    try {
-      const header = describeHeader({ ...inspectHeader(bytes), messageLength });
-      return { clientSideFormat: "framed", header };
-    } catch (error) {
-      if (!isFramesealError(error)) throw error;
-      const isCut = hasCode(error, "TRUNCATED") && bytes.length < messageLength;
-      if (isCut && length < DEFAULT_MAX_HEADER_LENGTH) continue;
-      if (metadata[framedNames.format] === undefined) return { clientSideFormat: "none" };
-      return { clientSideFormat: "framed", problem: error.message };
-    }
+  try {
+    const header = await format.fetchHeader(object);
+    const { length: headerLength } = header;
+    return {
+      clientSideFormat: "framed",
+      header: describeHeader({ ...header, headerLength, messageLength: object.storedLength }),
+    };
+  } catch (error) {
+    if (hasCode(error, "NOT_ENCRYPTED")) return { clientSideFormat: "none" };
+    if (!saysSomething(error)) throw error;
+    const isFramed = object.metadata[framedNames.format] !== undefined;
+    return { clientSideFormat: isFramed ? "framed" : "unknown", problem: error.message };
   }
 }
 

@@ -10,7 +10,7 @@ import { isErrorNamed } from "../shapes.ts";
 import type { AwsOptions } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { isKey, shown } from "./names.ts";
+import { isKey, ofFile, shown } from "./names.ts";
 import { note } from "./output.ts";
 import {
   collect,
@@ -246,7 +246,9 @@ export function refuseIdleAwsOptions(options: KeyOptions): void {
   if (options.kms !== undefined || options.kmsDiscovery !== undefined) return;
   for (const name of ["endpoint", "region", "profile", "connectTimeout", "readTimeout"] as const)
     if (options[name] !== undefined)
-      throw new UsageError(`${typed(name)} is about AWS, and neither a key nor the input is there`);
+      throw new UsageError(
+        `${typed(name)} goes with --kms, or with s3://bucket/key where a command takes that`,
+      );
 }
 
 async function kmsKeyrings(options: KeyOptions, purpose: "encrypt" | "decrypt"): Promise<Keyring[]> {
@@ -280,13 +282,14 @@ async function keyringFromFile(
 ): Promise<Keyring> {
   const { keyringFromKeyFile } = await import("../keyring/key-file.ts");
   try {
-    return await keyringFromKeyFile(file, {
+    const keyring = keyringFromKeyFile(file, {
       keyNamespace: options.keyNamespace,
       keyName: options.keyName,
       padding: options.rsaPadding as RsaPadding | undefined, // one of its words
       materialDescription: parsePairs("material-description", options.materialDescription),
       onWarning: note,
     });
+    return await ofFile(file, keyring);
   } catch (error) {
     if (isErrorNamed(error, "TypeError", "RangeError")) throw ofKeyFile(error, file);
     throw error;

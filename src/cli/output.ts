@@ -4,6 +4,7 @@
 import { fstatSync, writeSync } from "node:fs";
 import { escapeUnseen } from "../quote.ts";
 import { errorCode } from "../shapes.ts";
+import { refuseClosed } from "./closed.ts";
 
 /** Writes a line to stderr, behind the name of the program. */
 export function note(text: string): void {
@@ -44,6 +45,7 @@ export function rewriteLine(text: string, width: number): void {
 // All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file
 // takes to encrypt.
 function writeText(descriptor: 1 | 2, text: string): void {
+  if (descriptor === 1) refuseClosed(1);
   const bytes = Buffer.from(text);
   for (let written = 0; written < bytes.length; ) {
     try {

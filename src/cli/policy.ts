@@ -4,7 +4,8 @@ import type { RequiredEncryption } from "../s3/server-side/bucket-policy.ts";
 import { isErrorNamed } from "../shapes.ts";
 import { addAwsOptions, createS3Client } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
-import { shown } from "./names.ts";
+import { interruptSignal } from "./interrupt.ts";
+import { ofFile, shown } from "./names.ts";
 import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
 
@@ -47,20 +48,23 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-A policy decides by the headers of a request: it cannot see whether a body was encrypted on this side.
+A policy decides by the headers of a request: it cannot see whether a body was encrypted on this
+side. What is explained is told for all requests of a kind: "depends" is on the object, the caller,
+or more of the request. With a bucket, the policy is judged for that one, else for the one that it
+names.
 
 Examples:
   frameseal policy backups --require kms --kms-key arn:aws:kms:eu-central-1:111122223333:key/1234
   frameseal policy backups --require any --apply
-  frameseal policy --explain policy.json`,
+  frameseal policy backups --explain policy.json`,
   );
   command.action(policy);
 }
 
 async function policy(bucket: string | undefined, options: PolicyOptions): Promise<void> {
-  if (options.explain !== undefined) return explain(await readPolicy(options.explain), options);
+  if (options.explain !== undefined) return explain(await readPolicy(options.explain), bucket, options);
   if (bucket === undefined) throw new UsageError("name a bucket, or a file with --explain");
-  if (options.show === true) return explain(await fetchPolicy(bucket, options), options);
+  if (options.show === true) return explain(await fetchPolicy(bucket, options), bucket, options);
   const require = Object.hasOwn(choices, options.require) ? choices[options.require] : undefined;
   if (require === undefined)
     throw new UsageError(`--require is s3, kms, c, any or none, not ${shown(options.require)}`);
@@ -78,40 +82,46 @@ async function policy(bucket: string | undefined, options: PolicyOptions): Promi
   const client = await createS3Client(options);
   try {
     const { PutBucketPolicyCommand } = await import("@aws-sdk/client-s3");
-    await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) }));
+    const command = new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(made) });
+    await client.send(command, { abortSignal: interruptSignal });
     note(`bucket ${bucket} has this policy now`);
   } finally {
     client.destroy();
   }
 }
 
-async function explain(text: string, options: PolicyOptions): Promise<void> {
-  const { explainPolicy } = await import("../s3/server-side/bucket-policy.ts");
+async function explain(text: string, bucket: string | undefined, options: PolicyOptions): Promise<void> {
+  const { explainPolicy } = await import("../s3/server-side/explain-policy.ts");
   let explanation: ReturnType<typeof explainPolicy>;
   try {
-    explanation = explainPolicy(text);
+    explanation = explainPolicy(text, bucket === undefined ? {} : { bucket });
   } catch (error) {
-    if (isErrorNamed(error, "TypeError", "SyntaxError"))
-      throw new CommandFailure("this is no bucket policy: expected a JSON object with statements");
+    const mistake = '"policy" ';
+    if (isErrorNamed(error, "TypeError") && error.message.startsWith(mistake))
+      throw new CommandFailure(`this is no bucket policy: ${error.message.slice(mistake.length)}`);
     throw error;
   }
   if (options.json === true) return printJson(explanation);
-  for (const sentence of explanation.sentences) print(sentence);
-  print(`uploads without encryption: ${explanation.demandsEncryption ? "denied" : "not denied"}`);
-  print(`plain http: ${explanation.demandsTls ? "denied" : "not denied"}`);
+  const { sentences, uploads, plainHttp } = explanation;
+  for (const sentence of sentences) print(sentence);
+  const { none, ...encrypted } = uploads;
+  print(`uploads without encryption: ${none}`);
+  print(`plain http: ${plainHttp}`);
+  for (const [kind, verdict] of Object.entries(encrypted)) print(`uploads with ${kind}: ${verdict}`);
   for (const warning of explanation.warnings) note(warning);
 }
 
 async function readPolicy(file: string): Promise<string> {
   if (file === "-") return (await import("node:stream/consumers")).text(process.stdin);
-  return (await import("node:fs/promises")).readFile(file, "utf8");
+  return ofFile(file, (await import("node:fs/promises")).readFile(file, "utf8"));
 }
 
 async function fetchPolicy(bucket: string, options: PolicyOptions): Promise<string> {
   const client = await createS3Client(options);
   try {
     const { GetBucketPolicyCommand } = await import("@aws-sdk/client-s3");
-    const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket: bucket }));
+    const command = new GetBucketPolicyCommand({ Bucket: bucket });
+    const { Policy } = await client.send(command, { abortSignal: interruptSignal });
     return Policy ?? "";
   } finally {
     client.destroy();

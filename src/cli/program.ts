@@ -6,7 +6,7 @@ import { isErrorNamed } from "../shapes.ts";
 import { describe, exitCodeOf, exitCodes, UsageError } from "./failure.ts";
 import { interruptedExitCode, timeLimitFailure } from "./interrupt.ts";
 import { helpWidth, note, writeHelp } from "./output.ts";
-import { describeUsage, makeStrict, refuseSingleHyphens } from "./usage.ts";
+import { describeUsage, makeStrict, refuseUnknownOptions } from "./usage.ts";
 
 // A bundle may have no URL of its own.
 const require = createRequire(import.meta.url ?? process.execPath);
@@ -78,7 +78,7 @@ export async function run(args: readonly string[]): Promise<number> {
     }
     const [name, ...rest] = args;
     command = program.commands.find((each) => each.name() === name) ?? program;
-    if (command !== program) refuseSingleHyphens(command, rest);
+    if (command !== program) refuseUnknownOptions(command, rest);
     if (name === "help") checkHelp(rest, program);
     await program.parseAsync([...args], { from: "user" });
     return exitCodes.done;

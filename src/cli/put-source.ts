@@ -1,8 +1,9 @@
 // What put stores: a file, standard input, or what a command writes. The end of a pipe says nothing about whether all
 // of it has come, so an empty one is not taken for data unless that was asked for.
 import { type BigIntStats, fstatSync } from "node:fs";
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import type { Readable } from "node:stream";
+import { isClosed } from "./closed.ts";
 import { CommandFailure } from "./failure.ts";
 import { type CommandEnd, type CommandLine, RunningCommand } from "./from-command.ts";
 import { shown } from "./names.ts";
@@ -128,7 +129,7 @@ async function standardInput(): Promise<PutSource> {
     throw closedInput();
   }
   if (stats.isDirectory()) throw new CommandFailure("standard input is a folder; nothing is stored");
-  if (stats.isCharacterDevice() && (await isClosed())) throw closedInput();
+  if (isClosed(0)) throw closedInput();
   const { stdin } = process;
   return {
     length: undefined,
@@ -140,22 +141,6 @@ async function standardInput(): Promise<PutSource> {
 
 function closedInput(): CommandFailure {
   return new CommandFailure("standard input is closed; nothing is stored");
-}
-
-// Node opens the null device for reading and writing in place of a descriptor that is closed; shells open it for one
-// of them. Only Linux tells the difference.
-async function isClosed(): Promise<boolean> {
-  const { readlink } = await import("node:fs/promises");
-  try {
-    const [target, info] = await Promise.all([
-      readlink("/proc/self/fd/0"),
-      readFile("/proc/self/fdinfo/0", "utf8"),
-    ]);
-    const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? "0", 8);
-    return target === "/dev/null" && (flags & 3) === 2;
-  } catch {
-    return false;
-  }
 }
 
 async function commandSource(line: CommandLine): Promise<PutSource> {

@@ -40,7 +40,7 @@ export function register(program: Command): void {
     .option("--enforce-rotation", "fail if the old key would still open the result")
     .option(
       "--new-context <key=value>",
-      "encryption context from now on (default: what the object has; for s3ec objects --context)",
+      "context from now on (repeatable; default: what the object has; for s3ec --context)",
       collect,
     )
     .option("--material-description <name=value>", "of --to, for s3ec objects (repeatable)", collect)
@@ -59,8 +59,9 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read once, to prove the
-key). A framed object is fetched, encrypted again and stored. Nothing changes if the object is replaced meanwhile.
+Of an s3ec object only the wrapped key is replaced; its body stays in S3 (that of s3ec-v2 is read
+once, to prove the key). A framed object is fetched, encrypted again and stored. Nothing changes if
+the object is replaced meanwhile.
 Metadata, tags, storage class and locks stay; what could not be kept is printed.
 
 Example:

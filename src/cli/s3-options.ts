@@ -9,7 +9,7 @@ import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
 import type { AuthenticationMode } from "../s3/single-message/body.ts";
 import { createS3Client, readTimeoutOf } from "./aws-client.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
-import { shown } from "./names.ts";
+import { ofFile, shown } from "./names.ts";
 import { accessFields, fieldsFrom } from "./object-fields.ts";
 import { type KeyOptions, type MessageOptions, refuseKey } from "./options.ts";
 import { collect, oneOf, parseCount, parseSize, typed } from "./values.ts";
@@ -263,7 +263,7 @@ async function serverSideFrom(options: ObjectOptions): Promise<ServerSideEncrypt
 async function readCustomerKey(file: string): Promise<Uint8Array> {
   refuseKey("--sse-c-key", file);
   const { readFile } = await import("node:fs/promises");
-  const key = await readFile(file);
+  const key = await ofFile(file, readFile(file));
   if (key.length !== 32)
     throw new CommandFailure(`key file ${shown(file)}: expected 32 bytes, got ${key.length}`);
   return key;

@@ -55,16 +55,31 @@ function nameOf(option: Option): string {
 }
 
 /**
- * Refuses long options with one hyphen, which would be read as a short one and its value.
+ * Refuses options that do not exist, before anything else is said about the line: who mistypes one should not read that
+ * it is missing. So are long ones with one hyphen, which would be read as a short one and its value.
  * @param args what stands behind the name of the command
  */
-export function refuseSingleHyphens(command: Command, args: readonly string[]): void {
-  const end = args.indexOf("--");
-  for (const arg of end < 0 ? args : args.slice(0, end)) {
-    const name = /^-[a-z][a-z-]+/.exec(arg)?.[0];
-    if (name !== undefined && command.options.some(({ long }) => long === `-${name}`))
-      throw new UsageError(`unknown option ${name}: did you mean -${name}?`);
+export function refuseUnknownOptions(command: Command, args: readonly string[]): void {
+  for (let at = 0; at < args.length && args[at] !== "--"; at++) {
+    const arg = args[at] ?? "";
+    const [, flag = "", value] = /^(-[^=]+)(=.*)?$/s.exec(arg) ?? [];
+    const option = command.options.find((each) => flagsOf(each).includes(flag));
+    if (option?.required === true && value === undefined) at++; // what follows is its value
+    if (option !== undefined || !/^--?[a-z][\w-]/i.test(flag) || flag === "--help") continue;
+    const isLong = flag.startsWith("--");
+    if (isLong || command.options.some(({ long }) => long === `-${flag}`))
+      throw new UsageError(unknownOption(command, isLong ? flag : `-${flag}`, flag));
   }
+}
+
+function unknownOption(command: Command, wanted: string, given: string): string {
+  const known = [...command.options.flatMap(flagsOf), "--help"];
+  const near = nearestOf(wanted, known);
+  return `unknown option ${shown(given)}${near === undefined ? `; ${seeHelp(command)}` : `: did you mean ${near}?`}`;
+}
+
+function seeHelp(command: Command): string {
+  return `see frameseal ${command.parent === null ? "" : `${command.name()} `}--help`;
 }
 
 /** What commander found wrong, in our words. */
@@ -74,15 +89,14 @@ export function describeUsage(
   commands: readonly string[],
 ): string {
   const quoted = /'(.*)'/s.exec(message)?.[1] ?? "";
-  const see = `see frameseal ${command.parent === null ? "" : `${command.name()} `}--help`;
+  const see = seeHelp(command);
+  const near = nearestOf(quoted, commands);
   switch (code) {
     case "commander.unknownCommand":
-      return `unknown command ${suggestion(quoted, commands) ?? `${shown(quoted)}; ${see}`}`;
+      return `unknown command ${shown(quoted)}${near === undefined ? `; ${see}` : `: did you mean ${near}?`}`;
     case "commander.unknownOption": {
-      // What stands behind the sign is not for the terminal.
-      const flag = quoted.replace(/=.*$/s, "");
-      const known = [...command.options.flatMap(flagsOf), "--help"];
-      return `unknown option ${suggestion(flag, known) ?? `${shown(flag)}; ${see}`}`;
+      const flag = quoted.replace(/=.*$/s, ""); // what stands behind the sign is not for the terminal
+      return unknownOption(command, flag, flag);
     }
     case "commander.optionMissingArgument":
       return `${/--[\w-]+/.exec(quoted)?.[0] ?? quoted} needs a value; ${see}`;
@@ -91,21 +105,21 @@ export function describeUsage(
     case "commander.missingArgument":
       return `${quoted} is missing; ${see}`;
     case "commander.excessArguments":
-      return `too many operands: ${operandsOf(command)}; ${see}`;
+      return `too many operands: ${command.name()} takes ${operandsOf(command)}; ${see}`;
     default:
       return `the command line is wrong; ${see}`;
   }
 }
 
-function suggestion(given: string, known: readonly string[]): string | undefined {
-  const beginning = known.filter(
+function nearestOf(given: string, known: readonly string[]): string | undefined {
+  if (given.length < 3) return undefined;
+  const similar = known.filter(
     (each) => given.length > 3 && (each.startsWith(given) || given.startsWith(`${each}-`)),
   );
-  const near = beginning.length === 1 ? beginning[0] : nearest(given, known);
-  return near === undefined ? undefined : `${shown(given)}: did you mean ${near}?`;
+  return similar.length === 1 ? similar[0] : nearest(given, known);
 }
 
 function operandsOf(command: Command): string {
   const names = command.registeredArguments.map((argument) => argument.name());
-  return names.length === 0 ? "there are none" : `there is ${names.join(" and ")}`;
+  return names.length === 0 ? "none" : `${names.length === 1 ? "one" : names.length} (${names.join(", ")})`;
 }

@@ -20,7 +20,12 @@ import { isBytes } from "../shapes.ts";
 import { createDecryptStream } from "../stream/decrypt-stream.ts";
 import { createEncryptStream } from "../stream/encrypt-stream.ts";
 import type { FrameTransform } from "../stream/frame-transform.ts";
-import { decrypt as decryptWhole, encrypt as encryptWhole, inspectHeader } from "../stream/whole-message.ts";
+import {
+  decrypt as decryptWhole,
+  encrypt as encryptWhole,
+  inspectHeader,
+  listenTo,
+} from "../stream/whole-message.ts";
 import { type EncryptedDataKey, toPeerKey } from "./keyring-node.ts";
 import { type KeyringOrManager, materialsKeyring } from "./materials-manager.ts";
 import { orNothing } from "./peer-options.ts";
@@ -176,6 +181,7 @@ export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_
 
   return {
     async encrypt(keyring, plaintext, given = {}) {
+      listenTo(plaintext);
       const input = checkEncrypt(given);
       const bytes = await toBytes(plaintext, input.encoding);
       // As with the peer, the length of bytes and text is theirs; a stream may be held to one.
@@ -185,6 +191,7 @@ export function buildClient(options: CommitmentPolicy | ClientOptions = DEFAULT_
       return { result, messageHeader: toPeerHeader(inspectHeader(result, NO_HEADER_LIMITS)) };
     },
     async decrypt(keyring, message, given = {}) {
+      listenTo(message);
       const input = checkDecrypt(given);
       const bytes = await toBytes(message, input.encoding);
       const options = { ...decryptOptions(keyring, input, "verify"), ...bodyLimit(bytes, input.maxBodySize) };

@@ -15,6 +15,7 @@ import {
   takeWrappedKeys,
 } from "../keyring/take-data-key.ts";
 import { isBytes, isKeyObject } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { needs } from "./helpers.ts";
 import { AlgorithmSuiteIdentifier, getCompatibleCommitmentPolicy } from "./suites.ts";
 
@@ -169,6 +170,11 @@ export function unwrapDataKey(dataKey: Uint8Array | KeyObject): Uint8Array {
 /** What the message asked, where a material was made for one of our messages. */
 const requests = new WeakMap<Material, DataKeyRequest>();
 
+/** Of a keyring that fills in its material when nobody waits for it any more. */
+function wipeLate(material: Material): void {
+  material.zeroUnencryptedDataKey();
+}
+
 /** Extend it and write `_onEncrypt` and `_onDecrypt`, as with the peer. */
 export abstract class KeyringNode implements Keyring {
   abstract _onEncrypt(material: NodeEncryptionMaterial): Promise<NodeEncryptionMaterial>;
@@ -196,7 +202,7 @@ export abstract class KeyringNode implements Keyring {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
     requests.set(material, request);
     try {
-      await this.onEncrypt(material);
+      await untilAborted(this.onEncrypt(material), request.signal, wipeLate);
       const dataKey = material.takeDataKey();
       needs(dataKey !== undefined, "keyring has set no data key");
       return { dataKey, encryptedDataKeys: material.encryptedDataKeys.map(fromPeerKey) };
@@ -208,7 +214,7 @@ export abstract class KeyringNode implements Keyring {
     const material = new NodeEncryptionMaterial(request.suite, request.encryptionContext);
     requests.set(material, request);
     try {
-      await this.onEncrypt(material.setUnencryptedDataKey(dataKey));
+      await untilAborted(this.onEncrypt(material.setUnencryptedDataKey(dataKey)), request.signal);
       return material.encryptedDataKeys.map(fromPeerKey);
     } finally {
       material.zeroUnencryptedDataKey();
@@ -221,7 +227,11 @@ export abstract class KeyringNode implements Keyring {
     const material = new NodeDecryptionMaterial(request.suite, request.encryptionContext);
     requests.set(material, request);
     try {
-      await this.onDecrypt(material, encryptedDataKeys.map(toPeerKey));
+      await untilAborted(
+        this.onDecrypt(material, encryptedDataKeys.map(toPeerKey)),
+        request.signal,
+        wipeLate,
+      );
       return material.takeDataKey() ?? null;
     } finally {
       material.zeroUnencryptedDataKey();

@@ -22,6 +22,7 @@ import { isMultiRegionKey, parseKmsArn } from "../keyring/kms-arn.ts";
 import type { KmsClient, KmsKeyringOptions } from "../keyring/kms-keyring.ts";
 import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "../keyring/take-data-key.ts";
 import { quote } from "../quote.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { needs } from "./helpers.ts";
 import { WrappedKeyring } from "./keyring-node.ts";
 import { cacheClients, cacheKmsClients, type KmsClientSupplier } from "./kms-clients.ts";
@@ -285,21 +286,22 @@ class LazyKmsKeyring implements Keyring {
     const { KmsKeyring } = await import("../keyring/kms-keyring.ts");
     return new KmsKeyring(await this.#options());
   }
-  #keyring(): Promise<Keyring> {
+  // Asking the client for its region may take any time.
+  #keyring({ signal }: DataKeyRequest): Promise<Keyring> {
     this.#made ??= this.#create();
-    return this.#made;
+    return untilAborted(this.#made, signal);
   }
   async generateDataKey(request: DataKeyRequest): Promise<GeneratedDataKey> {
-    return takeGeneratedKey(await this.#keyring(), request);
+    return takeGeneratedKey(await this.#keyring(request), request);
   }
   async wrapDataKey(dataKey: Uint8Array, request: DataKeyRequest): Promise<readonly Edk[]> {
-    return takeWrappedKeys(await this.#keyring(), dataKey, request);
+    return takeWrappedKeys(await this.#keyring(request), dataKey, request);
   }
   async unwrapDataKey(
     encryptedDataKeys: readonly Edk[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    return takeUnwrappedKey(await this.#keyring(), encryptedDataKeys, request);
+    return takeUnwrappedKey(await this.#keyring(request), encryptedDataKeys, request);
   }
 }
 

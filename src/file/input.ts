@@ -44,7 +44,8 @@ export class Input {
   constructor(source: FileSource, options: InputOptions) {
     this.#source = source;
     this.#options = options;
-    options.signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (options.signal?.aborted) this.#onAbort();
+    else options.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
   get size(): number | undefined {
     return this.#source.size;

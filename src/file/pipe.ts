@@ -111,7 +111,8 @@ export class PipeWriter {
     this.#socket = new Socket({ fd: descriptor, readable: false, writable: true });
     this.#signal = signal;
     this.#socket.on("error", (error) => this.#fail(error));
-    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal?.aborted) this.#onAbort();
+    else signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   write(bytes: Uint8Array): Promise<void> {

@@ -12,6 +12,7 @@ import type { EncryptOptions } from "../message/seal-message.ts";
 import type { FrameMachine } from "../stream/frame-machine.ts";
 import { MessageDecryptor } from "../stream/message-decryptor.ts";
 import { MessageEncryptor } from "../stream/message-encryptor.ts";
+import { untilAborted, untilNextTurn } from "../until-aborted.ts";
 import { type Input, RUN_LENGTH } from "./input.ts";
 import type { Output } from "./output.ts";
 import { MAX_RUN_FRAME_LENGTH } from "./pump.ts";
@@ -27,7 +28,8 @@ export async function sealFile(
   if (!input.waits && isAlone && sealer.header.frameLength <= MAX_RUN_FRAME_LENGTH)
     return sealRuns(sealer, input, output);
   const fail = (error: unknown): void => input.fail(error);
-  await feed(new MessageEncryptor(options, output.emit, () => {}, fail, sealer), input, []);
+  const machine = new MessageEncryptor(options, output.emit, () => {}, fail, sealer);
+  await feed(machine, input, [], options.signal);
 }
 
 /**
@@ -42,7 +44,7 @@ export async function openFile(
   rest: Buffer,
 ): Promise<void> {
   if (input.waits || opened.cipher.openAsync !== undefined)
-    return feed(new MessageDecryptor(options, output.emit, () => {}, opened), input, [rest]);
+    return feed(new MessageDecryptor(options, output.emit, () => {}, opened), input, [rest], options.signal);
   await new RunOpener(opened, input, output, options.plaintextLength).open(rest);
   opened.recordUse(output.length);
 }
@@ -58,22 +60,29 @@ export async function openByMachine(
   const machine = new MessageDecryptor(options, output.emit, (verified) => {
     header = verified;
   });
-  await feed(machine, input, head);
+  await feed(machine, input, head, options.signal);
   if (header === undefined) throw new Error("internal error: no header");
   return header;
 }
 
-async function feed(machine: FrameMachine, input: Input, head: readonly Uint8Array[]): Promise<void> {
+// An engine that never answers is waited for until the caller aborts; its key is wiped when it has.
+async function feed(
+  machine: FrameMachine,
+  input: Input,
+  head: readonly Uint8Array[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
-    await machine.start();
-    await machine.absorb(head);
+    await untilAborted(machine.start(), signal);
+    await untilAborted(machine.absorb(head), signal);
     for await (const piece of input.pieces()) {
       const work = machine.absorb([piece]);
-      if (work !== undefined) await work;
+      if (work !== undefined) await untilAborted(work, signal);
     }
-    await machine.finish();
+    await untilAborted(machine.finish(), signal);
   } finally {
-    await machine.dispose();
+    const disposed = machine.dispose();
+    await (signal?.aborted ? untilNextTurn(disposed) : disposed);
   }
 }
 

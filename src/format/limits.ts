@@ -8,6 +8,8 @@ export const FRAME_LENGTH_MULTIPLE = 16;
 export const MAX_FRAME_COUNT_WRITTEN = 2 ** 32 - 2;
 /** Frames a message may have when read: the sequence number has 4 bytes and starts at 1. */
 export const MAX_FRAME_COUNT_READ = 2 ** 32 - 1;
+/** Bytes of one call of a hash, a signature or a cipher of Node: OpenSSL takes less than 2 GiB. */
+export const MAX_UPDATE_LENGTH = 2 ** 30;
 /** Largest frame when neither side says otherwise, when writing and when reading. */
 export const DEFAULT_MAX_FRAME_LENGTH = 64 * 1024 * 1024;
 /** Largest frame length that every official reader accepts. */

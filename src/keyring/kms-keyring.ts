@@ -334,6 +334,7 @@ export class KmsKeyring implements Keyring {
     if (client === undefined)
       throw new FramesealError("KEY_SERVICE", `no KMS client for the region of ${name}`);
     const kms = await copyOf(clientKms, client);
+    throwIfAborted(signal); // loading the SDK takes its time, and a signal tells but once
     const stop = new AbortController();
     const abort = (): void => stop.abort();
     const timer = setTimeout(abort, this.#timeoutMs);
@@ -344,7 +345,8 @@ export class KmsKeyring implements Keyring {
       );
     } catch (error) {
       throwIfAborted(signal);
-      if (hasCode(error, "KEY_SERVICE") || hasCode(error, "POLICY")) throw error;
+      // By its class: a service can give its errors any name.
+      if (error instanceof FramesealError && ["KEY_SERVICE", "POLICY"].includes(error.code)) throw error;
       if (stop.signal.aborted)
         throw new FramesealError(
           "KEY_SERVICE",

@@ -3,7 +3,6 @@ import { wipe } from "../bytes.ts";
 import { type Checks, checkOptions, listOf } from "../check-options.ts";
 import { allCauses, FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
-import { untilAborted } from "../until-aborted.ts";
 import { type DataKeyRequest, type GeneratedDataKey, type Keyring, keyringOption } from "./keyring.ts";
 import { takeGeneratedKey, takeUnwrappedKey, takeWrappedKeys } from "./take-data-key.ts";
 
@@ -41,8 +40,7 @@ export class MultiKeyring implements Keyring {
     const { dataKey, encryptedDataKeys } = await takeGeneratedKey(this.generator, request, 0);
     try {
       const wrapped = [...encryptedDataKeys];
-      for (const child of this.children)
-        wrapped.push(...(await untilAborted(takeWrappedKeys(child, dataKey, request), request.signal)));
+      for (const child of this.children) wrapped.push(...(await takeWrappedKeys(child, dataKey, request)));
       return { dataKey, encryptedDataKeys: wrapped };
     } catch (error) {
       wipe(dataKey);

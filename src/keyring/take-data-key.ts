@@ -1,24 +1,30 @@
 // The one way in for data keys: whatever a keyring or a key service gives is copied into memory of our own in the moment
 // it arrives, and checked there. The giver may keep its memory, change it, or give it away again for the next message:
-// that must never seal a message under another key than the wrapped one, nor under zeros.
+// that must never seal a message under another key than the wrapped one, nor under zeros. Whoever aborts waits no longer:
+// what comes then is wiped.
 import { allocateSecret, wipe } from "../bytes.ts";
 import { FramesealError } from "../errors.ts";
 import type { EncryptedDataKey } from "../format/encrypted-data-key.ts";
 import { MAX_ENCRYPTED_DATA_KEYS, MAX_UINT16 } from "../format/limits.ts";
 import { bytesLength } from "../shapes.ts";
+import { untilAborted } from "../until-aborted.ts";
 import type { DataKeyRequest, GeneratedDataKey, Keyring } from "./keyring.ts";
 
 /**
  * Asks `keyring` for a new data key. The caller wipes it.
  * @param least how many wrapped forms it must come with: 0 for a generator among several keyrings
- * @throws FramesealError KEY_SERVICE for a key that cannot be used; what the keyring throws
+ * @throws FramesealError KEY_SERVICE for a key that cannot be used, ABORTED; what the keyring throws
  */
 export async function takeGeneratedKey(
   keyring: Keyring,
   request: DataKeyRequest,
   least: 0 | 1 = 1,
 ): Promise<GeneratedDataKey> {
-  const answer: unknown = await keyring.generateDataKey(request);
+  const answer: unknown = await untilAborted<unknown>(
+    keyring.generateDataKey(request),
+    request.signal,
+    (late) => wipeGiven((Object(late) as Readonly<Record<string, unknown>>).dataKey),
+  );
   const { dataKey: given, encryptedDataKeys } = Object(answer) as Readonly<Record<string, unknown>>;
   const dataKey = takeDataKey(given, request.suite.keyLength);
   try {
@@ -32,7 +38,7 @@ export async function takeGeneratedKey(
 /**
  * Asks `keyring` to unwrap the data key of a message. The caller wipes it.
  * @returns null if none of the keys is addressed to `keyring`; then a reason stands in `request.skipped`
- * @throws FramesealError KEY_SERVICE for a key that cannot be used; what the keyring throws
+ * @throws FramesealError KEY_SERVICE for a key that cannot be used, ABORTED; what the keyring throws
  */
 export async function takeUnwrappedKey(
   keyring: Keyring,
@@ -41,7 +47,11 @@ export async function takeUnwrappedKey(
 ): Promise<Uint8Array | null> {
   const { skipped } = request;
   const told = skipped?.count;
-  const given: unknown = await keyring.unwrapDataKey(encryptedDataKeys, request);
+  const given: unknown = await untilAborted<unknown>(
+    keyring.unwrapDataKey(encryptedDataKeys, request),
+    request.signal,
+    wipeGiven,
+  );
   if (given !== null) return takeDataKey(given, request.suite.keyLength);
   if (skipped !== undefined && skipped.count === told)
     for (const key of encryptedDataKeys) skipped.add(`${nameOf(keyring)}: it does not say why`, key);
@@ -50,7 +60,7 @@ export async function takeUnwrappedKey(
 
 /**
  * Asks `keyring` to wrap a data key, of which it gets a copy.
- * @throws FramesealError KEY_SERVICE for what no header can hold; what the keyring throws
+ * @throws FramesealError KEY_SERVICE for what no header can hold, ABORTED; what the keyring throws
  */
 export async function takeWrappedKeys(
   keyring: Keyring,
@@ -59,7 +69,8 @@ export async function takeWrappedKeys(
 ): Promise<readonly EncryptedDataKey[]> {
   const lent = copyOf(dataKey);
   try {
-    return takeEncryptedDataKeys(await keyring.wrapDataKey(lent, request), 0);
+    const given: unknown = await untilAborted(keyring.wrapDataKey(lent, request), request.signal);
+    return takeEncryptedDataKeys(given, 0);
   } finally {
     wipe(lent);
   }
@@ -73,9 +84,13 @@ export function takeDataKey(given: unknown, length: number, refuse = refusal): U
   try {
     return copyDataKey(given, length, refuse);
   } finally {
-    // Not the method of the object: it may have one of its own.
-    if (bytesLength(given) !== undefined) Uint8Array.prototype.fill.call(given, 0);
+    wipeGiven(given);
   }
+}
+
+function wipeGiven(given: unknown): void {
+  // Not the method of the object: it may have one of its own.
+  if (bytesLength(given) !== undefined) Uint8Array.prototype.fill.call(given, 0);
 }
 
 /** The same, but what was given stays as it is. */

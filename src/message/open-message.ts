@@ -9,7 +9,6 @@ import {
   FramesealError,
   hasCode,
   isFramesealError,
-  messageOf,
   notAuthentic,
   throwIfAborted,
 } from "../errors.ts";
@@ -32,8 +31,7 @@ import {
 import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
 import { SkipList } from "../keyring/skipped-keys.ts";
 import { takeUnwrappedKey } from "../keyring/take-data-key.ts";
-import { quote } from "../quote.ts";
-import { untilAborted } from "../until-aborted.ts";
+import { quote, shorten } from "../quote.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import {
   concurrencyOption,
@@ -240,11 +238,7 @@ async function unwrap(
 ): Promise<Uint8Array> {
   let failure: unknown;
   try {
-    const dataKey = await untilAborted(
-      takeUnwrappedKey(keyring, parsed.encryptedDataKeys, request),
-      request.signal,
-      (late) => wipe(late ?? undefined),
-    );
+    const dataKey = await takeUnwrappedKey(keyring, parsed.encryptedDataKeys, request);
     if (dataKey !== null) return dataKey;
   } catch (error) {
     if (isFramesealError(error) && !(hasCode(error, "NO_DATA_KEY") && skipped.count > 0)) throw error;
@@ -252,6 +246,9 @@ async function unwrap(
   }
   throw noDataKey(failure, skipped);
 }
+
+/** Leaves room for the reasons behind it. */
+const MAX_FAILURE_LENGTH = 900;
 
 // What keyrings tried and failed with, and why they passed over the rest.
 function noDataKey(failure: unknown, skipped: SkipList): FramesealError {
@@ -261,7 +258,7 @@ function noDataKey(failure: unknown, skipped: SkipList): FramesealError {
     return new FramesealError("NO_DATA_KEY", `no keyring has a key for this message: ${skipped}`, { cause });
   const others = skipped.count === 0 ? "" : `; passed over: ${skipped}`;
   const text = isFramesealError(failure)
-    ? messageOf(failure)
+    ? shorten(failure.message, MAX_FAILURE_LENGTH)
     : "no keyring could unwrap a data key of this message";
   return new FramesealError("NO_DATA_KEY", `${text}${others}`, { cause });
 }

@@ -44,7 +44,6 @@ import {
 } from "../format/suite.ts";
 import { type DataKeyRequest, type Keyring, keyringOption } from "../keyring/keyring.ts";
 import { takeGeneratedKey } from "../keyring/take-data-key.ts";
-import { untilAborted } from "../until-aborted.ts";
 import { deriveKeys } from "./derive-keys.ts";
 import { MessageSigner } from "./signature.ts";
 
@@ -181,11 +180,7 @@ export async function prepareFrames(options: EncryptOptions): Promise<PreparedFr
     ...(plaintextLength === undefined ? {} : { plaintextLength }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
-  const { dataKey, encryptedDataKeys } = await untilAborted(
-    takeGeneratedKey(options.keyring, request),
-    options.signal,
-    (late) => wipe(late.dataKey),
-  );
+  const { dataKey, encryptedDataKeys } = await takeGeneratedKey(options.keyring, request);
   try {
     throwIfAborted(options.signal);
     const maxKeys = options.maxEncryptedDataKeys ?? DEFAULT_MAX_ENCRYPTED_DATA_KEYS;

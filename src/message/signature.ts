@@ -13,6 +13,7 @@ import {
 import { allocateSecret, wipe } from "../bytes.ts";
 import type { BackgroundHash, Engine, HashBits } from "../engine/engine.ts";
 import { FramesealError } from "../errors.ts";
+import { MAX_UPDATE_LENGTH } from "../format/limits.ts";
 import type { AlgorithmSuite, Curve } from "../format/suite.ts";
 
 type SignatureSuite = Exclude<AlgorithmSuite["signature"], "none">;
@@ -78,7 +79,7 @@ export class MessageSigner {
    */
   update(bytes: Uint8Array): void | Promise<void> {
     if (this.#background !== undefined) return this.#background.update(bytes);
-    this.#hash?.update(bytes);
+    if (this.#hash !== undefined) updateInPieces(this.#hash, bytes);
   }
 
   /** Lets go of a hash that is not finished. */
@@ -175,14 +176,14 @@ export class MessageVerifier {
   #add(bytes: Uint8Array): void | Promise<void> {
     if (this.#background !== undefined) return this.#background.update(bytes);
     this.#verify ??= createVerify(this.#hash);
-    this.#verify.update(bytes);
+    updateInPieces(this.#verify, bytes);
   }
 
   /** True if `signature` (DER) is one of all bytes added. May be called once. */
   async verify(signature: Uint8Array): Promise<boolean> {
     if (this.#background !== undefined) return this.#background.verify(this.#spki, signature);
     const verify = this.#verify ?? createVerify(this.#hash);
-    for (const piece of this.#gathered ?? []) verify.update(piece);
+    for (const piece of this.#gathered ?? []) updateInPieces(verify, piece);
     return verify.verify(this.#key, signature);
   }
 
@@ -191,4 +192,10 @@ export class MessageVerifier {
     this.#background?.dispose();
     this.#gathered = undefined;
   }
+}
+
+/** Node hashes less than 2 GiB at a time. */
+function updateInPieces(hash: Hash | Verify, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; at += MAX_UPDATE_LENGTH)
+    hash.update(bytes.subarray(at, at + MAX_UPDATE_LENGTH));
 }

@@ -14,3 +14,8 @@ const ALIAS = /(-s3alias|--ol-s3|--op-s3|--xa-s3|\.mrap)$/;
 export function isBucketName(bucket: string): boolean {
   return !/[:/]/.test(bucket) && !ALIAS.test(bucket);
 }
+
+/** True for the name of a directory bucket (S3 Express One Zone). */
+export function isDirectoryBucket(bucket: string): boolean {
+  return bucket.endsWith("--x-s3");
+}

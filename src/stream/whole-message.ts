@@ -39,7 +39,7 @@ import {
   threadCount,
 } from "../message/seal-message.ts";
 import type { MessageVerifier } from "../message/signature.ts";
-import { isBytes } from "../shapes.ts";
+import { isBytes, isReadable } from "../shapes.ts";
 import { eachUntilAborted, untilAborted } from "../until-aborted.ts";
 import { asyncFrom, runsInWork } from "./frame-machine.ts";
 import { openInParallel, runs, sealInParallel } from "./parallel-runs.ts";
@@ -57,6 +57,7 @@ export type BytesSource = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint
  * @throws FramesealError POLICY, LIMIT_EXCEEDED, ENGINE_UNAVAILABLE, ABORTED, KEY_SERVICE
  */
 export async function encrypt(plaintext: BytesSource, givenOptions: EncryptOptions): Promise<Buffer> {
+  listenTo(plaintext);
   const options = checkEncryptOptions(givenOptions, ENCRYPT_OPTIONS);
   const bytes = await collect(plaintext, "plaintext", options.signal);
   const plaintextLength = options.plaintextLength ?? bytes.length;
@@ -129,6 +130,7 @@ export interface DecryptedMessage {
  * LIMIT_EXCEEDED, NO_DATA_KEY, KEY_SERVICE, CONTEXT_MISMATCH, ENGINE_UNAVAILABLE, ABORTED
  */
 export async function decrypt(message: BytesSource, givenOptions: DecryptOptions): Promise<DecryptedMessage> {
+  listenTo(message);
   const options = checkOptions("options", givenOptions, DECRYPT_OPTIONS);
   const bytes = asBuffer(await collect(message, "message", options.signal));
   const parsed = parseHeader(bytes, options);
@@ -291,6 +293,11 @@ function refuseTrailing(body: Buffer, messageEnd: number, plaintext: Uint8Array)
   if (body.length === messageEnd) return;
   plaintext.fill(0);
   throw trailingData();
+}
+
+/** Hears the error of a Node stream that comes before, or instead of, its being read: unheard, it would end the process. */
+export function listenTo(source: unknown): void {
+  if (isReadable(source)) source.on("error", () => {});
 }
 
 async function collect(

@@ -177,7 +177,8 @@ function complaintsAbout(
   // What reads a pipe has got a beginning when an operation fails.
   if (standing === "wrong" && !(toPipe && code !== 0)) complaints.push("what stands is wrong");
   if (code === 0 && standing !== "new") complaints.push(`success, and what stands is ${standing}`);
-  if (!killed && left.length > 0) complaints.push(`left behind: ${left.join(", ")}`);
+  const untold = left.filter((name) => !stderr.includes(name));
+  if (!killed && untold.length > 0) complaints.push(`left behind: ${untold.join(", ")}`);
   if (killed) return complaints;
   if (code === 0) {
     if (stderr !== "" && !saysComplete(stderr)) complaints.push("success, and a text");
@@ -187,6 +188,11 @@ function complaintsAbout(
   if (/internal error|nknown (system )?error|\n\s+at /.test(stderr)) complaints.push("text of a defect");
   if (standing === "new" && !toPipe && !saysComplete(stderr)) complaints.push("failed, yet it stands");
   return complaints;
+}
+
+function violate(text: string): void {
+  console.log(text);
+  ran.violations.push(text);
 }
 
 async function tryPoint(place: Place, operation: Operation, point: CallPoint): Promise<void> {
@@ -209,7 +215,7 @@ async function tryPoint(place: Place, operation: Operation, point: CallPoint): P
   }
   const { name, number, label, target } = point;
   for (const complaint of complaints)
-    ran.violations.push(
+    violate(
       `${operation.name}: ${name} ${number} ${label} (${target.replace(/^.*\/(?=slot|dist|node_modules)/, "")}): ` +
         `${complaint}; ${outcome.code}, ${standing}: ${outcome.stderr.trim().slice(0, 400)}`,
     );

@@ -4,7 +4,14 @@ import { createCipheriv, createDecipheriv, generateKeyPairSync, randomBytes } fr
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { CachingKeyring, type Keyring, MultiKeyring, RawAesKeyring, RawRsaKeyring } from "../../src/index.ts";
+import {
+  CachingKeyring,
+  type GeneratedDataKey,
+  type Keyring,
+  MultiKeyring,
+  RawAesKeyring,
+  RawRsaKeyring,
+} from "../../src/index.ts";
 import { KmsKeyring } from "../../src/kms.ts";
 import { checkKeyring, type KeyringSubject } from "../../src/testing.ts";
 import { FakeKms } from "../support/fake-kms.ts";
@@ -86,7 +93,7 @@ async function startVault(): Promise<string> {
 test.each(["raw AES", "raw RSA", "KMS", "multi", "caching", "Vault (example)"])("%s", async (name) => {
   const subject = subjects[name];
   if (subject === undefined) throw new Error("no subject");
-  expect((await checkKeyring(subject)).length).toBeGreaterThan(5);
+  expect((await checkKeyring({ ...subject, reasons: "told" })).length).toBeGreaterThan(5);
 });
 
 /** A raw AES keyring with something changed. */
@@ -104,9 +111,10 @@ function broken(change: (keyring: Keyring) => Partial<Keyring>): () => Keyring {
 
 describe("defects are found", () => {
   const without = { encryptionContext: {} };
-  test.each<[string, () => Keyring]>([
+  test.each<[string, string, () => Keyring]>([
     [
       "the encryption context is not bound",
+      "it opens under another encryption context",
       broken((keyring) => ({
         generateDataKey: (request) => keyring.generateDataKey({ ...request, ...without }),
         wrapDataKey: (dataKey, request) => keyring.wrapDataKey(dataKey, { ...request, ...without }),
@@ -115,6 +123,7 @@ describe("defects are found", () => {
     ],
     [
       "entries of others make it fail",
+      "returns null for entries of others: none of mine",
       broken((keyring) => ({
         unwrapDataKey: async (keys, request) => {
           const dataKey = await keyring.unwrapDataKey(keys, request);
@@ -125,6 +134,7 @@ describe("defects are found", () => {
     ],
     [
       "the data key it is given is wiped",
+      "it changed the data key",
       broken((keyring) => ({
         wrapDataKey: async (dataKey, request) => {
           const wrapped = await keyring.wrapDataKey(dataKey, request);
@@ -135,6 +145,7 @@ describe("defects are found", () => {
     ],
     [
       "a data key is always the same",
+      "a data key was made twice",
       broken((keyring) => ({
         generateDataKey: async (request) => {
           const dataKey = new Uint8Array(request.suite.keyLength).fill(1);
@@ -142,7 +153,96 @@ describe("defects are found", () => {
         },
       })),
     ],
-  ])("%s", async (_, writer) => {
-    await expect(checkKeyring({ writer })).rejects.toThrow(AggregateError);
+    [
+      "a data key is in memory that it keeps",
+      "wiping one data key changes another",
+      broken((keyring) => {
+        const kept = new Map<number, Uint8Array>();
+        return {
+          generateDataKey: async (request) => {
+            const { keyLength } = request.suite;
+            const dataKey = kept.get(keyLength) ?? new Uint8Array(keyLength);
+            kept.set(keyLength, dataKey);
+            dataKey.set(randomBytes(keyLength));
+            return { dataKey, encryptedDataKeys: await keyring.wrapDataKey(dataKey, request) };
+          },
+        };
+      }),
+    ],
+    [
+      "a data key is wiped after it was given",
+      "a data key is changed after it was given",
+      broken((keyring) => ({
+        generateDataKey: async (request) => {
+          const made = await keyring.generateDataKey(request);
+          setImmediate(() => made.dataKey.fill(0));
+          return made;
+        },
+      })),
+    ],
+    [
+      "an opened key is given away twice",
+      "wiping one data key changes another",
+      broken((keyring) => {
+        const opened = new Map<string, Uint8Array>();
+        return {
+          unwrapDataKey: async (keys, request) => {
+            const name = Buffer.concat(keys.map(({ ciphertext }) => ciphertext)).toString("hex");
+            const dataKey = opened.get(name) ?? (await keyring.unwrapDataKey(keys, request));
+            if (dataKey !== null) opened.set(name, dataKey);
+            return dataKey;
+          },
+        };
+      }),
+    ],
+    [
+      "a data key is in shared memory",
+      "a data key is in shared memory",
+      broken((keyring) => ({
+        generateDataKey: async (request) => {
+          const { dataKey, encryptedDataKeys } = await keyring.generateDataKey(request);
+          const shared = new Uint8Array(new SharedArrayBuffer(dataKey.length));
+          shared.set(dataKey);
+          return { dataKey: shared, encryptedDataKeys };
+        },
+      })),
+    ],
+    [
+      "an entry is in memory that it keeps",
+      "gives its entries away: it returns null for an entry of its own",
+      broken((keyring) => {
+        let made: Promise<GeneratedDataKey> | undefined;
+        return {
+          generateDataKey: async (request) => {
+            if (Object.keys(request.encryptionContext).length < 4 || request.suite.keyLength !== 32)
+              return keyring.generateDataKey(request);
+            made ??= keyring.generateDataKey(request);
+            const { dataKey, encryptedDataKeys } = await made;
+            return { dataKey: Uint8Array.from(dataKey), encryptedDataKeys };
+          },
+        };
+      }),
+    ],
+    [
+      "a reason shows names as they are",
+      "a reason has control characters",
+      broken((keyring) => ({
+        unwrapDataKey: (keys, request) => {
+          for (const { providerId } of keys) request.skipped?.add(`not ${providerId}`);
+          return keyring.unwrapDataKey(keys, request);
+        },
+      })),
+    ],
+  ])("%s", async (_, said, writer) => {
+    await expect(checkKeyring({ writer })).rejects.toThrow(said);
+  });
+  test("nothing is said where reasons are demanded", async () => {
+    const writer = broken((keyring) => ({
+      unwrapDataKey: (keys, { skipped: _, ...request }) => keyring.unwrapDataKey(keys, request),
+    }));
+    await expect(checkKeyring({ writer, reasons: "told" })).rejects.toThrow("violates 1 of");
+    expect(await checkKeyring({ writer })).toContain(
+      "says in plain words why it passes over them, if it does",
+    );
   });
 });

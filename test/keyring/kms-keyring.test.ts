@@ -160,10 +160,12 @@ describe("a strict KMS keyring", () => {
 
   test("stops when the caller does", async () => {
     const keyring = new KmsKeyring({ client: kms.client(), generatorKeyId: kms.createKey() });
-    kms.fault = () => ({ kind: "silence" });
     const stop = new AbortController();
+    kms.fault = () => {
+      stop.abort(new Error("enough")); // when it has been asked
+      return { kind: "silence" };
+    };
     const started = encrypt(plaintext, { keyring, signal: stop.signal });
-    setTimeout(() => stop.abort(new Error("enough")), 50);
     await expect(started).rejects.toMatchObject({ code: "ABORTED", cause: { message: "enough" } });
     await expect(encrypt(plaintext, { keyring, signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: "ABORTED",

@@ -72,9 +72,8 @@ async function failsToOpen(setting: Setting, message: Buffer): Promise<void> {
   await fails(decrypt(message, options));
   await fails(pipeline(Readable.from([message]), createDecryptStream(options), new PassThrough().resume()));
 }
-async function* pieces(length: number, failure?: Error): AsyncGenerator<Buffer> {
+async function* pieces(length: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < length; at += 10_000) yield plain(Math.min(10_000, length - at));
-  if (failure !== undefined) throw failure;
 }
 /** Streams without end: whoever reads has to stop. */
 async function* endless(): AsyncGenerator<Buffer> {
@@ -136,14 +135,16 @@ export const messageWays: Readonly<Record<string, Way>> = {
     const stream = createEncryptStream({ ...base(setting), suite });
     await pipeline(pieces(lengthOf(index)), stream, new PassThrough().resume());
   },
-  "encrypt stream: source fails": async (setting, index) =>
-    fails(
-      pipeline(
-        pieces(lengthOf(index), new Error("gone")),
-        createEncryptStream(base(setting)),
-        new PassThrough().resume(),
-      ),
-    ),
+  "encrypt stream: source fails": async (setting, index) => {
+    const stream = createEncryptStream({ ...base(setting), suite: index % 2 === 0 ? 0x0478 : 0x0578 });
+    const flowing = new Promise((resolve) => stream.once("data", resolve));
+    async function* source(): AsyncGenerator<Buffer> {
+      yield* pieces(long(index));
+      await flowing;
+      throw new Error("gone");
+    }
+    await fails(pipeline(source(), stream, new PassThrough().resume()));
+  },
   "encrypt stream: destroyed": async (setting, index) => {
     const stream = createEncryptStream({ ...base(setting), suite: index % 2 === 0 ? 0x0478 : 0x0578 });
     const reading = fails(pipeline(endless(), stream, new PassThrough().resume()));
@@ -179,10 +180,9 @@ export const messageWays: Readonly<Record<string, Way>> = {
     const { from, to } = await files(setting, plain(lengthOf(index)));
     await encryptFile(from, to, base(setting));
   },
-  "encrypt file: source fails": async (setting, index) => {
-    const { to } = await files(setting, plain(1));
-    const source = Readable.from(pieces(long(index), new Error("gone")));
-    await fails(pipeline(source, createEncryptStream(base(setting)), new PassThrough().resume()));
+  "encrypt file: source fails, target is there": async (setting, index) => {
+    const { from, to } = await files(setting, plain(long(index)));
+    await fails(encryptFile(from, from, base(setting)));
     await fails(encryptFile(path.join(setting.folder, "none"), to, base(setting)));
     await fails(encryptFile(setting.folder, to, base(setting)));
   },

@@ -1,7 +1,7 @@
 // The process whose memory is searched: does operations in one way after the other, and waits after each until somebody has
-// looked. Says in one line of JSON what was done, with secrets masked.  usage: program.js PLAN
+// looked. Says in PLAN.done what was done, with secrets masked.  usage: program.js PLAN
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, readFileSync, readSync, rmSync, writeSync } from "node:fs";
+import { mkdtempSync, readFileSync, readSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -86,7 +86,8 @@ await server[Symbol.asyncDispose]();
 process.once("exit", () => tell([]));
 
 function tell(done: Done): void {
-  writeSync(1, `${JSON.stringify(done)}\n`);
+  writeFileSync(`${process.argv[2]}.done`, JSON.stringify(done));
+  writeSync(1, "\n");
   readSync(0, Buffer.alloc(1));
 }
 if (plan.keep && kept.length === 0) throw new Error("nothing was kept");

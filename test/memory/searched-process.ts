@@ -1,16 +1,20 @@
 // Starts the program of this folder, and searches its memory each time that it waits for it.
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 import { encrypt, RawAesKeyring } from "../../src/index.ts";
+import { FULL } from "../support/full.ts";
 import { type Marker, markersOf, type Seen } from "./markers.ts";
 import type { Done, Plan } from "./program.ts";
 import { searchMemory } from "./search.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A process that hangs ends even if nobody waits for it any more. */
+const TIMEOUT_MS = FULL ? 3_600_000 : 50_000;
 
 export interface Program {
   readonly file: string;
@@ -54,11 +58,16 @@ export function cannotSearch(): string | undefined {
   return scope > 1 ? `ptrace_scope is ${scope}` : undefined;
 }
 
-/** What was looked for in one search, and what was found, by its name. */
+interface MarkerOfWay extends Marker {
+  readonly way: string;
+}
+
+/** What was looked for in one search, and what was found. */
 export interface Searched {
   readonly ways: readonly string[];
   readonly operationCount: number;
-  readonly markerCount: number;
+  /** By way. */
+  readonly markerCounts: ReadonlyMap<string, number>;
   readonly found: readonly string[];
   readonly bytes: number;
 }
@@ -69,7 +78,7 @@ export interface Searched {
  */
 export async function* search(
   program: Program,
-  given: Pick<Plan, "engine" | "groups" | "keep"> & { readonly nodeOptions?: readonly string[] },
+  given: Pick<Plan, "engine" | "groups" | "keep">,
 ): AsyncGenerator<Searched> {
   const mask = randomBytes(32);
   const wrappingKey = randomBytes(32);
@@ -82,23 +91,28 @@ export async function* search(
   };
   const file = path.join(path.dirname(program.file), `plan-${given.engine}.json`);
   writeFileSync(file, JSON.stringify(plan));
-  const child = spawn(process.execPath, [...(given.nodeOptions ?? []), program.file, file], {
+  const child = spawn(process.execPath, [program.file, file], {
     stdio: ["pipe", "pipe", "inherit"],
     env: { ...process.env, FRAMESEAL_ENGINE: "", FRAMESEAL_KERNEL: "", NODE_OPTIONS: "" },
+    timeout: TIMEOUT_MS,
+    killSignal: "SIGKILL",
   });
-  const all: Marker[] = [];
+  const all: MarkerOfWay[] = [];
   try {
-    for await (const line of linesOf(child)) {
-      const done = JSON.parse(line) as Done;
-      const markers = done.flatMap(({ noted }) =>
-        markersOf({
+    for await (const _ of child.stdout as NonNullable<typeof child.stdout>) {
+      const done = JSON.parse(readFileSync(`${file}.done`, "utf8")) as Done;
+      const markers = done.flatMap(({ way, noted }) => {
+        const own: Seen = {
           dataKeys: noted.dataKeys.map((hex) => unmasked(hex, mask)),
           messageIds: noted.messageIds.map((hex) => Buffer.from(hex, "hex")),
           secretCommitments: false,
-        }),
-      );
-      if (done.some(({ way }) => way === "decrypt: another commitment"))
-        markers.push(...foreign.flatMap(({ seen }) => markersOf(seen)));
+        };
+        return markersOf(own).map((marker) => ({ way, ...marker }));
+      });
+      const way = "decrypt: another commitment";
+      if (done.some((each) => each.way === way))
+        for (const { seen } of foreign)
+          markers.push(...markersOf(seen).map((marker) => ({ way, ...marker })));
       all.push(...markers);
       const wanted = done.length === 0 ? all : markers;
       const { hits, length } = searchMemory(
@@ -108,8 +122,10 @@ export async function* search(
       yield {
         ways: [...new Set(done.map(({ way }) => way))],
         operationCount: done.length,
-        markerCount: wanted.length,
-        found: hits.map(({ index, mapping }) => `${wanted[index]?.name} in ${mapping}`),
+        markerCounts: countBy(wanted),
+        found: hits.map(
+          ({ index, mapping }) => `${wanted[index]?.way}: ${wanted[index]?.name} in ${mapping}`,
+        ),
         bytes: length,
       };
       child.stdin?.write("\n");
@@ -121,15 +137,10 @@ export async function* search(
   }
 }
 
-async function* linesOf(child: ChildProcess): AsyncGenerator<string> {
-  let text = "";
-  for await (const piece of (child.stdout as NonNullable<typeof child.stdout>).setEncoding("latin1")) {
-    text += piece;
-    for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n")) {
-      yield text.slice(0, end);
-      text = text.slice(end + 1);
-    }
-  }
+function countBy(markers: readonly MarkerOfWay[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { way } of markers) counts.set(way, (counts.get(way) ?? 0) + 1);
+  return counts;
 }
 
 function unmasked(hex: string, mask: Uint8Array): Uint8Array {

@@ -17,6 +17,7 @@ import {
   type EncryptS3ClientOptions,
   encryptObject,
   encryptS3Client,
+  explainPolicy,
   exportMultipartUpload,
   getDefaultEncryption,
   type ObjectOptions,
@@ -428,7 +429,10 @@ const clientEffects: Readonly<Record<string, () => Promise<void>>> = {
       server.delay = async ({ query }) => {
         if (!query.has("partNumber")) return;
         most = Math.max(most, ++now);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        // Where more than one may be on its way, the first one waits for the second.
+        const isEnough = (): boolean => uploadConcurrency === 1 || most > 1;
+        do await new Promise((resolve) => setTimeout(resolve, 100));
+        while (!isEnough());
         now -= 1;
       };
       await sent({ partSize: 5 * MiB, uploadConcurrency }, unknownLength());
@@ -620,12 +624,23 @@ const policyText = (options: object): string =>
 const policyEffects: Readonly<Record<string, () => Promise<void>>> = {
   bucket: async () => expect(policyText({ bucket: "another" })).toContain("arn:aws:s3:::another/*"),
   require: async () => expect(policyText({ require: "SSE-S3" })).not.toBe(policyText({})),
-  kmsKeyId: async () => expect(policyText({ kmsKeyId: "arn:of:mine" })).toContain("arn:of:mine"),
+  kmsKeyId: async () => {
+    const kmsKeyId = "arn:aws:kms:us-east-1:111122223333:key/mine";
+    expect(policyText({ kmsKeyId })).toContain(kmsKeyId);
+  },
   customerKeys: async () =>
     expect(policyText({ customerKeys: "forbid" })).not.toBe(policyText({ customerKeys: "allow" })),
   plainHttp: async () =>
     expect(policyText({ plainHttp: "allow" })).not.toBe(policyText({ plainHttp: "deny" })),
   partition: async () => expect(policyText({ partition: "aws-cn" })).toContain("arn:aws-cn:"),
+};
+
+const explainEffects: Readonly<Record<string, () => Promise<void>>> = {
+  bucket: async () => {
+    const made = requireEncryptionPolicy(policy);
+    expect(explainPolicy(made).demandsEncryption).toBe(true);
+    expect(explainPolicy(made, { bucket: "another" }).demandsEncryption).toBe(false);
+  },
 };
 
 const derivation = { masterKey: wrappingKey, masterKeyVersion: 1, bucket: Bucket, key: Key };
@@ -706,6 +721,12 @@ const types: Readonly<Record<string, Taker>> = {
     refuses: "throws",
     needed: ["bucket", "require"],
   },
+  ExplainPolicyOptions: {
+    effects: explainEffects,
+    call: (options) => explainPolicy(requireEncryptionPolicy(policy), options),
+    bare: (options) => explainPolicy(requireEncryptionPolicy(policy), options as object),
+    refuses: "throws",
+  },
   SseCKeyOptions: {
     effects: keyEffects,
     call: (options) => deriveSseCKey({ ...derivation, ...options }),
@@ -739,7 +760,7 @@ describe("the table of options", () => {
     for (const [type, names] of fields) {
       const rows = Object.keys(types[type]?.effects ?? {});
       expect(rows.sort(), type).toEqual([...names].sort());
-      expect(names.length, type).toBeGreaterThan(1);
+      expect(names.length, type).toBeGreaterThan(0);
     }
   });
 });

@@ -39,7 +39,7 @@ class OwnSignal {
   }
 }
 
-/** A keyring whose answers come when they are let go; `reached` resolves when somebody waits. */
+/** A keyring that hears no signal, whose answers come when they are let go; `reached` resolves when somebody waits. */
 function heldKeyring() {
   let reach = (): void => {};
   let release = (): void => {};
@@ -54,14 +54,16 @@ function heldKeyring() {
     async generateDataKey(request): Promise<GeneratedDataKey> {
       reach();
       await released;
-      const made = await inner.generateDataKey(request);
+      const { signal: _, ...deaf } = request;
+      const made = await inner.generateDataKey(deaf);
       keys.push(made.dataKey);
       return made;
     },
     async unwrapDataKey(entries, request) {
       reach();
       await released;
-      const dataKey = await inner.unwrapDataKey(entries, request);
+      const { signal: _, ...deaf } = request;
+      const dataKey = await inner.unwrapDataKey(entries, deaf);
       if (dataKey !== null) keys.push(dataKey);
       return dataKey;
     },

@@ -7,13 +7,19 @@ export interface PolicyRequest {
   readonly action: string;
   readonly resource: string;
   readonly conditions: ReadonlyMap<string, string>;
+  /** Who asks; by default the owner. */
+  readonly principal?: string;
 }
 
-interface Statement {
+/** One statement. */
+export interface Statement {
   readonly Effect: "Allow" | "Deny";
-  readonly Principal: unknown;
-  readonly Action: string | string[];
-  readonly Resource: string | string[];
+  readonly Principal?: unknown;
+  readonly NotPrincipal?: unknown;
+  readonly Action?: string | string[];
+  readonly NotAction?: string | string[];
+  readonly Resource?: string | string[];
+  readonly NotResource?: string | string[];
   readonly Condition?: Record<string, Record<string, string | boolean | (string | boolean)[]>>;
 }
 
@@ -58,15 +64,20 @@ export function parsePolicy(text: string, bucket: string): ParsedPolicy {
   const statements = list(value.Statement ?? []);
   if (value.Version !== "2012-10-17" || statements.length === 0) throw malformed("Version or Statement");
   for (const statement of statements) {
-    const { Effect, Principal, Action, Resource, Condition = {} } = statement;
+    const { Effect, Principal, Condition = {} } = statement;
+    const [Action = [], Resource = []] = [
+      statement.Action ?? statement.NotAction,
+      statement.Resource ?? statement.NotResource,
+    ];
     if (Effect !== "Allow" && Effect !== "Deny") throw malformed("Effect");
-    if (Principal === undefined) throw malformed("Missing required field Principal");
+    if (Principal === undefined && statement.NotPrincipal === undefined)
+      throw malformed("Missing required field Principal");
     for (const action of list(Action))
       if (!/^(s3:[A-Za-z*?]+|\*)$/.test(String(action))) throw malformed("Action");
     for (const resource of list(Resource))
       if (!new RegExp(`^arn:aws:s3:::${bucket}(/.*)?$`).test(String(resource))) throw malformed("Resource");
     for (const operator of Object.keys(Condition)) {
-      const name = operator.replace(/IfExists$/, "");
+      const name = operator.replace(/^For(AnyValue|AllValues):|IfExists$/g, "");
       if (operator !== "Null" && operators[name] === undefined && negated[name] === undefined)
         throw malformed(`Invalid Condition type: ${operator}`);
     }
@@ -79,12 +90,25 @@ export function denies(policy: ParsedPolicy, request: PolicyRequest): boolean {
   return policy.statements.some((statement) => statement.Effect === "Deny" && applies(statement, request));
 }
 
-function applies(statement: Statement, { action, resource, conditions }: PolicyRequest): boolean {
-  const { Principal, Action, Resource, Condition = {} } = statement;
-  const principals = list((Principal as { AWS?: string | string[] }).AWS ?? (Principal as string));
-  if (!principals.includes("*")) return false;
-  if (!list(Action).some((each) => wildcard(each.toLowerCase()).test(action.toLowerCase()))) return false;
-  if (!list(Resource).some((each) => wildcard(each).test(resource))) return false;
+const owner = "arn:aws:iam::111122223333:root";
+function isNamed(principal: unknown, who: string): boolean {
+  const names = list((principal as { AWS?: string | string[] }).AWS ?? (principal as string));
+  return names.includes("*") || names.includes(who);
+}
+
+function applies(
+  statement: Statement,
+  { action, resource, conditions, principal = owner }: PolicyRequest,
+): boolean {
+  const { Principal, NotPrincipal, Action, NotAction, Resource, NotResource, Condition = {} } = statement;
+  if (Principal === undefined ? isNamed(NotPrincipal, principal) : !isNamed(Principal, principal))
+    return false;
+  const isAction = list(Action ?? NotAction ?? []).some((each) =>
+    wildcard(each.toLowerCase()).test(action.toLowerCase()),
+  );
+  if (isAction !== (Action !== undefined)) return false;
+  const isResource = list(Resource ?? NotResource ?? []).some((each) => wildcard(each).test(resource));
+  if (isResource !== (Resource !== undefined)) return false;
   return Object.entries(Condition).every(([operator, tests]) =>
     Object.entries(tests).every(([name, wanted]) =>
       holds(operator, conditions.get(name.toLowerCase()), list<string | boolean>(wanted).map(String)),
@@ -95,11 +119,11 @@ function applies(statement: Statement, { action, resource, conditions }: PolicyR
 function holds(operator: string, value: string | undefined, wanted: readonly string[]): boolean {
   if (operator === "Null") return wanted.some((each) => (each === "true") === (value === undefined));
   const ifExists = operator.endsWith("IfExists");
-  const name = operator.replace(/IfExists$/, "");
+  const [, set, name = ""] = /^(?:For(Any|All)Values?:)?(.*?)(?:IfExists)?$/.exec(operator) ?? [];
   const positive = negated[name];
   const test = operators[positive ?? name];
   if (test === undefined) throw new Error(`operator ${operator}`);
-  if (value === undefined) return ifExists || positive !== undefined;
+  if (value === undefined) return set === undefined ? ifExists || positive !== undefined : set === "All";
   const matches = wanted.some((each) => test(value, each));
   return positive === undefined ? matches : !matches;
 }

@@ -53,10 +53,13 @@ export class VaultKeyring implements Keyring {
     encryptedDataKeys: readonly EncryptedDataKey[],
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
-    const mine = encryptedDataKeys.filter(
-      ({ providerId, providerInfo }) =>
-        providerId === PROVIDER && Buffer.from(providerInfo).toString() === this.#options.keyName,
-    );
+    const mine = encryptedDataKeys.filter((key) => {
+      const { providerId, providerInfo } = key;
+      const isMine =
+        providerId === PROVIDER && Buffer.from(providerInfo).toString() === this.#options.keyName;
+      if (!isMine) request.skipped?.add(`Vault key ${this.#options.keyName}: another key`, key);
+      return isMine;
+    });
     if (mine.length === 0) return null;
     let failure: unknown;
     for (const { ciphertext } of mine)

@@ -1,6 +1,7 @@
 // AES-GCM on node:crypto: the engine that works everywhere Node does, and the oracle that others are compared with.
 import type { CipherGCM, DecipherGCM } from "node:crypto";
 import { copySecret } from "../../bytes.ts";
+import { MAX_UPDATE_LENGTH } from "../../format/limits.ts";
 import { ChunkCursor, checkBytes, checkLength, unshared } from "../chunk-cursor.ts";
 import {
   type AeadKey,
@@ -15,16 +16,7 @@ import {
 import { addLength, checkFrameFormat } from "../frame-run.ts";
 import { allocate } from "../output-memory.ts";
 import { NodeFrameCipher } from "./frames.ts";
-import {
-  finishSeal,
-  GcmKey,
-  giveUp,
-  isAuthentic,
-  MAX_UPDATE_LENGTH,
-  openText,
-  sealText,
-  update,
-} from "./gcm.ts";
+import { finishSeal, GcmKey, giveUp, isAuthentic, openText, sealText, update } from "./gcm.ts";
 import { NodeSegments } from "./segments.ts";
 import { ThreadedFrameCipher } from "./threads.ts";
 

@@ -11,6 +11,7 @@ import {
   type DecipherGCM,
 } from "node:crypto";
 import { wipe } from "../../bytes.ts";
+import { MAX_UPDATE_LENGTH } from "../../format/limits.ts";
 import { type ChunkCursor, unshared } from "../chunk-cursor.ts";
 import { TAG_LENGTH } from "../engine.ts";
 
@@ -21,8 +22,6 @@ const ALGORITHMS = new Map<number | undefined, CipherGCMTypes>([
 ]);
 
 const GCM_OPTIONS = { authTagLength: TAG_LENGTH };
-/** One call of OpenSSL takes less than 2^31 bytes. */
-export const MAX_UPDATE_LENGTH = 2 ** 30;
 
 /** A key that starts one GCM call after the other. */
 export class GcmKey {

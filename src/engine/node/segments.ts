@@ -3,6 +3,7 @@
 // GMAC gives E(J0) + (GHASH(C) + L) · H, where L is the block of lengths; E(J0) comes from one AES call, and the rest is
 // undone with one multiplication by 1/H.
 import { type CipherGCM, createCipheriv } from "node:crypto";
+import { MAX_UPDATE_LENGTH } from "../../format/limits.ts";
 import { ChunkCursor, checkBytes, checkLength } from "../chunk-cursor.ts";
 import {
   MAX_GCM_LENGTH,
@@ -17,8 +18,6 @@ import { add, type FieldElement, fromElement, invert, multiply, power, toElement
 import { allocate } from "../output-memory.ts";
 import { giveUp } from "./gcm.ts";
 
-/** OpenSSL takes less than 2^31 bytes in one call. */
-const MAX_UPDATE_LENGTH = 2 ** 30;
 const BLOCK_LENGTH = 16;
 
 /** Makes the segment interface of a key of 16, 24 or 32 bytes. `key` is asked for at each call. */

@@ -163,7 +163,7 @@ export class FramedFormat implements ObjectFormat {
       return this.#shapes.rule(hinted, object.location);
     let parsed: ParsedHeader;
     try {
-      parsed = await this.#fetchHeader(object);
+      parsed = await this.fetchHeader(object);
     } catch (error) {
       // An archived object can be described but not read.
       if (hinted !== undefined && isForbidden(error)) return this.#shapes.rule(hinted, object.location);
@@ -181,7 +181,7 @@ export class FramedFormat implements ObjectFormat {
   }
 
   async checkCopy(_from: ObjectLocation, to: ObjectLocation, object: StoredObject): Promise<void> {
-    const { encryptionContext } = await this.#fetchHeader(object);
+    const { encryptionContext } = await this.fetchHeader(object);
     if (!staysBound(encryptionContext, to))
       throw new FramesealError(
         "POLICY",
@@ -209,7 +209,11 @@ export class FramedFormat implements ObjectFormat {
     checkBound(this.#bind, object.location, header.encryptionContext);
   }
 
-  async #fetchHeader(object: StoredObject): Promise<ParsedHeader> {
+  /**
+   * The header of a stored object, of which nothing is verified.
+   * @throws FramesealError NOT_ENCRYPTED, TRUNCATED, INVALID_HEADER, UNSUPPORTED, LIMIT_EXCEEDED
+   */
+  async fetchHeader(object: StoredObject): Promise<ParsedHeader> {
     const parser = this.#parser();
     for (let offset = 0, step = HEAD_LENGTH; parser.header === undefined; step *= 4) {
       if (offset >= object.storedLength) throw offset === 0 ? notEncrypted(object) : truncatedHeader();
