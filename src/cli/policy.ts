@@ -10,7 +10,7 @@ import type { KeyOptions } from "./options.ts";
 import { note, print, printJson, printLines } from "./output.ts";
 
 interface PolicyOptions extends KeyOptions {
-  readonly require: string;
+  readonly require?: string;
   readonly kmsKey?: string;
   readonly forbidSseC?: boolean;
   readonly allowHttp?: boolean;
@@ -35,7 +35,10 @@ export function register(program: Command): void {
     .command("policy")
     .description("make, apply or explain a bucket policy that demands encryption")
     .argument("[bucket]", "name of the bucket")
-    .option("--require <s3|kms|c|any|none>", "server-side encryption that uploads must ask for", "any")
+    .option(
+      "--require <s3|kms|c|any|none>",
+      "server-side encryption that uploads must ask for (default: any)",
+    )
     .option("--kms-key <arn>", "with --require kms: the only key allowed")
     .option("--forbid-sse-c", "deny uploads with keys of the customer")
     .option("--allow-http", "do not deny requests over plain http")
@@ -61,13 +64,30 @@ Examples:
   command.action(policy);
 }
 
+/** Options that say what a policy shall be: one that is there is not changed by them. */
+const makingOptions = {
+  require: "--require",
+  kmsKey: "--kms-key",
+  forbidSseC: "--forbid-sse-c",
+  allowHttp: "--allow-http",
+  partition: "--partition",
+  apply: "--apply",
+} as const satisfies Partial<Record<keyof PolicyOptions, string>>;
+
 async function policy(bucket: string | undefined, options: PolicyOptions): Promise<void> {
+  if (options.explain !== undefined && options.show === true)
+    throw new UsageError("give --explain FILE or --show, not both");
+  if (options.explain !== undefined || options.show === true)
+    for (const [name, flag] of Object.entries(makingOptions))
+      if (options[name as keyof typeof makingOptions] !== undefined)
+        throw new UsageError(`${flag} is for a policy that is made, not for one that is explained`);
   if (options.explain !== undefined) return explain(await readPolicy(options.explain), bucket, options);
   if (bucket === undefined) throw new UsageError("name a bucket, or a file with --explain");
   if (options.show === true) return explain(await fetchPolicy(bucket, options), bucket, options);
-  const require = Object.hasOwn(choices, options.require) ? choices[options.require] : undefined;
+  const { require: choice = "any" } = options;
+  const require = Object.hasOwn(choices, choice) ? choices[choice] : undefined;
   if (require === undefined)
-    throw new UsageError(`--require is s3, kms, c, any or none, not ${shown(options.require)}`);
+    throw new UsageError(`--require is s3, kms, c, any or none, not ${shown(choice)}`);
   const { requireEncryptionPolicy } = await import("../s3/server-side/bucket-policy.ts");
   const made = requireEncryptionPolicy({
     bucket,

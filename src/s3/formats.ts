@@ -3,6 +3,7 @@
 import { type Checks, flag, oneOf, text, wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import type { MessageHeader } from "../format/header.ts";
+import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY } from "../format/suite.ts";
 import { DECRYPT_OPTIONS } from "../message/open-message.ts";
 import { ENCRYPT_OPTIONS } from "../message/seal-message.ts";
 import { quote } from "../quote.ts";
@@ -46,7 +47,7 @@ export const FORMAT_OPTIONS: Checks<FormatOptions> = {
 export interface Formats {
   readonly written: ObjectFormat;
   readonly all: readonly ObjectFormat[];
-  /** What is written in place of an object that had this header: `written`, bound to no less where the caller left that open. */
+  /** What is written in place of an object that had this header: `written`, with its `keptSettings`. */
   writtenFor(header: MessageHeader | undefined): ObjectFormat;
   /** How reading goes on when a connection fails. */
   readonly reading: ReadSettings;
@@ -81,8 +82,9 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
     reading: readSettings(options),
     told: new ToldSizes(),
     writtenFor(header) {
-      if (header === undefined || written !== framed || options.bind !== undefined) return written;
-      return new FramedFormat({ ...options, bind: keptBinding(header.encryptionContext) });
+      return header === undefined || written !== framed
+        ? written
+        : new FramedFormat({ ...options, ...keptSettings(options, header) });
     },
     async recognise(object) {
       if (!framed.recognises(object)) return (await version3.recognises(object)) ? version3 : framed;
@@ -94,4 +96,47 @@ export function createFormats(options: FormatOptions & ReadOptions): Formats {
       return framed;
     },
   };
+}
+
+/**
+ * What a new message takes over from the header of the one it replaces, unless the caller wants it otherwise: the pairs of
+ * the context (those that bind the object to its name are made anew, no fewer), pairs that are demanded but not stored,
+ * frame length and, where it may be written, suite.
+ */
+export function keptSettings(
+  options: Omit<FormatOptions, "keyring">,
+  header: MessageHeader | undefined,
+): Pick<
+  FormatOptions,
+  "bind" | "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"
+> {
+  if (header === undefined) throw new Error("internal error: framed object without header");
+  const {
+    encryptionContext = {},
+    requiredEncryptionContextKeys = [],
+    commitmentPolicy = DEFAULT_COMMITMENT_POLICY,
+  } = options;
+  const stored = Object.entries(header.encryptionContext).filter(
+    ([name]) => !/^(frameseal|aws-crypto)-/.test(name),
+  );
+  const demanded = Object.keys(encryptionContext).filter(
+    (name) => !Object.hasOwn(header.encryptionContext, name),
+  );
+  return {
+    bind: options.bind ?? keptBinding(header.encryptionContext),
+    encryptionContext: Object.fromEntries([...stored, ...Object.entries(encryptionContext)]),
+    requiredEncryptionContextKeys: [...new Set([...requiredEncryptionContextKeys, ...demanded])],
+    frameLength: options.frameLength ?? (header.contentType === "framed" ? header.frameLength : undefined),
+    suite: options.suite ?? (mayBeWritten(header.suite, commitmentPolicy) ? header.suite.id : undefined),
+  };
+}
+
+function mayBeWritten(...[suite, policy]: Parameters<typeof checkSuiteForWriting>): boolean {
+  if (suite.signature !== "none") return false;
+  try {
+    checkSuiteForWriting(suite, policy);
+    return true;
+  } catch {
+    return false;
+  }
 }

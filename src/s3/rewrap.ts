@@ -6,8 +6,7 @@ import { type Checks, checkOptions, flag, needed, pickOptions, signal, text } fr
 import { asAborted, FramesealError, hasCode } from "../errors.ts";
 import type { EncryptionContext } from "../format/encryption-context.ts";
 import { contextOption as encryptionContext } from "../format/encryption-context.ts";
-import type { MessageHeader } from "../format/header.ts";
-import { checkSuiteForWriting, DEFAULT_COMMITMENT_POLICY, defaultSuite, suiteById } from "../format/suite.ts";
+import { DEFAULT_COMMITMENT_POLICY, defaultSuite, suiteById } from "../format/suite.ts";
 import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
 import { keyringOption } from "../keyring/keyring.ts";
 import { takeGeneratedKey, takeUnwrappedKey } from "../keyring/take-data-key.ts";
@@ -17,8 +16,8 @@ import { formatCopySource } from "./copy-source.ts";
 import { checkClient, encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
-import { createFormats, FORMAT_OPTIONS, type FormatOptions } from "./formats.ts";
-import { boundContext, keptBinding } from "./framed/key-binding.ts";
+import { createFormats, FORMAT_OPTIONS, type FormatOptions, keptSettings } from "./formats.ts";
+import { boundContext } from "./framed/key-binding.ts";
 import { nameHeadError, preconditionFailed } from "./head-error.ts";
 import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
 import { LOCATION } from "./object-format.ts";
@@ -357,7 +356,16 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
   const tags = await tagsOf(job);
   const opened = await format.openWhole(object, bodyInRanges(object));
   try {
-    const settings = { ...formatOptions(options, options.to), ...keptSettings(options, opened.header) };
+    const settings = {
+      ...formatOptions(options, options.to),
+      ...keptSettings(options, opened.header),
+      ...(options.newEncryptionContext === undefined
+        ? {}
+        : {
+            encryptionContext: options.newEncryptionContext,
+            requiredEncryptionContextKeys: options.requiredEncryptionContextKeys,
+          }),
+    };
     if (options.enforceRotation === true) await checkNewKey(options, settings, object.location);
     const writer = new Transport(encryptS3Client(client, settings), transport.signal);
     const put = (pinned: object) =>
@@ -418,55 +426,6 @@ function notRotated(): FramesealError {
 
 function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
   return { ...pickOptions<SharedOptions>(options, SHARED_OPTIONS), keyring };
-}
-
-/**
- * What the new message takes over from the header of the old one, unless the caller wants it otherwise: the pairs of the
- * context (those that bind the object to its name are made anew, no fewer), pairs that are demanded but not stored, frame length and,
- * where it may be written, suite.
- */
-function keptSettings(
-  options: RewrapOptions,
-  header: MessageHeader | undefined,
-): Pick<
-  FormatOptions,
-  "bind" | "encryptionContext" | "requiredEncryptionContextKeys" | "frameLength" | "suite"
-> {
-  if (header === undefined) throw new Error("internal error: framed object without header");
-  const {
-    newEncryptionContext,
-    encryptionContext = {},
-    commitmentPolicy = DEFAULT_COMMITMENT_POLICY,
-  } = options;
-  const stored = Object.entries(header.encryptionContext).filter(
-    ([name]) => !/^(frameseal|aws-crypto)-/.test(name),
-  );
-  const demanded = Object.keys(encryptionContext).filter(
-    (name) => !Object.hasOwn(header.encryptionContext, name),
-  );
-  return {
-    ...(newEncryptionContext === undefined
-      ? {
-          encryptionContext: Object.fromEntries([...stored, ...Object.entries(encryptionContext)]),
-          requiredEncryptionContextKeys: [
-            ...new Set([...(options.requiredEncryptionContextKeys ?? []), ...demanded]),
-          ],
-        }
-      : { encryptionContext: newEncryptionContext }),
-    bind: options.bind ?? keptBinding(header.encryptionContext),
-    frameLength: options.frameLength ?? (header.contentType === "framed" ? header.frameLength : undefined),
-    suite: options.suite ?? (mayBeWritten(header.suite, commitmentPolicy) ? header.suite.id : undefined),
-  };
-}
-
-function mayBeWritten(...[suite, policy]: Parameters<typeof checkSuiteForWriting>): boolean {
-  if (suite.signature !== "none") return false;
-  try {
-    checkSuiteForWriting(suite, policy);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function changed(

@@ -43,7 +43,7 @@ test("--bind bucket", async () => {
   });
   expect(await run(...put, "buckets", "a.jwk", "s3://first/bound")).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('"bind" expected one of key, bucket, prefix, none'),
+    stderr: expect.stringContaining("--bind buckets: expected key, bucket, prefix or none"),
   });
   expect(await run(...put, "bucket", "a.jwk", "s3://point-s3alias/x")).toMatchObject({
     code: 1,

@@ -103,6 +103,21 @@ test("standard input, and what is no policy", async () => {
   });
   expect(mistaken).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('"bucket" expected the name of a bucket'),
+    stderr: expect.stringContaining("the name of the bucket expected no ARN"),
   });
+});
+
+test("options that would be ignored are refused", async () => {
+  const making = [
+    ["--require", "kms"],
+    ["--kms-key", "arn"],
+    ["--forbid-sse-c"],
+    ["--allow-http"],
+    ["--partition", "aws"],
+  ];
+  for (const option of [...making, ["--apply"], ["--show"]]) {
+    const { code, stderr, stdout } = await explain(deny, "backups", ...option);
+    expect([option, code, stdout]).toEqual([option, 2, ""]);
+    expect(stderr).toContain(option[0]);
+  }
 });

@@ -33,7 +33,7 @@ const POLICY_OPTIONS: Checks<EncryptionPolicyOptions> = {
     const isName = typeof value === "string" && /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(value);
     // Access points have policies of their own, and directory buckets decide about sessions.
     if (!isName || !isBucketName(value) || isDirectoryBucket(value))
-      throw wrong(name, "the name of a general purpose bucket", value);
+      throw wrong(name, "that of a general purpose bucket", value);
     return value;
   }),
   require: needed(oneOf("SSE-S3", "SSE-KMS", "SSE-C", "any", "none")),

@@ -42,7 +42,7 @@ export interface ExplainPolicyOptions {
 const EXPLAIN_OPTIONS: Checks<ExplainPolicyOptions> = {
   bucket: (name, value) => {
     const bucket = text(name, value) as string;
-    if (!isBucketName(bucket)) throw wrong(name, "the name of a bucket", value);
+    if (!isBucketName(bucket)) throw wrong(name, "no ARN, URL or alias of an access point", value);
     return bucket;
   },
 };

@@ -232,6 +232,25 @@ describe("copies", () => {
     }
   });
 
+  test("that are encrypted again keep the context and the frames of their source", async () => {
+    const encryptionContext = { backup: "daily", tenant: "a" };
+    const source = { encryptionContext, requiredEncryptionContextKeys: ["tenant"], frameLength: 4096 };
+    const input = { Bucket: "one", Key: "kept/1", Body: body };
+    await clientFor("default", source).send(new PutObjectCommand(input));
+    const by = clientFor("default", { boundCopy: "reencrypt", encryptionContext: { tenant: "a" } });
+    const target = { Bucket: "two", Key: "kept/2" };
+    await by.send(new CopyObjectCommand({ ...target, CopySource: "one/kept/1" }));
+    const read = (context: Readonly<Record<string, string>>) =>
+      outcomeOf(readObject(clientFor("default", { encryptionContext: context }), target));
+    expect(await read(encryptionContext)).toBe("accepted");
+    expect(await read({ tenant: "a" })).toBe("accepted");
+    expect(await read({ backup: "weekly", tenant: "a" })).toBe("CONTEXT_MISMATCH");
+    expect(await read({ backup: "daily" })).not.toBe("accepted"); // the tenant is not stored
+    const stored = server.object("two", "kept/2");
+    expect(stored.headers["x-amz-meta-frameseal-frame-length"]).toBe("4096");
+    expect(stored.body.includes("tenant")).toBe(false);
+  });
+
   test("of an object that stands in another bucket than its own are refused", async () => {
     await put("bucket");
     server.buckets.get("two")?.set(home.key, server.object("one", home.key));
