@@ -1003,7 +1003,7 @@ describe("what is refused leaves nothing behind", () => {
     expect(readFileSync(to, "utf8")).toBe("old");
   });
   test("paths and descriptors are what they should be", async () => {
-    for (const end of ["", -1, 1.5, Number.NaN, 2 ** 40, null, undefined, {}, Buffer.from("x"), 1n])
+    for (const end of ["", "a\0b", -1, 1.5, Number.NaN, 2 ** 40, null, undefined, {}, Buffer.from("x"), 1n])
       for (const call of [
         () => encryptFile(end as never, fresh(), { keyring }),
         () => inspectFile(end as never),

@@ -68,7 +68,7 @@ export async function openFileSource(from: FileEnd, signal: AbortSignal | undefi
 export function checkFileEnd(name: string, end: FileEnd): void {
   const isEnd =
     typeof end === "string"
-      ? end !== ""
+      ? end !== "" && !end.includes("\0")
       : typeof end === "number" && Number.isInteger(end) && end >= 0 && end < 2 ** 31;
   if (!isEnd) throw wrong(name, "a path or the number of a descriptor", end);
 }
