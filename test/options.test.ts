@@ -867,6 +867,16 @@ const takers: Readonly<Record<string, Taker>> = {
         const unbound = { ...unboundSubject, encryptionContext: "unbound" } as const;
         expect(await outcomeOf(checkKeyring(unbound))).toBe("accepted");
       },
+      reasons: async () => {
+        const silent: Keyring = {
+          generateDataKey: (asked) => keyring.generateDataKey(asked),
+          wrapDataKey: (dataKey, asked) => keyring.wrapDataKey(dataKey, asked),
+          unwrapDataKey: (keys, { skipped: _, ...asked }) => keyring.unwrapDataKey(keys, asked),
+        };
+        expect(await outcomeOf(checkKeyring({ writer: () => silent }))).toBe("accepted");
+        const mustTell = { writer: () => silent, reasons: "told" } as const;
+        expect(await outcomeOf(checkKeyring(mustTell))).toBe("AggregateError");
+      },
       alteration: async () => {
         // Gives another key for what was altered, instead of an error.
         const guessing: Keyring = {
