@@ -5,7 +5,9 @@ import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
-  "test/disk/*.test.ts",
+  "test/disk/calls.test.ts",
+  "test/disk/publication.test.ts",
+  "test/cli/limits.test.ts",
   "test/tamper/*.test.ts",
   "test/vectors/esdk.test.ts",
   "test/memory/*.test.ts",
@@ -16,6 +18,8 @@ const longer = [
   "test/s3/server-side/explain-policy.test.ts",
   "test/s3/single-message/objects.test.ts",
   "test/cli/faulty-servers.test.ts",
+  "test/cli/from-command.test.ts",
+  "test/cli/options.test.ts",
 ];
 
 export default defineConfig(({ mode }) => ({

@@ -91,7 +91,10 @@ napi_value keep_freed_memory(napi_env env, napi_callback_info) {
 #endif
 }
 
-/** recycle(result): frees its memory now instead of at the next garbage collection; all views of it become empty. */
+/**
+ * recycle(result): frees its memory now instead of at the next garbage collection; all views of it become empty. Nothing here
+ * may be at work on it, and it is nobody's pool.
+ */
 napi_value recycle(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   args.bytes(0);

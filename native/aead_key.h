@@ -14,7 +14,7 @@ napi_value seal(napi_env env, napi_callback_info info);
 /** open(key, nonce, aad, sealed, output of sealed.length - 16) -> is authentic; if not, output is zeroed */
 napi_value open(napi_env env, napi_callback_info info);
 /**
- * setScratch(scratch): memory for small messages, which the caller never detaches. Copying a few bytes in JavaScript is
+ * setScratch(scratch): memory for small messages, which the caller never detaches or resizes: its address is kept. Copying a few bytes in JavaScript is
  * cheaper than asking Node-API for the addresses of four views.
  */
 napi_value set_scratch(napi_env env, napi_callback_info info);
@@ -26,9 +26,9 @@ napi_value seal_small(napi_env env, napi_callback_info info);
 /** openSmall(key, aadLength, sealedLength) -> is authentic; the plaintext stands where `sealed` began */
 napi_value open_small(napi_env env, napi_callback_info info);
 
-/** sealFrames(key, format, chunks, output, firstSequence, frameCount, finalLength) */
+/** sealFrames(key, format, chunks, output, firstSequence, frameCount, finalLength or -1, threads at most) */
 napi_value seal_frames(napi_env env, napi_callback_info info);
-/** openFrames(key, format, chunks, output, firstSequence, frameCount, finalLength) -> number of verified frames */
+/** openFrames(as sealFrames) -> number of verified frames; the rest of the run's length in output is zeroed */
 napi_value open_frames(napi_env env, napi_callback_info info);
 
 /** startMessage(key, nonce, aad) -> handle */

@@ -21,8 +21,8 @@ inline bool is_integer(double number, uint64_t max) noexcept {
 }
 
 /**
- * The arguments of one call. The first one that is not what was asked for leaves a TypeError pending and `ok()` false;
- * everything read from then on is zero.
+ * The arguments of one call. The first one that is not what was asked for leaves a TypeError pending, or what JavaScript threw
+ * while it was read, and `ok()` false; everything read from then on is zero.
  */
 class Arguments {
  public:
@@ -51,7 +51,10 @@ class Arguments {
     return static_cast<uint64_t>(number);
   }
   uint32_t uint32(size_t index) noexcept { return static_cast<uint32_t>(integer(index, 0xffffffffu)); }
-  /** The same without the check: what is no such number is read as some other one. For handles and checked lengths. */
+  /**
+   * The same without the check: what is no such number is read as some other one. For handles, which are looked up, for
+   * lengths that are compared with memory afterwards, and for counts of threads, which are only upper bounds.
+   */
   uint32_t any_uint32(size_t index) noexcept {
     uint32_t number = 0;
     if (!ok_ || index >= count_ || napi_get_value_uint32(env_, values_[index], &number) != napi_ok) {
@@ -65,7 +68,7 @@ class Arguments {
     if (ok_ && index < count_ && napi_get_value_double(env_, values_[index], &number) == napi_ok && number == -1) return -1;
     return static_cast<int64_t>(integer(index, max));
   }
-  /** A Uint8Array over an ordinary ArrayBuffer. */
+  /** A Uint8Array over an ArrayBuffer that is not shared. One that is detached or out of bounds has no bytes. */
   Bytes bytes(size_t index) noexcept { return index < count_ ? bytes_of(values_[index]) : bytes_of(nullptr); }
   Bytes bytes_of(napi_value value) noexcept {
     Bytes view;

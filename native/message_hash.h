@@ -5,13 +5,13 @@
 
 namespace frameseal {
 
-/** startHash(bits: 256, 384 or 512) -> handle; 0 if this process has no such hash to offer */
+/** startHash(bits: 256, 384 or 512) -> handle; 0 if this process has no such hash to offer, or there are too many */
 napi_value start_hash(napi_env env, napi_callback_info info);
 /** updateHash(hash, bytes): here and now. Nothing may be in work. */
 napi_value update_hash(napi_env env, napi_callback_info info);
 /**
  * updateHashAsync(hash, bytes) -> promise: on the hash's thread, in the order of the calls. The bytes are not copied:
- * nobody may change or detach them before the promise is settled. Without a thread to be had, or with one core only, it is
+ * nobody may change, detach or resize them before the promise is settled. Without a thread to be had, or with one core only, it is
  * done at once.
  */
 napi_value update_hash_async(napi_env env, napi_callback_info info);

@@ -1,5 +1,6 @@
 // Objects that JavaScript names by number. A number can be checked completely, costs nothing to pass and, unlike an
-// external pointer, cannot be confused with a pointer of another kind or used after the object is gone.
+// external pointer, cannot be confused with a pointer of another kind or reach memory of an object that is gone. The number
+// of one that is gone names another only when its slot has been used 4,095 times more.
 #pragma once
 #include <cstddef>
 #include <cstdint>

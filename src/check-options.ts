@@ -3,7 +3,7 @@
 // accepted and ignored.
 import { constants } from "node:buffer";
 import { quote, shorten } from "./quote.ts";
-import { isAbortSignal, isBytes } from "./shapes.ts";
+import { isAbortSignal, isBytes, isWellFormed } from "./shapes.ts";
 
 /** Refuses a wrong value of the option `name`, or returns the value as it is to be used: copied where it could change. */
 export interface Check {
@@ -127,8 +127,7 @@ export function within(outer: string, check: Check): Check {
 /** A string that is not empty. */
 export const text: Check = (name, value) => {
   if (typeof value !== "string" || value === "") throw wrong(name, "a string that is not empty", value);
-  if (Buffer.from(value, "utf8").toString("utf8") !== value)
-    throw new TypeError(`"${name}" expected well-formed Unicode`);
+  if (!isWellFormed(value)) throw new TypeError(`"${name}" expected well-formed Unicode`);
   return value;
 };
 

@@ -98,6 +98,12 @@ export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown>
   return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
 
+const LONE_SURROGATE = /\p{Surrogate}/u;
+/** Text that UTF-8 can carry: half of a pair of surrogates is none. */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text);
+}
+
 function has(value: unknown, name: string, type: string): boolean {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
   return typeof (value as Readonly<Record<string, unknown>>)[name] === type;

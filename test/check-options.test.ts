@@ -25,7 +25,12 @@ describe("what was checked", () => {
       configurable: true,
       enumerable: true,
     });
-    Object.defineProperty(Object.prototype, "unknown", { value: 1, configurable: true, enumerable: true });
+    Object.defineProperty(Object.prototype, "unknown", {
+      value: 1,
+      writable: true,
+      configurable: true,
+      enumerable: true,
+    });
     try {
       expect(checked({ name: "a" }).count).toBeUndefined();
       expect(checked({ name: "a", count: 3 }).count).toBe(3);

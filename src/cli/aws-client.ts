@@ -136,6 +136,7 @@ async function sharedConfig(options: AwsOptions) {
   // The SDK looks for endpoints in the profile that the environment names, whatever a client was told.
   if (profile !== undefined) process.env.AWS_PROFILE = profile;
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
+  for (const name of ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS"]) checkUrl(name);
   const ca = await trustedCertificates();
   return {
     requestHandler: {
@@ -143,11 +144,34 @@ async function sharedConfig(options: AwsOptions) {
       socketTimeout: readTimeoutOf(options),
       ...(ca === undefined ? {} : { httpsAgent: { ca } }),
     },
+    logger: silentLogger,
     ...optional("endpoint", endpoint),
     ...optional("profile", profile),
+    ...optional("credentials", profile === undefined ? environmentCredentials() : undefined),
     ...optional("region", options.region ?? AWS_REGION ?? AWS_DEFAULT_REGION),
   };
 }
+
+function checkUrl(name: string): void {
+  const url = environmentEndpoint(name);
+  if (url === undefined || /^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : "")) return;
+  throw new UsageError(`${name} is no address such as https://s3.example.com`);
+}
+
+// The SDK would prefer the profile that the environment names.
+function environmentCredentials() {
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = process.env;
+  if (AWS_ACCESS_KEY_ID === undefined || AWS_SECRET_ACCESS_KEY === undefined) return undefined;
+  return {
+    accessKeyId: AWS_ACCESS_KEY_ID,
+    secretAccessKey: AWS_SECRET_ACCESS_KEY,
+    ...optional("sessionToken", AWS_SESSION_TOKEN),
+  };
+}
+
+const ignore = (): void => {};
+/** Advice of the SDK to programmers is not for the users of this one. */
+const silentLogger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 function environmentEndpoint(name: string): string | undefined {
   const { AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: ignored = "" } = process.env;

@@ -1,6 +1,5 @@
 // Standard input and output that whoever started the program has closed.
 import { fstatSync, readFileSync, readlinkSync } from "node:fs";
-import { CommandFailure } from "./failure.ts";
 
 /**
  * Whether a descriptor is closed. Node opens the null device for reading and writing in its place; shells open it for
@@ -21,8 +20,9 @@ export function isClosed(descriptor: 0 | 1): boolean {
   }
 }
 
-/** @throws CommandFailure for a closed descriptor: it would read as empty, or take everything and keep nothing */
+/** @throws Error EBADF for a closed descriptor: it would read as empty, or take everything and keep nothing */
 export function refuseClosed(descriptor: 0 | 1): void {
-  if (isClosed(descriptor))
-    throw new CommandFailure(`standard ${descriptor === 0 ? "input" : "output"} is closed`);
+  if (!isClosed(descriptor)) return;
+  const [path, syscall] = descriptor === 0 ? ["standard input", "read"] : ["standard output", "write"];
+  throw Object.assign(new Error(`EBADF: '${path}' is closed`), { code: "EBADF", syscall, path });
 }

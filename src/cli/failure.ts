@@ -7,7 +7,7 @@ import type { ErrorCode } from "../errors.ts";
 import { errorCode, isError, isErrorNamed } from "../shapes.ts";
 import { hostOf, lastFailure, lastHost } from "./contacted.ts";
 import { shown } from "./names.ts";
-import { bounded, visible } from "./output.ts";
+import { bounded, visible } from "./visible.ts";
 
 /** Exit codes of every command; a signal adds its number to 128. */
 export const exitCodes = {
@@ -306,7 +306,9 @@ function ofService(error: Error): Failure | undefined {
   const name = /^(?:Unknown|UnknownError|[0-9]+)$/.test(error.name) ? "" : `${quoted(error.name)} `;
   const status = name === "" ? `HTTP ${httpStatusCode}` : `(HTTP ${httpStatusCode})`;
   const hint =
-    regionHint(error) ?? ownEntry(serviceHints, error.name) ?? ownEntry(serviceHints, `${httpStatusCode}`);
+    regionHint(error) ??
+    ownEntry(serviceHints, error.name) ??
+    (isTold && httpStatusCode === 400 ? undefined : ownEntry(serviceHints, `${httpStatusCode}`));
   const told = isTold ? `: ${quoted(error.message)}` : "";
   return failed(`the service answered ${name}${status}${told}${hint === undefined ? "" : `; ${hint}`}`);
 }
@@ -331,6 +333,8 @@ function ofSdk(error: Error): string | undefined {
     return "the address of a service is no URL: look at --endpoint, --kms-endpoint and AWS_ENDPOINT_URL";
   if (name === "EndpointError" || /^Invalid (?:ARN|bucket|Configuration)|^Endpoint/i.test(message))
     return "no address can be made of the bucket, the region and the endpoint: look at their names";
+  if (/^Path-style addressing/.test(message))
+    return "an access point has no path style: give --addressing virtual";
   if (codeOf(error) === "ERR_INVALID_CHAR")
     return "a value has characters that no header of a request can carry, such as the end of a line";
   return undefined;
@@ -434,15 +438,23 @@ function ofSystem(error: Error): Failure | undefined {
   const own = `${code}: '${path}' `;
   if (error.message.startsWith(own)) {
     const text = quoted(error.message.slice(own.length));
+    if (text.startsWith(UNCHANGED)) {
+      const why = systemText(error, code) ?? text.slice(UNCHANGED.length);
+      return failed(`${place}${why}; nothing was changed`);
+    }
     return failed(`${place}${text}${text === "exists already" ? "; --force replaces it" : ""}`);
   }
-  const text =
-    ownEntry(systemTexts, code) ??
-    ownEntry(systemTexts, namedByNumber(error)) ??
-    `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
+  const text = systemText(error, code) ?? `${systemName(error) ?? "the system refused"} (${quoted(code)})`;
   const hint =
     code === "ENOENT" && path?.includes("\ufffd") ? "; names that are not UTF-8 cannot be given" : "";
   return failed(`${place}${text}${hint}`);
+}
+
+/** How the library begins when a file was to be made, and is as it was. */
+const UNCHANGED = "was not changed: ";
+
+function systemText(error: Error, code: string): string | undefined {
+  return ownEntry(systemTexts, code) ?? ownEntry(systemTexts, namedByNumber(error));
 }
 
 // Node has no name for some of the system's errors, such as EDQUOT, but their number.

@@ -52,19 +52,24 @@ export class RunningCommand {
 
   /** @throws CommandFailure when it cannot be started */
   static async start(line: CommandLine): Promise<RunningCommand> {
-    interruptSignal.throwIfAborted();
-    const [program = "", ...args] = line.kind === "shell" ? [line.text] : line.words;
-    const child = spawn(program, args, {
-      shell: line.kind === "shell",
-      detached: true, // leads a group
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", resolve);
-      child.once("error", (error) => reject(notStarted(line, error)));
-    });
-    if (child.stdout === null) throw new Error("internal error: a command without output");
-    return new RunningCommand(child, child.stdout);
+    let failure: unknown;
+    for (const words of line.kind === "shell" ? shellsFor(line.text) : [line.words]) {
+      interruptSignal.throwIfAborted();
+      const [program = "", ...args] = words;
+      // Detached, it leads a group.
+      const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
+      try {
+        await new Promise<void>((resolve, reject) => {
+          child.once("spawn", resolve);
+          child.once("error", reject);
+        });
+        return new RunningCommand(child, child.stdout);
+      } catch (error) {
+        failure = error;
+        if (errorCode(error) !== "ENOENT") break;
+      }
+    }
+    throw notStarted(line, failure);
   }
 
   /** How it ended, once it has. */
@@ -119,6 +124,18 @@ export class RunningCommand {
   }
 }
 
+/**
+ * The shells to try. A pipeline fails when any part of it does, for which some shells have no option: these end in an
+ * error of their own instead.
+ */
+function shellsFor(text: string): readonly (readonly string[])[] {
+  if (process.platform === "win32") return [["cmd.exe", "/d", "/s", "/c", text]];
+  return [
+    ["bash", "-o", "pipefail", "-c", text],
+    ["/bin/sh", "-c", text.includes("|") ? `set -o pipefail || exit; ${text}` : text],
+  ];
+}
+
 /** What shells mean by an exit code of their own. */
 const shellCodes: Readonly<Record<number, string>> = {
   126: ": it could not be run",
@@ -142,7 +159,7 @@ const startTexts: Readonly<Record<string, string>> = {
 };
 
 // Of a command for the shell nothing is shown: anything in it may be secret.
-function notStarted(line: CommandLine, error: Error): CommandFailure {
+function notStarted(line: CommandLine, error: unknown): CommandFailure {
   const code = errorCode(error) ?? "";
   const name = line.kind === "shell" ? "the shell" : shown(path.basename(line.words[0] ?? ""));
   return new CommandFailure(`cannot run ${name}: ${startTexts[code] ?? code}; nothing is stored`);

@@ -4,7 +4,8 @@ import type { MessageHeader } from "../format/header.ts";
 import { formatSuiteId } from "../format/suite.ts";
 import { rawAesKeyName } from "../keyring/raw-aes-info.ts";
 import { plaintextLength } from "../message/lengths.ts";
-import { bounded, formatBytes, print } from "./output.ts";
+import { formatBytes, print } from "./output.ts";
+import { bounded } from "./visible.ts";
 
 /** A header as JSON prints it. */
 export interface HeaderDescription {

@@ -1,7 +1,7 @@
 // Names that a user gave, as messages show them; and what is no name but a key, which is neither shown nor used.
 import { existsSync } from "node:fs";
 import { errorCode, isError } from "../shapes.ts";
-import { bounded, visible } from "./output.ts";
+import { bounded, visible } from "./visible.ts";
 
 /** Longer than the names of nearly all files. */
 const MAX_SHOWN_LENGTH = 160;

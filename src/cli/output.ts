@@ -5,6 +5,7 @@ import { fstatSync, writeSync } from "node:fs";
 import { escapeUnseen } from "../quote.ts";
 import { errorCode } from "../shapes.ts";
 import { refuseClosed } from "./closed.ts";
+import { visible } from "./visible.ts";
 
 /** Writes a line to stderr, behind the name of the program. */
 export function note(text: string): void {
@@ -67,18 +68,6 @@ export function isTerminal(descriptor: 0 | 1 | 2): boolean {
   }
   const stream = descriptor === 0 ? process.stdin : descriptor === 1 ? process.stdout : process.stderr;
   return stream.isTTY;
-}
-
-/** Text in one line, in which everything can be seen: what could not is written as in JSON. */
-export function visible(text: string): string {
-  return escapeUnseen(text.replace(/^\p{M}/u, "\u25cc$&"));
-}
-
-/** Text of at most `length` characters: of longer text the beginning, where most is left, and the end. */
-export function bounded(text: string, length: number): string {
-  if (text.length <= length) return text;
-  const last = Math.floor(length / 3);
-  return `${text.slice(0, length - last - 1)}…${text.slice(-last)}`;
 }
 
 /** `1.5 GiB` */

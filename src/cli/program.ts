@@ -7,6 +7,7 @@ import { describe, exitCodeOf, exitCodes, UsageError } from "./failure.ts";
 import { interruptedExitCode, timeLimitFailure } from "./interrupt.ts";
 import { helpWidth, note, writeHelp } from "./output.ts";
 import { describeUsage, makeStrict, refuseUnknownOptions } from "./usage.ts";
+import { rememberWords } from "./words.ts";
 
 // A bundle may have no URL of its own.
 const require = createRequire(import.meta.url ?? process.execPath);
@@ -70,6 +71,7 @@ function version(): string {
 /** Runs the command that `args` ask for, to its end. @returns the exit code */
 export async function run(args: readonly string[]): Promise<number> {
   let command: Command | undefined;
+  rememberWords(args);
   try {
     const program = await createProgram(args[0]);
     if (args.length === 0) {

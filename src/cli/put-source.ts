@@ -1,11 +1,12 @@
 // What put stores: a file, standard input, or what a command writes. The end of a pipe says nothing about whether all
 // of it has come, so an empty one is not taken for data unless that was asked for.
 import { type BigIntStats, fstatSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { isClosed } from "./closed.ts";
 import { CommandFailure } from "./failure.ts";
 import { type CommandEnd, type CommandLine, RunningCommand } from "./from-command.ts";
+import { interruptSignal } from "./interrupt.ts";
 import { shown } from "./names.ts";
 
 /** Where the plaintext comes from. */
@@ -76,6 +77,7 @@ function tooLong(): CommandFailure {
 }
 
 async function fileSource(name: string): Promise<PutSource> {
+  if ((await stat(name)).isFIFO()) return fifoSource(name);
   const handle = await open(name, "r");
   try {
     const stats = await handle.stat({ bigint: true });
@@ -94,6 +96,16 @@ async function fileSource(name: string): Promise<PutSource> {
     await handle.close();
     throw error;
   }
+}
+
+// Waiting for somebody who writes to it must not hold up the end of the process.
+async function fifoSource(name: string): Promise<PutSource> {
+  const { openFileSource } = await import("../file/source.ts");
+  const fifo = await openFileSource(name, interruptSignal);
+  async function* copied(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of fifo.arrivals(interruptSignal)) yield Uint8Array.from(chunk);
+  }
+  return { length: undefined, chunks: copied, commandEnd: () => undefined, close: () => fifo.close() };
 }
 
 async function hasByte(handle: FileHandle): Promise<boolean> {

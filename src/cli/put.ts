@@ -20,6 +20,7 @@ import {
   type ObjectOptions,
   parseObjectAddress,
 } from "./s3-options.ts";
+import { wordsBehindHyphens } from "./words.ts";
 
 interface PutOptions extends ObjectOptions {
   readonly allowEmpty?: boolean;
@@ -48,8 +49,8 @@ export function register(program: Command): void {
     `
 The object appears when all of it has arrived; what fails before leaves nothing behind. A pipe does
 not tell that its writer failed: --from-command, and a command after --, store only what exited
-with 0. The command reads nothing, has no terminal, and is ended with frameseal; if that is killed
-(SIGKILL), the command fails at its next write.
+with 0, and a pipeline of which every part did. The command reads nothing, has no terminal, and is
+ended with frameseal; if that is killed (SIGKILL), the command fails at its next write.
 
 Examples:
   frameseal put --key backup.key --from-command 'pg_dump shop | gzip' s3://backups/shop.sql.gz
@@ -128,7 +129,8 @@ function parseWords(
     );
   if (fromCommand !== undefined && line !== undefined)
     throw new UsageError("--from-command and a command after -- exclude each other");
-  if (fromCommand?.trim() === "" || line?.[0] === "") throw new UsageError("the command is empty");
+  if (fromCommand?.trim() === "" || (line !== undefined && (line[0] ?? "") === ""))
+    throw new UsageError("the command is empty");
   if (fromCommand !== undefined)
     return {
       origin: { kind: "command", line: { kind: "shell", text: fromCommand } },
@@ -153,8 +155,7 @@ function splitCommand(words: readonly string[]): {
   readonly operands: readonly string[];
   readonly line?: readonly string[];
 } {
-  const at = process.argv.indexOf("--");
-  const line = at === -1 ? [] : process.argv.slice(at + 1);
-  const operands = words.slice(0, words.length - line.length);
-  return at !== -1 && isObjectAddress(operands.at(-1)) ? { operands, line } : { operands: words };
+  const line = wordsBehindHyphens();
+  const operands = words.slice(0, words.length - (line?.length ?? 0));
+  return line !== undefined && isObjectAddress(operands.at(-1)) ? { operands, line } : { operands: words };
 }

@@ -5,6 +5,7 @@ import { nearest } from "../check-options.ts";
 import { UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
 import { collect } from "./values.ts";
+import { wordsBehindHyphens } from "./words.ts";
 
 /** Makes the options and operands of a command strict, and its errors name the option. */
 export function makeStrict(command: Command): void {
@@ -14,7 +15,8 @@ export function makeStrict(command: Command): void {
     if (option.required) makeValueStrict(option, flags, given);
     else command.on(`option:${option.name()}`, () => refuseContradiction(option, given));
   command.hook("preAction", (_parent, { args }) => {
-    if (args.includes("")) throw new UsageError("an operand is empty: is a variable not set?");
+    const own = args.slice(0, args.length - (wordsBehindHyphens()?.length ?? 0)); // a command takes what it likes
+    if (own.includes("")) throw new UsageError("an operand is empty: is a variable not set?");
   });
 }
 

@@ -1,6 +1,6 @@
 // The peer's functions that give KMS clients by region. `@aws-sdk/client-kms` is loaded when the first call is made.
+import { callback, listOf, text } from "../check-options.ts";
 import type { KmsClient } from "../keyring/kms-keyring.ts";
-import { needs } from "./helpers.ts";
 
 /** Gives the client of a region (an empty string for keys without one), or false if that region must not be asked. */
 export type KmsClientSupplier = (region: string) => KmsClient | false | undefined;
@@ -13,23 +13,27 @@ export function getClient<Config extends object>(
   Client: KmsClientClass<Config>,
   defaultConfig?: Config,
 ): KmsClientSupplier {
+  callback("Client", Client);
   return (region) => new Client({ ...defaultConfig, ...(region === "" ? {} : { region }) } as Config);
 }
 
 /** A supplier that asks only the regions it is told. */
 export function limitRegions(regions: readonly string[], supplier: KmsClientSupplier): KmsClientSupplier {
   checkRegions(regions);
+  callback("supplier", supplier);
   return (region) => regions.includes(region) && supplier(region);
 }
 
 /** A supplier that asks all but the regions it is told. */
 export function excludeRegions(regions: readonly string[], supplier: KmsClientSupplier): KmsClientSupplier {
   checkRegions(regions);
+  callback("supplier", supplier);
   return (region) => !regions.includes(region) && supplier(region);
 }
 
 /** A supplier that makes one client a region. */
 export function cacheClients(supplier: KmsClientSupplier): KmsClientSupplier {
+  callback("supplier", supplier);
   const clients = new Map<string, ReturnType<KmsClientSupplier>>();
   return (region) => {
     if (!clients.has(region)) clients.set(region, supplier(region));
@@ -38,11 +42,7 @@ export function cacheClients(supplier: KmsClientSupplier): KmsClientSupplier {
 }
 
 function checkRegions(regions: readonly string[]): void {
-  needs(
-    regions.every((region) => typeof region === "string" && region !== ""),
-    '"regions" expected strings that are not empty',
-    TypeError,
-  );
+  listOf(text)("regions", regions);
 }
 
 /** A client of `@aws-sdk/client-kms` that is made when it is first used. */

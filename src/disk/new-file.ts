@@ -50,9 +50,24 @@ export class NewFile {
     return this.#temporary.descriptor;
   }
 
-  /** Writes at a place in the file. */
-  write(bytes: Uint8Array, position: number): Promise<void> {
-    return writeFully(this.descriptor, bytes, position);
+  /**
+   * Writes at a place in the file.
+   * @throws Error with the system's code, which says that nothing was changed
+   */
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    try {
+      await writeFully(this.descriptor, bytes, position);
+    } catch (error) {
+      throw this.unchanged(error);
+    }
+  }
+
+  /** What to throw for an error of the system before there is a new file: it says that the old one is as it was. */
+  unchanged(error: unknown): unknown {
+    const { code, syscall, path, message, errno } = error as NodeJS.ErrnoException;
+    if (code === undefined || syscall === undefined || (code === "EEXIST" && path === this.#to)) return error;
+    const told = fileError(code, syscall, this.#to, `was not changed: ${message}`, { cause: error });
+    return Object.assign(told, { errno });
   }
 
   /**
@@ -70,7 +85,7 @@ export class NewFile {
       if (!this.#temporary.locked) await this.#close();
       await this.#move(faults);
     } catch (error) {
-      throw unchanged(error, this.#to);
+      throw this.unchanged(error);
     }
     this.#state = "published";
     await this.#close().catch((error) => faults.push({ error }));
@@ -146,12 +161,6 @@ async function exists(path: string): Promise<boolean> {
 /** The error for a target that must not be replaced. */
 export function existsAlready(path: string, syscall: string): Error {
   return fileError("EEXIST", syscall, path, "exists already");
-}
-
-function unchanged(error: unknown, to: string): unknown {
-  const { code, syscall, path, message } = error as NodeJS.ErrnoException;
-  if (code === undefined || syscall === undefined || (code === "EEXIST" && path === to)) return error;
-  return fileError(code, syscall, to, `was not changed: ${message}`, { cause: error });
 }
 
 /** The error for what failed after `path` was complete under its name. */

@@ -64,11 +64,15 @@ const HEAD_LENGTH = 64 * 1024;
  * Symbolic links are followed in `from` and refused in `to`; `from` and `to` must not be one file, under two names
  * either. Other hard links of a replaced file keep its old contents. Pipes, terminals, devices and descriptors are read
  * to their end and written as they are: there is no name to protect, and after a failure they have a beginning of the
- * message. The holes of a sparse file are sealed as the zeros they read as. Temporary files are named `.NAME.tmp-XXXXXXXX`; those of processes that were killed are removed by the next
- * operation on the same name.
+ * message; an abort ends waiting for the other end of a FIFO. The holes of a sparse file are sealed as the zeros they
+ * read as. Temporary files are named `.NAME.tmp-XXXXXXXX` and locked while they are written; those of processes that were
+ * killed are removed by the next operation on the same name. Where the addon is missing, or the file system may not show
+ * a lock to everybody, they are named `.NAME.tmp-XXXXXXXX.keep`, and stay after a kill.
  * @throws Error with the system's code for what the file system refuses: EEXIST, EISDIR, ENOSPC and so on; EBUSY when
  * `from` changed while it was read
- * @throws what `encrypt` throws. Nothing is left behind then.
+ * @throws what `encrypt`, or `onProgress`, throws. Nothing is left behind then, and a file that was to be replaced is as
+ * it was.
+ * @throws FramesealError NOT_DURABLE when the new file is complete under its name, but something failed after that
  */
 export async function encryptFile(
   from: FileEnd,
@@ -76,6 +80,7 @@ export async function encryptFile(
   givenOptions: EncryptFileOptions,
 ): Promise<FileResult> {
   const options = checkEncryptOptions(givenOptions, ENCRYPT_FILE_OPTIONS);
+  checkFileEnd("to", to); // without it nothing would be written
   return withEnds(from, to, options, async (input, output) => {
     const plaintextLength = Math.min(options.plaintextLength ?? Infinity, input.size ?? Infinity);
     const bounded = plaintextLength === Infinity ? options : { ...options, plaintextLength };
@@ -101,8 +106,8 @@ export async function encryptFile(
  * Decrypts a file into a file that appears under its name only when every byte of the message was verified. Files are
  * treated as `encryptFile` does. Pipes and descriptors get verified frames only, but get them before the end of the
  * message is known: discard what they got when this fails.
- * @throws Error with the system's code, as `encryptFile`
- * @throws what `decrypt` throws. Nothing is left behind then.
+ * @throws Error with the system's code, and NOT_DURABLE, as `encryptFile`
+ * @throws what `decrypt`, or `onProgress`, throws. Nothing is left behind then.
  */
 export async function decryptFile(
   from: FileEnd,
@@ -110,6 +115,7 @@ export async function decryptFile(
   givenOptions: DecryptFileOptions,
 ): Promise<FileResult> {
   const options = checkOptions("options", givenOptions, DECRYPT_FILE_OPTIONS);
+  checkFileEnd("to", to);
   return withEnds(from, to, options, (input, output) => openMessageFrom(input, output, options));
 }
 
@@ -132,7 +138,6 @@ async function withEnds(
   work: (input: Input, output: Output) => Promise<Done>,
 ): Promise<FileResult> {
   checkFileEnd("from", from);
-  if (to !== undefined) checkFileEnd("to", to);
   throwIfAborted(options.signal);
   const source = await openFileSource(from, options.signal);
   const input = new Input(source, options);
@@ -168,6 +173,7 @@ const nowhere: PlannedTarget = {
   open: async () => ({
     write: async () => {},
     pumpEnd: async () => ({ descriptor: -1, at: -1 }),
+    writeError: (error) => error,
     commit: async () => "not-synced",
     discard: async () => {},
   }),

@@ -52,6 +52,11 @@ export class Output {
     if (bytes.length > 0) await this.#target.write(bytes);
   }
 
+  /** See `FileTarget.writeError`. */
+  writeError(error: Error): unknown {
+    return this.#target === undefined ? error : this.#target.writeError(error);
+  }
+
   async commit(): Promise<Durability> {
     this.add(new Uint8Array(0)); // opens the target of an empty plaintext
     await this.#tail;

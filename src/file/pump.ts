@@ -53,7 +53,7 @@ export async function runPump(pump: Pump, input: Input, output: Output, limits: 
     case "read failed":
       throw systemError(errorNumber, "read");
     case "write failed":
-      throw systemError(errorNumber, "write");
+      throw output.writeError(systemError(errorNumber, "write"));
     default:
       throw new Error("internal error: the pump was stopped");
   }

@@ -27,6 +27,8 @@ export interface FileTarget {
   write(bytes: Uint8Array): Promise<void>;
   /** The descriptor for a pump, where `write` is not used; undefined for sockets and terminals. */
   pumpEnd(): Promise<PumpEnd | undefined>;
+  /** What to throw for an error of a pump that writes. */
+  writeError(error: Error): unknown;
   /** Makes the file appear under its name. @throws FramesealError NOT_DURABLE when it has, and something failed then */
   commit(): Promise<Durability>;
   /** Removes what was written, where that is possible. Safe after `commit` and more than once. */
@@ -85,6 +87,7 @@ async function openTemporary(to: string, options: FileTargetOptions): Promise<Fi
       position += bytes.length;
     },
     pumpEnd: async () => ({ descriptor: file.descriptor, at: position }),
+    writeError: (error) => file.unchanged(error),
     commit: () => file.publish(),
     discard: () => file.discard(),
   };
@@ -133,6 +136,7 @@ async function openDescriptor(
     return {
       write: (bytes) => writeFully(descriptor, bytes, null, signal),
       pumpEnd: async () => (kind === "file" ? { descriptor, at: -1 } : undefined),
+      writeError: (error) => error,
       commit: () => close().then(notSynced),
       discard: close,
     };
@@ -156,6 +160,7 @@ async function openDescriptor(
       reopened ??= await reopenPipe(descriptor, stats, constants.O_WRONLY);
       return reopened === undefined ? undefined : { descriptor: reopened, at: -1 };
     },
+    writeError: (error) => error,
     commit: () => end().then(notSynced),
     discard: end,
   };

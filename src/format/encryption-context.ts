@@ -5,6 +5,7 @@ import { ByteReader, ByteWriter } from "../bytes.ts";
 import { type Check, pairs } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import { quote } from "../quote.ts";
+import { isWellFormed } from "../shapes.ts";
 import { MAX_UINT16 } from "./limits.ts";
 
 /** Pairs of strings. They are authenticated, not secret. */
@@ -43,7 +44,7 @@ function encodeString(value: unknown, what: string): Buffer {
     throw new RangeError(
       `"encryptionContext" expected a ${what} of at most ${MAX_UINT16} bytes, got ${bytes.length}`,
     );
-  if (bytes.toString("utf8") !== value)
+  if (!isWellFormed(value))
     throw new TypeError(`"encryptionContext" expected well-formed Unicode as ${what}`);
   return bytes;
 }

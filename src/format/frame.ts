@@ -1,4 +1,5 @@
 // Frames: AAD prefixes and the arithmetic of lengths and offsets. The bytes of a frame are laid out by the engine.
+import { wholeNumber } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import {
   DEFAULT_MAX_FRAME_LENGTH,
@@ -148,7 +149,7 @@ export function tooManyFrames(frameLength: number): FramesealError {
   );
 }
 
+const length = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 function checkLength(value: number, name: string): void {
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new RangeError(`"${name}" expected a whole number from 0 on, got ${value}`);
+  length(name, value);
 }

@@ -1,6 +1,7 @@
 // Where a MessageReader reads: a file, bytes in memory, or anything that can be read at an offset.
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
+import { text } from "../check-options.ts";
 import { allocateBuffer } from "../disk/call-length.ts";
 import { fileError, readFully } from "../disk/calls.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
@@ -51,6 +52,7 @@ export async function openSource(
       throw new TypeError(`"source" expected a path, a Uint8Array or a MessageSource, got ${typeof source}`);
     return source;
   }
+  text("source", source);
   throwIfAborted(signal);
   const { O_RDONLY, O_NONBLOCK = 0 } = constants; // so that a FIFO makes nobody wait
   const file = await open(source, O_RDONLY | O_NONBLOCK);

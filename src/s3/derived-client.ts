@@ -1,6 +1,7 @@
 // Clients that are derived from the user's: everything is shared but the middleware. What is sent through one is
 // intercepted at the command, the only thing that reaches the SDK however many clients, proxies and wrappers stand
 // between, whether or not they keep `this`.
+import { wrong } from "../check-options.ts";
 import { FramesealError } from "../errors.ts";
 import type { CommandContext, LastStep, Middleware, MiddlewareStack, S3ClientLike } from "./sdk-client.ts";
 
@@ -44,6 +45,11 @@ export function isClient(value: unknown): value is S3ClientLike {
   if (typeof value !== "object" || value === null) return false;
   const { send, middlewareStack } = value as Partial<S3ClientLike>;
   return typeof send === "function" && typeof middlewareStack?.clone === "function";
+}
+
+/** @throws TypeError for what is no client */
+export function checkClient(client: unknown): asserts client is S3ClientLike {
+  if (!isClient(client)) throw wrong("client", "an S3Client", client);
 }
 
 /**

@@ -1,12 +1,13 @@
 // Transparent encryption on the user's own S3 client: a derived client whose middleware seals what is uploaded and
 // opens what is downloaded. Everything that takes a client gains it.
 
-import { type Checks, checkOptions, oneOf, withFunctions } from "../check-options.ts";
+import { type Checks, checkOptions, oneOf, text, withFunctions } from "../check-options.ts";
 import { asAborted, FramesealError } from "../errors.ts";
 import { isAbortSignal } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
 import { decide, type HandledCommand } from "./commands.ts";
 import {
+  checkClient,
   deriveClient,
   ENCRYPTION_MIDDLEWARE,
   encrypts,
@@ -79,8 +80,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
   client: Client,
   options: EncryptS3ClientOptions,
 ): Client {
-  if (!isClient(client))
-    throw new TypeError(`"client" expected an S3Client, got ${client === null ? "null" : typeof client}`);
+  checkClient(client);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt yet');
   const plugin = new EncryptionPlugin(client, checkOptions("options", options, CLIENT_OPTIONS));
   const derived = deriveClient(
@@ -100,6 +100,7 @@ export function encryptS3Client<Client extends S3ClientLike>(
  */
 export async function exportMultipartUpload(client: S3ClientLike, uploadId: string): Promise<MultipartState> {
   const plugin = pluginOf(client);
+  text("uploadId", uploadId);
   const state = await plugin.uploads.export(uploadId, plugin.transportOf(client));
   if (state === undefined) throw new FramesealError("POLICY", "upload is not known to this client");
   return state;

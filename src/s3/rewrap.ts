@@ -13,7 +13,7 @@ import { takeGeneratedKey, takeUnwrappedKey } from "../keyring/take-data-key.ts"
 import { untilAborted } from "../until-aborted.ts";
 import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
-import { encrypts } from "./derived-client.ts";
+import { checkClient, encrypts } from "./derived-client.ts";
 import { encryptS3Client } from "./encrypt-s3-client.ts";
 import { pinnableETag, sameETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions, keptSettings } from "./formats.ts";
@@ -153,6 +153,7 @@ export async function rewrapWithin(
   givenOptions: RewrapOptions,
   limits: CopyLimits,
 ): Promise<RewrapResult> {
+  checkClient(client);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
   const location = checkOptions("location", givenLocation, LOCATION);
   const options = checkOptions("options", givenOptions, REWRAP_OPTIONS);

@@ -271,6 +271,12 @@ const table: readonly (readonly [
     {},
     { key: "ENV" },
   ],
+  [
+    "credentials of the environment come before its profile",
+    { AWS_ACCESS_KEY_ID: "ENV", AWS_SECRET_ACCESS_KEY: "x", AWS_PROFILE: "plain" },
+    {},
+    { key: "ENV", region: "eu-north-1" },
+  ],
   ["AWS_REGION", { AWS_REGION: "ap-south-1" }, {}, { region: "ap-south-1" }],
   ["AWS_DEFAULT_REGION", { AWS_DEFAULT_REGION: "ap-east-1" }, {}, { region: "ap-east-1" }],
   [
@@ -317,6 +323,17 @@ describe("configuration", () => {
     const failure = await createS3Client({}).catch((error: unknown) => error);
     expect(describeFailure(failure)).toBe("no AWS region: give --region or set AWS_REGION");
   });
+
+  test.each(["ftp://x", "nonsense", "127.0.0.1:9000"])(
+    "an endpoint of the environment that is none: %s",
+    async (url) => {
+      setEnvironment({ AWS_ENDPOINT_URL_S3: url });
+      const failure = await createS3Client({}).catch((error: unknown) => error);
+      expect(describeFailure(failure)).toBe(
+        "AWS_ENDPOINT_URL_S3 is no address such as https://s3.example.com",
+      );
+    },
+  );
 
   test("a region at an endpoint needs none of anybody", async () => {
     setEnvironment({ AWS_CONFIG_FILE: "~/none", AWS_SHARED_CREDENTIALS_FILE: "~/other-credentials" });

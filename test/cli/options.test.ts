@@ -86,9 +86,8 @@ beforeAll(async () => {
   fixed.plain = "plaintext of some length";
   fixed.long = longPlaintext;
   fixed["sse-c.key"] = randomBytes(32);
-  fixed["policy.json"] = JSON.stringify({
-    Statement: { Effect: "Deny", Principal: "*", Action: "s3:*", Resource: "arn:aws:s3:::bucket/*" },
-  });
+  fixed["policy.json"] =
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"*"}]}';
   restore();
   const s3 = ["--endpoint", "{s3}"];
   const loose = ["--commitment-policy", "FORBID_ENCRYPT_ALLOW_DECRYPT"];
@@ -541,7 +540,7 @@ const kinds: Readonly<
       ...["--require", "--checksum-algorithm", "--object-lock-mode"],
     ],
     junk: ["nonsense", " ", "toString", "__proto__", "\u001b[31m"],
-    says: /expected .* or |is one of|no such word|is s3, kms/,
+    says: /expected .* or |is one of|no such word|is s3, kms|go together/,
   },
   engines: {
     of: ["--engine"],
@@ -580,7 +579,7 @@ const kinds: Readonly<
   dates: {
     of: ["--expires", "--object-lock-until"],
     junk: ["tomorrow", "2030-13-01", "31.12.2030", "1"],
-    says: /2030-01-31/,
+    says: /2030-01-31|go together/,
   },
   ranges: { of: ["--range"], junk: ["5", "a-b", "-", "5-1-2", " 0-1", "0-1,3-4"], says: /first-last/ },
   keyIds: { of: ["--kms"], junk: ["nonsense key", "arn:aws:s3:::bucket", "0".repeat(64)], says: /key/ },
@@ -675,7 +674,9 @@ test("an option that cannot be repeated is refused when it is given twice", asyn
   for (const command of program.commands)
     for (const { long, description, required } of command.options) {
       if (!required || description.includes("repeatable")) continue;
-      const value = rows.find(({ option }) => option === long)?.given.split(" ")[1] ?? "";
+      const value =
+        rows.find(({ of, option }) => option === long && of.includes(command.name()))?.given.split(" ")[1] ??
+        "";
       const given = fill([`${long}=${value}`]);
       const { code, stderr } = await observe(run, [command.name(), ...given, ...given]);
       expect({ code, stderr }).toEqual({
@@ -761,4 +762,81 @@ test("a key in place of a name is refused and not shown; a file of that name is 
   writeFileSync(name, fixed["a.jwk"] ?? "", { mode: 0o600 });
   const { code, stderr } = await observe(run, ["encrypt", "-k", name, "plain", "-o", "out"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+});
+
+test("text from outside is shown, wherever it comes from, and never obeyed", async () => {
+  const evil = "\u001b[31m\u0007\u202ecba\u2066\u200b\u00a0";
+  const name = `evil${evil}\nline`;
+  writeFileSync(name, "plain");
+  writeFileSync(
+    "evil.json",
+    JSON.stringify({
+      Version: "2012-10-17",
+      Statement: [{ Sid: name, Effect: "Deny", Principal: "*", Action: [name], Resource: name }],
+    }),
+  );
+  server.fault = (call) =>
+    call.key === "fails" ? { kind: "error", status: 400, code: `Code${"\u202e"}x` } : undefined;
+  const s3 = ["--endpoint", server.endpoint];
+  const put = [
+    "put",
+    "-k",
+    "a.jwk",
+    "--json",
+    "plain",
+    `s3://${Bucket}/${name}`,
+    "-c",
+    `${name}=${name}`,
+    ...s3,
+  ];
+  const object = `s3://${Bucket}/${name}`;
+  const lines: readonly (readonly string[])[] = [
+    put,
+    ["get", "-k", "a.jwk", "--json", object, `${name}.out`, ...s3],
+    ["verify", "-k", "a.jwk", "--json", object, ...s3],
+    ["inspect", object, ...s3],
+    ["inspect", "--json", object, ...s3],
+    ["rewrap", "--from", "a.jwk", "--to", "b.jwk", object, ...s3],
+    ["rewrap", "--from", "b.jwk", "--to", "a.jwk", "--json", object, ...s3],
+    ["verify", "-k", "a.jwk", "-c", `${name}=other`, object, ...s3],
+    ["get", "-k", "b.jwk", object, "absent", ...s3],
+    ["get", "-k", "a.jwk", `${object}.absent`, "absent", ...s3],
+    ["get", "-k", "a.jwk", `s3://${Bucket}/fails`, "absent", ...s3],
+    ["encrypt", "-k", "a.jwk", "--json", name, "-o", `${name}.fsl`, "-c", `${name}=${name}`],
+    ["encrypt", "-k", "a.jwk", name, "-o", `${name}.fsl`],
+    ["inspect", `${name}.fsl`],
+    ["inspect", "--json", `${name}.fsl`],
+    ["decrypt", "-k", "a.jwk", "--json", `${name}.fsl`, "-o", `${name}.opened`],
+    ["decrypt", "-k", "b.jwk", `${name}.fsl`, "-o", "absent"],
+    ["decrypt", "-k", "a.jwk", "-c", `${name}=x`, `${name}.fsl`, "-o", "absent"],
+    ["decrypt", "-k", "a.jwk", `${name}.absent`, "-o", "absent"],
+    ["encrypt", "-k", "a.jwk", "--key-name", name, "--key-namespace", name, "plain", "-o", "named.fsl"],
+    ["inspect", "named.fsl"],
+    ["decrypt", "-k", "a.jwk", "named.fsl", "-o", "absent"],
+    ["encrypt", "-k", name, "plain", "-o", "absent"],
+    ["encrypt", "-k", `absent${name}`, "plain", "-o", "absent"],
+    ["encrypt", "--engine", name],
+    ["encrypt", `--${name}`],
+    [name],
+    ["keygen", "-o", `${name}.key`],
+    ["keygen", "--json", "-o", `${name}.key2`],
+    ["keygen", "-o", `${name}.key`],
+    ["policy", "--explain", "evil.json"],
+    ["policy", "--explain", "evil.json", "--json"],
+    ["policy", `bucket${name}`],
+    ["policy", "--explain", `absent${name}`],
+    ["engine", "--engine", name],
+  ];
+  let shownIn = 0;
+  for (const args of lines) {
+    const { code, stdout, stderr } = await observe(run, args);
+    const said = stdout + stderr;
+    expect(said.replaceAll("\n", ""), args[0]).not.toMatch(/[\p{C}\p{Default_Ignorable_Code_Point}\u00a0]/u);
+    // A name with an end of line makes no line of its own.
+    expect(said.split("\n"), args.join(" ")).not.toContainEqual(expect.stringMatching(/^line/));
+    if (code !== 0) expect(stderr).toMatch(/^frameseal: [^\n]+\n$/);
+    if (/\\u202e/.test(said)) shownIn++;
+  }
+  server.fault = () => undefined;
+  expect(shownIn).toBeGreaterThan(20);
 });

@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { bounded, visible } from "../../src/cli/output.ts";
+import { bounded, visible } from "../../src/cli/visible.ts";
 
 const folder = new URL("../../src/", import.meta.url);
 const files = new Map(

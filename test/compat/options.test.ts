@@ -593,7 +593,12 @@ for (const [callee, taker] of Object.entries(takers))
   describeTaker(callee, namesOf(callee), { ...taker, ignoresUnknownNames: true });
 
 describe.each(packages)("what the original takes is taken: %s", (_, sdk) => {
-  const input = { ...aesInput, utf8Sorting: true, somethingOfMine: 1 };
+  // The original wipes the key that it is given.
+  const input = () => ({
+    ...aesInput,
+    unencryptedMasterKey: Uint8Array.from(wrappingKey),
+    utf8Sorting: true,
+  });
   test.each([
     ["names that nobody knows", { somethingOfMine: true, cache: null }],
     ["nothing for the suite", { suiteId: null }],
@@ -604,7 +609,7 @@ describe.each(packages)("what the original takes is taken: %s", (_, sdk) => {
     ],
     ["a context without prototype", { encryptionContext: Object.assign(Object.create(null), { a: "b" }) }],
   ])("%s", async (_what, options) => {
-    const from = new sdk.RawAesKeyringNode(input);
+    const from = new sdk.RawAesKeyringNode({ ...input(), ...{ somethingOfMine: 1 } });
     const { encrypt, decrypt } = sdk.buildClient({
       maxEncryptedDataKeys: false,
       somethingOfMine: 1,
@@ -618,7 +623,8 @@ describe.each(packages)("what the original takes is taken: %s", (_, sdk) => {
 test("a context that is a map, which the original takes for none, is refused", async () => {
   const encryptionContext = new Map([["tenant", "a"]]) as never;
   for (const [name, sdk] of packages) {
-    const from = new sdk.RawAesKeyringNode({ ...aesInput, utf8Sorting: true });
+    const unencryptedMasterKey = Uint8Array.from(wrappingKey); // the original wipes it
+    const from = new sdk.RawAesKeyringNode({ ...aesInput, unencryptedMasterKey, utf8Sorting: true });
     const outcome = await outcomeOf(sdk.buildClient().encrypt(from, plaintext, { encryptionContext }));
     expect(outcome, name).toBe(name === "peer" ? "accepted" : "TypeError");
   }

@@ -68,10 +68,10 @@ describe("pieces", () => {
   test("every way of the library", async () => {
     const plaintext = randomBytes(123_456);
     await writeFile(file("plain"), plaintext);
-    const options = { keyring, engine: "node", frameLength: 50_000, overwrite: "replace" } as const;
+    const options = { keyring, engine: "node" } as const;
     seen.longest = 0;
-    await encryptFile(file("plain"), file("sealed"), options);
-    await decryptFile(file("sealed"), file("opened"), { ...options });
+    await encryptFile(file("plain"), file("sealed"), { ...options, frameLength: 48_000 });
+    await decryptFile(file("sealed"), file("opened"), options);
     expect((await readFile(file("opened"))).equals(plaintext)).toBe(true);
     const reader = await openMessage(file("sealed"), { keyring });
     expect((await reader.read(5, 99_000)).equals(plaintext.subarray(5, 99_000))).toBe(true);
@@ -129,7 +129,10 @@ test("nobody else reads or writes bytes of files by a length", () => {
       ),
     );
     const touched = imported.filter((each) => touching.test(each)).sort();
-    if (touched.length > 0) found[name.replaceAll(path.sep, "/")] = touched;
+    // Commands read small files, and streams that are cut; they write lines.
+    if (name.startsWith("cli"))
+      expect(touched.join(" ")).not.toMatch(/\b(read|write|readv|writev)\b|writeFile|copyFile/);
+    else if (touched.length > 0) found[name.replaceAll(path.sep, "/")] = touched;
   }
   expect(found).toEqual({
     "disk/calls.ts": ["FileHandle", "open", "read", "write"],
@@ -137,12 +140,8 @@ test("nobody else reads or writes bytes of files by a length", () => {
     "keyring/key-file.ts": ["FileHandle", "open"],
     "reader/message-source.ts": ["open"],
     "s3/requests/part-spool.ts": ["FileHandle", "open"],
-    // Whole small files, which Node cuts itself; lines of text; a stream, which reads 64 KiB at a time.
+    // Whole small files, which Node cuts itself.
     "s3/requests/state-file.ts": ["open", "readFile"],
-    "cli/output.ts": ["writeSync"],
-    "cli/policy.ts": ["readFile"],
-    "cli/s3-options.ts": ["readFile"],
-    "cli/put.ts": ["createReadStream"],
   });
   const handles = ["keyring/key-file.ts", "reader/message-source.ts", "s3/requests/part-spool.ts"];
   for (const name of handles)

@@ -10,6 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { encryptFile, RawAesKeyring } from "../../src/index.ts";
+import { engineNames } from "../message/fixtures.ts";
 
 /** What the next calls of `lockFile` answer or do, in order; the real one when there is nothing. */
 const locks: (() => Promise<unknown> | string | undefined)[] = vi.hoisted(() => []);
@@ -48,7 +49,7 @@ afterEach(async () => {
 });
 
 interface How {
-  readonly engine?: "native" | "node";
+  readonly engine?: string;
   readonly uid?: number;
   /** In a PID namespace of its own, which cannot see the others. */
   readonly alone?: boolean;
@@ -106,10 +107,8 @@ async function run(how: How): Promise<void> {
   expect(code, stderr).toBe(0);
 }
 
-const engines = ["native", "node"] as const;
-
 describe.skipIf(!canLock() || !existsSync(program))("of a process that is at work", () => {
-  test.each(engines)("another process keeps it, engine %s", async (engine) => {
+  test.each(engineNames)("another process keeps it, engine %s", async (engine) => {
     const writer = await startWriter({ engine });
     const before = await temporaries();
     await run({ engine });
@@ -126,7 +125,7 @@ describe.skipIf(!canLock() || !existsSync(program))("of a process that is at wor
     expect(await temporaries()).toEqual([]);
   });
 
-  test.each(engines)("and one that is stopped, engine %s", async (engine) => {
+  test.each(engineNames)("and one that is stopped, engine %s", async (engine) => {
     const writer = await startWriter({ engine });
     writer.child.kill("SIGSTOP");
     const before = await temporaries();
@@ -180,7 +179,7 @@ describe.skipIf(!canLock() || !existsSync(program))("of a process that is at wor
 });
 
 describe.skipIf(!canLock() || !existsSync(program))("of a process that was killed", () => {
-  test.each(engines)("the next run removes it, engine %s", async (engine) => {
+  test.each(engineNames)("the next run removes it, engine %s", async (engine) => {
     const writer = await startWriter({ engine });
     writer.child.kill("SIGKILL");
     await once(writer.child, "close");

@@ -51,9 +51,9 @@ const errors: Readonly<Record<string, readonly Errno[]>> = {
   copy: ["EIO"],
   access: ["EACCES"],
 };
-/** What may happen to calls upon pipes and sockets besides. */
-const ofPipes: readonly Errno[] = ["EAGAIN"];
-const ofSockets: readonly Errno[] = ["EAGAIN", "ECONNRESET"];
+/** What may happen to calls upon pipes and sockets in place of that. */
+const ofPipes: readonly Errno[] = ["EIO", "EINTR", "EAGAIN"];
+const ofSockets: readonly Errno[] = ["EIO", "EINTR", "EAGAIN", "ECONNRESET"];
 const moving: ReadonlySet<string> = new Set(["read", "pread", "write", "pwrite"]);
 
 /** All points of the calls that `log` has. */
@@ -79,10 +79,15 @@ export const isOfModules = ({ target }: Pick<CallPoint, "target">): boolean =>
 
 function waysOf(name: string, target: string): { how: string; label: string }[] {
   const isMoving = moving.has(name);
-  const codes = new Set<Errno>(errors[name] ?? []);
-  if (isMoving && target.startsWith("pipe:")) for (const code of ofPipes) codes.add(code);
-  if (isMoving && target.startsWith("socket:")) for (const code of ofSockets) codes.add(code);
-  const ways = [...codes].map((code) => ({ how: `error ${constants.errno[code]}`, label: code as string }));
+  const own = errors[name] ?? [];
+  const codes = !isMoving
+    ? own
+    : target.startsWith("pipe:")
+      ? ofPipes
+      : target.startsWith("socket:")
+        ? ofSockets
+        : own;
+  const ways = codes.map((code) => ({ how: `error ${constants.errno[code]}`, label: code as string }));
   const others =
     isMoving && !isOfModules({ target }) ? ["half", "one", "kill", "killed"] : ["kill", "killed"];
   return [...ways, ...others.map((how) => ({ how, label: how }))];

@@ -62,7 +62,7 @@ function fifo(name: string): string {
 const codeOf = (running: Promise<unknown>): Promise<string> =>
   running.then(
     () => "done",
-    (error) => error.code ?? String(error),
+    (error) => error.code ?? error.name,
   );
 
 describe.skipIf(!hasFifos)("FIFOs", () => {
@@ -148,7 +148,7 @@ describe.skipIf(!hasFifos)("FIFOs", () => {
   test("a process that has stopped waiting can end", () => {
     const script = `
       import { encryptFile, decryptFile, RawAesKeyring } from ${JSON.stringify(library)};
-      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32) });
+      const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: Buffer.alloc(32, 1) });
       const { signal } = new class extends AbortController { constructor() { super(); setTimeout(() => this.abort(), 50); } };
       const options = { keyring, signal };
       const all = [1, 2, 3, 4, 5].flatMap(() => [encryptFile("a", "x", options), encryptFile("plain", "b", options)]);
@@ -191,7 +191,7 @@ describe.skipIf(process.platform !== "linux").each(engineNames)("engine %s", (en
       ["absent", file("none"), "ENOENT"],
       [file("plain"), file("absent/out"), "ENOENT"],
       [file("plain"), file("plain/out"), "ENOTDIR"],
-      [`${file("plain")}\0`, file("none"), "ERR_INVALID_ARG_VALUE"],
+      [`${file("plain")}\0`, file("none"), "TypeError"],
       [file("plain"), file("x".repeat(300)), "ENAMETOOLONG"],
       ["y".repeat(5000), file("none"), "ENAMETOOLONG"],
     ] as const)

@@ -284,7 +284,7 @@ describe.skipIf(!hasPump)("pump", () => {
     );
     expect(limited).toMatchObject({
       code: 1,
-      stderr: "frameseal: the file would be larger than allowed here\n",
+      stderr: "frameseal: larger: the file would be larger than allowed here; nothing was changed\n",
     });
     expect(limited.stdout.toString()).toBe("");
   });

@@ -180,9 +180,9 @@ export const messageWays: Readonly<Record<string, Way>> = {
     const { from, to } = await files(setting, plain(lengthOf(index)));
     await encryptFile(from, to, base(setting));
   },
-  "encrypt file: source fails, target is there": async (setting, index) => {
+  "encrypt file: more than was promised, no source, a folder": async (setting, index) => {
     const { from, to } = await files(setting, plain(long(index)));
-    await fails(encryptFile(from, from, base(setting)));
+    await fails(encryptFile(from, to, { ...base(setting), plaintextLength: 2 * FRAME }));
     await fails(encryptFile(path.join(setting.folder, "none"), to, base(setting)));
     await fails(encryptFile(setting.folder, to, base(setting)));
   },

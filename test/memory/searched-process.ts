@@ -14,7 +14,7 @@ import { searchMemory } from "./search.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A process that hangs ends even if nobody waits for it any more. */
-const TIMEOUT_MS = FULL ? 3_600_000 : 50_000;
+const TIMEOUT_MS = FULL ? 3_600_000 : 110_000;
 
 export interface Program {
   readonly file: string;

@@ -30,7 +30,7 @@ in_node() { # PROGRAM ARGUMENTS...
   local program=$1
   shift
   LD_PRELOAD="$out/fail_threads.so $(g++ -print-file-name=libasan.so)" \
-    timeout 300 node "$root/test/native/$program" "$out/build/Release/frameseal.node" "$@"
+    timeout 600 node "$root/test/native/$program" "$out/build/Release/frameseal.node" "$@"
 }
 run() { # EXPECTED FAIL_THREADS
   for part in pump crew hash; do FAIL_THREADS=$2 in_node threads.mjs $part $1; done
@@ -40,4 +40,4 @@ for first in 1 2 3 1-2 2-4; do run some $first; done
 run none 1-
 
 echo "== wild calls, in Node, address,undefined"
-for seed in 1 2 $RANDOM; do in_node wild_calls.mjs 50000 $seed; done
+for seed in 1 2 $RANDOM; do in_node wild_calls.mjs 350000 $seed; done

@@ -1,6 +1,8 @@
 // The addon: what it offers, how it is loaded, and what every part of the native engine needs of it. The only file that
-// loads it, by `#addon` of package.json. It names keys, messages and the like by number, and checks again every number
-// and every length that memory depends on.
+// loads it, by `#addon` of package.json. It names keys, messages and the like by number, and refuses numbers of none. It
+// checks the type of every argument again, and every length before it reads or writes there. Handles in the calls that
+// must be quick, and counts of threads, are read without a look at their range: what is no such number is then taken for
+// another one, which costs an error or the wrong key, never memory.
 import load from "#addon";
 import { FramesealError } from "../../errors.ts";
 import { allocate as allocateOrdinary } from "../output-memory.ts";

@@ -53,10 +53,15 @@ export function createNativeEngine(kernel?: string): Engine {
     },
     recycle(result) {
       checkBytes("result", result);
-      if (!isShared(result)) addon.recycle(result);
+      if (!isShared(result) && !mayBePooled(result)) addon.recycle(result);
     },
     startHash: (bits, concurrency) => startNativeHash(addon, bits, concurrency),
   };
+}
+
+/** Small Buffers of Node lie in pools of this length; without theirs, all of them would be lost, and new ones too. */
+function mayBePooled({ buffer, byteLength }: Uint8Array): boolean {
+  return buffer.byteLength === Buffer.poolSize && byteLength < buffer.byteLength;
 }
 
 class NativeKey implements AeadKey, KeyHandle {

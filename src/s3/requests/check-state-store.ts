@@ -1,5 +1,6 @@
 // Checks that a store of upload states keeps the promises that the nonces of uploads rest on.
 import { isDeepStrictEqual } from "node:util";
+import { callback } from "../../check-options.ts";
 import { messageOf } from "../../errors.ts";
 import { checkStateStore, type MultipartState, type MultipartStateStore } from "./multipart-state.ts";
 
@@ -11,6 +12,7 @@ import { checkStateStore, type MultipartState, type MultipartStateStore } from "
 export async function checkMultipartStateStore(
   open: () => MultipartStateStore | Promise<MultipartStateStore>,
 ): Promise<readonly string[]> {
+  callback("open", open);
   const [one, other] = [await open(), await open()];
   checkStateStore(one);
   const failures: Error[] = [];

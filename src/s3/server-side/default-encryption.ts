@@ -2,6 +2,7 @@
 
 import { type Checks, checkOptions, needed, oneOf, text, wrong } from "../../check-options.ts";
 import { isErrorNamed } from "../../shapes.ts";
+import { checkClient } from "../derived-client.ts";
 import { loadCommands, type S3ClientLike } from "../transport.ts";
 import { checkServerSide, type SseKms, type SseS3 } from "./server-side.ts";
 
@@ -33,6 +34,7 @@ const DEFAULT_ENCRYPTION_OPTIONS: Checks<DefaultEncryptionOptions> = {
 
 /** Reads the default encryption of a bucket. */
 export async function getDefaultEncryption(client: S3ClientLike, bucket: string): Promise<DefaultEncryption> {
+  checkClient(client);
   text("bucket", bucket);
   const { GetBucketEncryptionCommand } = await loadCommands(client);
   const none = { mode: "none", kmsKeyId: undefined, bucketKey: "disabled", customerKeys: undefined } as const;
@@ -60,6 +62,7 @@ export async function setDefaultEncryption(
   bucket: string,
   options: DefaultEncryptionOptions,
 ): Promise<void> {
+  checkClient(client);
   text("bucket", bucket);
   const { encryption, customerKeys } = checkOptions("options", options, DEFAULT_ENCRYPTION_OPTIONS);
   const { PutBucketEncryptionCommand } = await loadCommands(client);

@@ -8,7 +8,13 @@ import { isAllZeros } from "../../keyring/take-data-key.ts";
 import { isBytes } from "../../shapes.ts";
 import { operationOf } from "../command-schema.ts";
 import { parseCopySource } from "../copy-source.ts";
-import { deriveClient, ENCRYPTION_MIDDLEWARE, middlewareNames, sendIntercepted } from "../derived-client.ts";
+import {
+  checkClient,
+  deriveClient,
+  ENCRYPTION_MIDDLEWARE,
+  middlewareNames,
+  sendIntercepted,
+} from "../derived-client.ts";
 import { addKeyTransportCheck, checkKeyTransport } from "../key-transport.ts";
 import type { ObjectLocation } from "../object-format.ts";
 
@@ -201,6 +207,7 @@ export function serverSideEncryptS3Client<Client extends S3ClientLike>(
   client: Client,
   serverSide: ServerSideEncryption,
 ): Client {
+  checkClient(client);
   const checked = checkServerSide("serverSide", serverSide);
   return deriveClient(
     client,

@@ -3,7 +3,17 @@
 import { createHash, type KeyObject } from "node:crypto";
 import { inspect } from "node:util";
 import { ByteWriter, copySecret, wipe } from "../../bytes.ts";
-import { bytes, type Checks, checkOptions, needed, wholeNumber, wrong } from "../../check-options.ts";
+import {
+  bytes,
+  type Checks,
+  callback,
+  checkOptions,
+  needed,
+  oneOf,
+  text,
+  wholeNumber,
+  wrong,
+} from "../../check-options.ts";
 import { allCauses, FramesealError } from "../../errors.ts";
 import { hkdf } from "../../hkdf.ts";
 import { isAllZeros } from "../../keyring/take-data-key.ts";
@@ -82,8 +92,18 @@ export function deriveSseCKey(givenOptions: SseCKeyOptions): SseCKey {
   };
 }
 
-/** The same key for the source of a copy. */
-export function asCopySource(key: SseCKey): SseCCopySourceKey {
+const SSE_C_KEY: Checks<SseCKey> = {
+  SSECustomerAlgorithm: needed(oneOf("AES256")),
+  SSECustomerKey: needed(bytes),
+  SSECustomerKeyMD5: needed(text),
+};
+
+/**
+ * The same key for the source of a copy.
+ * @throws TypeError
+ */
+export function asCopySource(givenKey: SseCKey): SseCCopySourceKey {
+  const key = checkOptions("key", givenKey, SSE_C_KEY);
   return {
     CopySourceSSECustomerAlgorithm: key.SSECustomerAlgorithm,
     CopySourceSSECustomerKey: key.SSECustomerKey,
@@ -130,6 +150,7 @@ export async function withSseCKey<Answer>(
   request: (sseCKey: SseCKey, masterKeyVersion: number) => Promise<Answer>,
 ): Promise<Answer> {
   const { masterKeys, bucket, key, salt } = checkOptions("options", options, TRIAL_OPTIONS);
+  callback("request", request);
   const newestFirst = [...masterKeys].sort((a, b) => b.masterKeyVersion - a.masterKeyVersion);
   const causes: unknown[] = [];
   for (const { masterKey, masterKeyVersion } of newestFirst) {
@@ -161,7 +182,8 @@ export function sseCVersionTagging(masterKeyVersion: number): string {
 export function sseCVersionFromTags(
   tags: readonly { readonly Key?: string | undefined; readonly Value?: string | undefined }[] | undefined,
 ): number | undefined {
-  const value = tags?.find(({ Key }) => Key === SSE_C_VERSION_TAG)?.Value;
+  if (tags !== undefined && !Array.isArray(tags)) throw wrong("tags", "an array of tags", tags);
+  const value = tags?.find((tag) => tag?.Key === SSE_C_VERSION_TAG)?.Value;
   if (value === undefined || !/^(0|[1-9][0-9]{0,9})$/.test(value)) return undefined;
   const version = Number(value);
   return version < 2 ** 32 ? version : undefined;
