@@ -786,6 +786,10 @@ const takers: Readonly<Record<string, Taker>> = {
         await keyringFromKeyFile(wide, { onWarning: (text) => told.push(text) });
         expect(told.length).toBe(1);
       },
+      signal: async () =>
+        expect(await outcomeOf(keyringFromKeyFile(at("aes.key"), { signal: abortedSignal() }))).toBe(
+          "ABORTED",
+        ),
     },
   },
   writeAesKeyFile: {

@@ -288,6 +288,7 @@ async function keyringFromFile(
       padding: options.rsaPadding as RsaPadding | undefined, // one of its words
       materialDescription: parsePairs("material-description", options.materialDescription),
       onWarning: note,
+      signal: interruptSignal,
     });
     return await ofFile(file, keyring);
   } catch (error) {

@@ -18,13 +18,15 @@ import {
   callback,
   checkOptions,
   pairs,
+  signal,
   text,
   wholeNumber,
 } from "../check-options.ts";
 import { readSome } from "../disk/calls.ts";
 import { NewFile } from "../disk/new-file.ts";
-import { hasCode } from "../errors.ts";
+import { hasCode, throwIfAborted } from "../errors.ts";
 import { shorten } from "../quote.ts";
+import { untilAborted } from "../until-aborted.ts";
 import { randomDataKey } from "./data-key.ts";
 import { RawAesKeyring } from "./raw-aes-keyring.ts";
 import { keyNameOption, keyNamespaceOption } from "./raw-key.ts";
@@ -50,6 +52,8 @@ export interface KeyFileOptions {
   readonly materialDescription?: Readonly<Record<string, string>> | undefined;
   /** Told in one line if others than the owner may read a secret key. */
   readonly onWarning?: ((warning: string) => void) | undefined;
+  /** Ends the wait for a pipe that nobody writes to; opening it keeps a thread until somebody does. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What the options must be. */
@@ -59,6 +63,7 @@ const KEY_FILE_OPTIONS: Checks<KeyFileOptions> = {
   padding: rsaPaddingOption,
   materialDescription: pairs,
   onWarning: callback,
+  signal,
 };
 
 /** Options of `writeAesKeyFile`. */
@@ -84,7 +89,7 @@ const RSA_FILE_OPTIONS: Checks<RsaKeyFileOptions> = { modulusBits: wholeNumber(2
 /**
  * Reads a key file: JWK gives a raw AES keyring, PEM a raw RSA keyring that can encrypt (public key) or decrypt
  * (private key). The file may also be a pipe.
- * @throws TypeError, RangeError if the content is not such a key, and what the file system throws
+ * @throws TypeError, RangeError if the content is not such a key, and what the file system throws; FramesealError ABORTED
  */
 export async function keyringFromKeyFile(
   path: string,
@@ -92,11 +97,11 @@ export async function keyringFromKeyFile(
 ): Promise<RawAesKeyring | RawRsaKeyring> {
   text("path", path);
   const options = checkOptions("options", givenOptions, KEY_FILE_OPTIONS);
-  const file = await open(path, "r");
-  let content: Uint8Array | undefined;
+  throwIfAborted(options.signal);
+  const { content, wideMode } = await untilAborted(readKeyFile(path), options.signal, (late) =>
+    wipe(late.content),
+  );
   try {
-    const { bytes, wideMode } = await readBounded(file, path);
-    content = bytes;
     const key = parseKeyFile(content, path);
     if (key.kind !== "rsa-public" && wideMode !== undefined)
       await options.onWarning?.(
@@ -105,7 +110,6 @@ export async function keyringFromKeyFile(
     return keyringOf(key, path, options);
   } finally {
     wipe(content);
-    await file.close();
   }
 }
 
@@ -184,10 +188,23 @@ function keyringOf(key: ParsedKey, path: string, options: KeyFileOptions): RawAe
 }
 
 // Everything is asked of the open file, so that nobody can exchange it between check and use.
-async function readBounded(
-  file: FileHandle,
-  path: string,
-): Promise<{ readonly bytes: Uint8Array; readonly wideMode: string | undefined }> {
+/** What was read. The receiver wipes `content`. */
+interface KeyFileContents {
+  readonly content: Uint8Array;
+  /** The mode of a file that others may read. */
+  readonly wideMode: string | undefined;
+}
+
+async function readKeyFile(path: string): Promise<KeyFileContents> {
+  const file = await open(path, "r");
+  try {
+    return await readBounded(file, path);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readBounded(file: FileHandle, path: string): Promise<KeyFileContents> {
   const stat = await file.stat();
   const tooLong = () => wrongContent(path, `at most ${MAX_FILE_LENGTH} bytes`, "more");
   if (stat.isFile() && stat.size > MAX_FILE_LENGTH) throw tooLong();
@@ -207,7 +224,7 @@ async function readBounded(
   const mode = stat.mode & 0o777;
   const wide = stat.isFile() && (mode & 0o077) !== 0 && process.platform !== "win32";
   return {
-    bytes: buffer.subarray(0, length),
+    content: buffer.subarray(0, length),
     wideMode: wide ? mode.toString(8).padStart(4, "0") : undefined,
   };
 }

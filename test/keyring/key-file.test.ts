@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createSecretKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,6 +14,19 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "frameseal-key-file-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test.skipIf(process.platform === "win32")(
+  "a FIFO that nobody writes to is waited for until an abort",
+  async () => {
+    const path = join(folder, "fifo");
+    execFileSync("mkfifo", [path]);
+    const controller = new AbortController();
+    const waiting = keyringFromKeyFile(path, { signal: controller.signal });
+    controller.abort(new Error("enough"));
+    await expect(waiting).rejects.toMatchObject({ code: "ABORTED", cause: { message: "enough" } });
+    await writeFile(path, "{}"); // lets the thread go
+  },
+);
 
 let count = 0;
 async function fileWith(content: string | Uint8Array, mode = 0o600): Promise<string> {

@@ -16,9 +16,9 @@ import { randomDataKey } from "../../keyring/data-key.ts";
 import type { Keyring } from "../../keyring/keyring.ts";
 import { kmsAccessOf } from "../../keyring/kms-access.ts";
 import { MultiKeyring } from "../../keyring/multi-keyring.ts";
-import { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
+import type { RawAesKeyring } from "../../keyring/raw-aes-keyring.ts";
 import { describeKeyring, type WrappingKeys, wrappingKeysOf } from "../../keyring/raw-key.ts";
-import { RawRsaKeyring } from "../../keyring/raw-rsa-keyring.ts";
+import type { RawRsaKeyring } from "../../keyring/raw-rsa-keyring.ts";
 import { openOaepSha256Mgf1Sha1, openPkcs1 } from "../../keyring/rsa-unpad.ts";
 import { SkipList } from "../../keyring/skipped-keys.ts";
 import { isAllZeros, nameOf, takeWrappedKeys } from "../../keyring/take-data-key.ts";
@@ -351,10 +351,12 @@ function noKeyFor(wrap: WrapAlgorithm, leaves: readonly Keyring[]): FramesealErr
 
 function whyNot(wrap: WrapAlgorithm, leaf: Keyring): string {
   const needed = wrap.startsWith("kms") ? "key of AWS KMS" : wrap.startsWith("AES") ? "AES key" : "RSA key";
-  if (leaf instanceof RawAesKeyring) return `${describeKeyring("AES", leaf)}: it is no ${needed}`;
-  if (leaf instanceof RawRsaKeyring) {
-    const isKind = needed === "RSA key";
-    return `${describeKeyring("RSA", leaf)}: ${isKind ? "it has no private key" : `it is no ${needed}`}`;
+  const raw = wrappingKeysOf(leaf);
+  if (raw !== undefined) {
+    const kind = raw.secretKey === undefined ? "RSA" : "AES";
+    const lacksPrivateKey = kind === "RSA" && needed === "RSA key";
+    const name = describeKeyring(kind, leaf as RawAesKeyring | RawRsaKeyring);
+    return `${name}: ${lacksPrivateKey ? "it has no private key" : `it is no ${needed}`}`;
   }
   if (kmsAccessOf(leaf) !== undefined) return `KMS keyring: it has no ${needed}`;
   return `${nameOf(leaf)}: objects of this format are opened with a raw or KMS keyring only`;
