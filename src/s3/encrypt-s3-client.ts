@@ -22,6 +22,7 @@ import { createFormats, FORMAT_OPTIONS, type FormatOptions, type Formats } from 
 import { LastCheck } from "./last-check.ts";
 import { watchBody } from "./object-body.ts";
 import type { ObjectLocation } from "./object-format.ts";
+import { checkReceipt } from "./receipt.ts";
 import { getObjectAttributes } from "./requests/attributes.ts";
 import { CopyHandler } from "./requests/copy.ts";
 import { getObject, type Send } from "./requests/get.ts";
@@ -227,10 +228,12 @@ class EncryptionPlugin {
       const transport = transportOf();
       await transport.prepare();
       const { input } = args;
-      const send: Send = (fields) => {
+      const send: Send = async (fields) => {
         const changed = { ...input, ...fields };
         check.expect(command, changed);
-        return next({ ...args, input: changed });
+        const answer = await next({ ...args, input: changed });
+        checkReceipt(command, answer.output);
+        return answer;
       };
       const result = await this.#handlers[command]({ input, transport, send });
       return { ...result, output: withoutStoredFields(command, result.output) };

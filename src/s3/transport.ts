@@ -8,6 +8,7 @@ import { operationOf } from "./command-schema.ts";
 import { encrypts, sendIntercepted } from "./derived-client.ts";
 import { LastCheck } from "./last-check.ts";
 import { payloadDigest } from "./object-metadata.ts";
+import { checkReceipt } from "./receipt.ts";
 import type { MiddlewareStack, S3ClientLike } from "./sdk-client.ts";
 
 export type { Next, S3ClientLike } from "./sdk-client.ts";
@@ -60,8 +61,21 @@ export class Transport {
     const command = new Command(this.#bodies === "sealed" ? withOwnBody(input) : input);
     const rest = [this.#signal === undefined ? {} : { abortSignal: this.#signal }];
     const client = this.#client as unknown as S3ClientLike & { send(...args: unknown[]): Promise<Output> };
-    if (this.#bodies === "plaintext") return client.send(command, ...rest);
+    const output =
+      this.#bodies === "plaintext"
+        ? await client.send(command, ...rest)
+        : await this.#sendSealed<Output>(name, command, rest);
+    checkReceipt(name, output);
+    return output;
+  }
+
+  #sendSealed<Output>(
+    name: CommandName,
+    command: { readonly input: object },
+    rest: readonly unknown[],
+  ): Promise<Output> {
     const check = new LastCheck(() => true);
+    const client: S3ClientLike = this.#client as unknown as S3ClientLike;
     return sendIntercepted(client, client, command, rest, {
       stack: (given) => given,
       last(step, context, stack) {

@@ -73,13 +73,16 @@ export function pointsOf(log: string): CallPoint[] {
     });
 }
 
-/** Whether a point is of the loading of code: Node's own work, which it does not check for short reads. */
+/**
+ * Whether a point is of the loading of code: Node's own work, which it does not check for short reads, and where it
+ * ends the process itself when a file cannot be closed.
+ */
 export const isOfModules = ({ target }: Pick<CallPoint, "target">): boolean =>
   /\/(dist|node_modules|build)\//.test(target);
 
 function waysOf(name: string, target: string): { how: string; label: string }[] {
   const isMoving = moving.has(name);
-  const own = errors[name] ?? [];
+  const own = name === "close" && isOfModules({ target }) ? [] : (errors[name] ?? []);
   const codes = !isMoving
     ? own
     : target.startsWith("pipe:")

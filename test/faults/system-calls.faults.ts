@@ -27,7 +27,8 @@ import { compileFailCalls } from "./compile-fail-calls.ts";
 import { type Operation, operationsOn, type Place, type Standing } from "./operations.ts";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
-const seed = Number(process.env.FRAMESEAL_SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** Another seed tries other calls. */
+const seed = Number(process.env.FRAMESEAL_SEED ?? 21);
 /** Runs at a time. */
 const SLOTS = Number(process.env.FRAMESEAL_SLOTS ?? 3);
 const HANG_MS = 20_000;
