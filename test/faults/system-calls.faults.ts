@@ -33,7 +33,7 @@ const seed = Number(process.env.FRAMESEAL_SEED ?? 21);
 const SLOTS = Number(process.env.FRAMESEAL_SLOTS ?? 3);
 const HANG_MS = 20_000;
 /** Runs of an operation in a sample: with calls upon its own files and connections, and while it loads its modules. */
-const SAMPLE = { own: 30, modules: 4 };
+const SAMPLE = { own: 20, modules: 3 };
 
 const root = mkdtempSync(path.join(tmpdir(), "frameseal-calls-"));
 const library = compileFailCalls(root);
