@@ -88,13 +88,13 @@ export class RawAesKeyring implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const prefix = rawAesInfoPrefix(this.keyName);
-    const self = describeKeyring("AES", this);
+    const self = (): string => describeKeyring("AES", this);
     let tried = 0;
     for (const key of encryptedDataKeys) {
       const { providerInfo, ciphertext } = key;
       const why = this.#whyNot(key, prefix);
       if (why !== undefined) {
-        request.skipped?.add(`${self}: ${why}`, key);
+        request.skipped?.add(`${self()}: ${why}`, key);
         continue;
       }
       tried += 1;
@@ -108,7 +108,7 @@ export class RawAesKeyring implements Keyring {
     if (tried === 0) return null;
     throw new FramesealError(
       "NO_DATA_KEY",
-      `${self} does not unwrap the data key: ` +
+      `${self()} does not unwrap the data key: ` +
         "another key of the same name, another encryption context, or an altered message",
     );
   }

@@ -113,12 +113,12 @@ export class RawRsaKeyring implements Keyring {
     request: DataKeyRequest,
   ): Promise<Uint8Array | null> {
     const name = Buffer.from(this.keyName, "utf8");
-    const self = describeKeyring("RSA", this);
+    const self = (): string => describeKeyring("RSA", this);
     let tried = 0;
     for (const key of encryptedDataKeys) {
       const why = this.#whyNot(key, name);
       if (why !== undefined || this.#privateKey === undefined) {
-        request.skipped?.add(`${self}: ${why ?? "it has no private key"}`, key);
+        request.skipped?.add(`${self()}: ${why ?? "it has no private key"}`, key);
         continue;
       }
       tried += 1;
@@ -128,7 +128,7 @@ export class RawRsaKeyring implements Keyring {
     if (tried === 0) return null;
     throw new FramesealError(
       "NO_DATA_KEY",
-      `${self} (${this.padding}) does not unwrap the data key: ` +
+      `${self()} (${this.padding}) does not unwrap the data key: ` +
         "another key of the same name, another padding, or an altered message",
     );
   }

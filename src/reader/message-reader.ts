@@ -103,7 +103,7 @@ async function openReader(source: MessageSource, options: OpenMessageOptions): P
     const read = (start: number, end: number): Promise<Uint8Array> =>
       end <= head.length
         ? Promise.resolve(head.subarray(start, end))
-        : readExactly(source, start, end, options.signal);
+        : untilAborted(readExactly(source, start, end, options.signal), options.signal);
     const { plaintextLength } = options;
     const layout = signed
       ? await findSignedLayout(read, size, opened, plaintextLength)
@@ -125,12 +125,15 @@ async function readHeader(
   options: OpenMessageOptions,
 ): Promise<{ parsed: ParsedHeader; head: Uint8Array }> {
   const parser = new HeaderParser(options);
-  const head = await readExactly(source, 0, Math.min(source.size, HEAD_LENGTH), options.signal);
+  const { signal } = options;
+  const read = (start: number, end: number): Promise<Uint8Array> =>
+    untilAborted(readExactly(source, start, end, signal), signal);
+  const head = await read(0, Math.min(source.size, HEAD_LENGTH));
   parser.push(head);
   for (let offset = head.length, step = HEAD_LENGTH; parser.header === undefined; step *= 4) {
     if (offset >= source.size) throw truncatedHeader();
     const end = Math.min(source.size, offset + step);
-    parser.push(await readExactly(source, offset, end, options.signal));
+    parser.push(await read(offset, end));
     offset = end;
   }
   return { parsed: parser.header, head };
@@ -169,7 +172,9 @@ export class MessageReader {
   readonly #layout: FrameLayout;
   readonly #cache: FrameCache | undefined;
   readonly #runsAhead: number;
-  readonly #reads = new Set<AbortController>();
+  /** Ends each read under way. */
+  readonly #reads = new Set<(error: Error) => void>();
+  readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
   /** Use `openMessage`. */
@@ -320,16 +325,37 @@ export class MessageReader {
     signal: AbortSignal | undefined,
     work: (either: AbortSignal) => Promise<Buffer>,
   ): Promise<Buffer> {
-    const read = new AbortController();
-    const onAbort = (): void => read.abort(signal?.reason);
-    this.#reads.add(read);
-    signal?.addEventListener("abort", onAbort);
+    if (signal === undefined) return this.#read(work(this.#closed.signal), () => {});
+    // A signal for the source that tells of both.
+    const either = new AbortController();
+    const onAbort = (): void => either.abort(signal.reason);
+    signal.addEventListener("abort", onAbort);
     try {
-      return await untilAborted(work(read.signal), read.signal, (late) => late.fill(0));
+      const reading = untilAborted(work(either.signal), either.signal, (late) => late.fill(0));
+      return await this.#read(reading, () => either.abort(this.#closed.signal.reason));
     } finally {
-      signal?.removeEventListener("abort", onAbort);
-      this.#reads.delete(read);
+      signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  #read(work: Promise<Buffer>, onClose: () => void): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const end = (error: Error): void => {
+        reject(error);
+        onClose();
+      };
+      this.#reads.add(end);
+      work.then(
+        (plaintext) => {
+          if (this.#reads.delete(end)) resolve(plaintext);
+          else plaintext.fill(0); // nobody waits for it any more
+        },
+        (error: unknown) => {
+          this.#reads.delete(end);
+          reject(error);
+        },
+      );
+    });
   }
 
   /** Ends reads under way with ABORTED, wipes the key, and closes a file that `openMessage` opened, or its source. */
@@ -339,7 +365,10 @@ export class MessageReader {
   }
 
   async #close(): Promise<void> {
-    for (const read of this.#reads) read.abort(new Error("message reader is closed"));
+    this.#closed.abort(new Error("message reader is closed"));
+    const reads = [...this.#reads];
+    this.#reads.clear();
+    for (const end of reads) end(aborted(this.#closed.signal));
     this.#cache?.clear();
     this.#opened.dispose();
     await this.#source.close?.();

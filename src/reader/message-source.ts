@@ -6,7 +6,6 @@ import { allocateBuffer } from "../disk/call-length.ts";
 import { fileError, readFully } from "../disk/calls.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { isBytes } from "../shapes.ts";
-import { untilAborted } from "../until-aborted.ts";
 
 /** Where a message can be read at any place. */
 export interface MessageSource {
@@ -18,7 +17,8 @@ export interface MessageSource {
 }
 
 /**
- * Reads exactly the bytes from `start` to `end`.
+ * Reads exactly the bytes from `start` to `end`. The source is told of an abort; waiting for one that does not listen is for
+ * the caller to end.
  * @throws FramesealError TRUNCATED if the source gives another number of bytes; ABORTED
  */
 export async function readExactly(
@@ -28,7 +28,7 @@ export async function readExactly(
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   throwIfAborted(signal);
-  const bytes = await untilAborted(source.read(start, end, signal), signal);
+  const bytes = await source.read(start, end, signal);
   if (bytes.length !== end - start)
     throw new FramesealError(
       "TRUNCATED",
