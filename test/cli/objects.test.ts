@@ -245,6 +245,6 @@ test("put keeps parts within --memory, on disk in --spool-folder if need be, and
   const nowhere = ["--memory", "16M", "--part-size", "20M", "--spool-folder", "none"];
   const args = ["put", "-k", "a.jwk", ...nowhere, "-", `s3://${bucket}/none`, "--endpoint", server.endpoint];
   expect((await run(args, { stdin: Buffer.concat([body, body]) })).stderr.toString()).toContain(
-    "--spool-folder none",
+    "--spool-folder",
   );
 });
