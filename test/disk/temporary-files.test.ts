@@ -4,7 +4,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, readdir, readFile, rm, unlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -84,7 +84,12 @@ async function startWriter(how: How): Promise<{ child: ChildProcess; end(): Prom
   writers.push(child);
   child.stdin?.on("error", () => {});
   child.stdin?.write(Buffer.alloc(3_000_000, "held"));
-  await vi.waitUntil(async () => (await temporaries()).length > 0, { timeout: 20_000, interval: 20 });
+  // Not before: a file that is not locked yet may be removed, and is made again.
+  const isWritten = async (): Promise<boolean> => {
+    const sizes = (await temporaries()).map((name) => stat(file(name)).then(({ size }) => size));
+    return (await Promise.all(sizes).catch(() => [])).some((size) => size > 0);
+  };
+  await vi.waitUntil(isWritten, { timeout: 20_000, interval: 20 });
   const closed = once(child, "close") as Promise<[number | null]>;
   return {
     child,

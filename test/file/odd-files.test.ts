@@ -19,11 +19,13 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   decryptFile,
   encryptFile,
   inspectFile,
+  type Keyring,
   openMessage,
   RawAesKeyring,
   verifyFile,
@@ -134,14 +136,33 @@ describe.skipIf(!hasFifos)("FIFOs", () => {
   });
 
   test("a FIFO that goes while it is waited for", async () => {
-    const sealing = codeOf(encryptFile(file("plain"), fifo("gone"), { keyring }));
-    await rm(file("gone"));
-    expect(await sealing).toBe("ENOENT");
+    // Asked for a key when the target has been looked at: from then on it is opened, or waited for.
+    const sealTo = async (to: string, meanwhile: () => Promise<void>): Promise<string> => {
+      let ask = (): void => {};
+      const asked = new Promise<void>((resolve) => {
+        ask = resolve;
+      });
+      const asking: Keyring = {
+        generateDataKey: (request) => {
+          ask();
+          return keyring.generateDataKey(request);
+        },
+        wrapDataKey: (dataKey, request) => keyring.wrapDataKey(dataKey, request),
+        unwrapDataKey: (keys, request) => keyring.unwrapDataKey(keys, request),
+      };
+      const sealing = codeOf(encryptFile(file("plain"), to, { keyring: asking }));
+      await asked;
+      await sleep(30); // either way the same is said; mostly it is waited for by now
+      await meanwhile();
+      return sealing;
+    };
+    expect(await sealTo(fifo("gone"), () => rm(file("gone")))).toBe("ENOENT");
     // Or becomes a file, which nothing may be written into as it is.
-    const again = codeOf(encryptFile(file("plain"), fifo("changed"), { keyring }));
-    await writeFile(file("other"), "precious");
-    await rename(file("other"), file("changed"));
-    expect(await again).toBe("EBUSY");
+    const becomesFile = async (): Promise<void> => {
+      await writeFile(file("other"), "precious");
+      await rename(file("other"), file("changed"));
+    };
+    expect(await sealTo(fifo("changed"), becomesFile)).toBe("EBUSY");
     expect(await readFile(file("changed"), "utf8")).toBe("precious");
   });
 
