@@ -40,4 +40,4 @@ for first in 1 2 3 1-2 2-4; do run some $first; done
 run none 1-
 
 echo "== wild calls, in Node, address,undefined"
-for seed in 1 2 $RANDOM; do in_node wild_calls.mjs 350000 $seed; done
+for seed in 1 2 $RANDOM; do in_node wild_calls.mjs "${FRAMESEAL_WILD_CALLS:-350000}" $seed; done
