@@ -1,5 +1,6 @@
 // Waiting that ends when the caller aborts, whoever never answers: a key service, a source, an engine. The signal may be
 // of any package: it need only have what signals have.
+import { clearImmediate, setImmediate } from "node:timers"; // under jsdom there are no such globals
 import { aborted } from "./errors.ts";
 
 /**

@@ -159,6 +159,20 @@ describe("architecture", () => {
     expect(imports.map(fault).filter((line) => line !== undefined)).toEqual([]);
   });
 
+  test("what a page under jsdom has not as a global is imported", () => {
+    const used = (text: string): string[] =>
+      ["setImmediate", "clearImmediate", "structuredClone"].filter((name) =>
+        new RegExp(`(?<![.\\w])${name}\\(`).test(text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")),
+      );
+    const isImported = (text: string, name: string): boolean =>
+      new RegExp(`^import \\{[^}]*\\b${name}\\b[^}]*\\} from "node:timers";`, "m").test(text);
+    const missing = [...texts]
+      .filter(([file]) => !file.startsWith("bench/"))
+      .flatMap(([file, text]) => used(text).map((name) => ({ file, name, ok: isImported(text, name) })));
+    expect(missing.length).toBeGreaterThan(0);
+    expect(missing.filter(({ ok }) => !ok)).toEqual([]);
+  });
+
   test("there are no cycles", () => expect(findCycle(imports)).toBeUndefined());
 
   test("every file begins with what it is for", () => {
