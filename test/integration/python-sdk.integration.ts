@@ -54,14 +54,14 @@ test.each(algorithms)(
     for (const { keys, keyring } of keySets.filter(
       ({ name }) => name === "KMS, one key" || name === "raw AES-256",
     )) {
-      const options = { keyring, suite, commitmentPolicy, encryptionContext: { a: "1" } } as const;
+      const options = { keyring, commitmentPolicy, encryptionContext: { a: "1" } } as const;
       const common = [
         ...wrappingKeys(keys[0] as PeerKey),
         ...["--encryption-context", "a=1", "--suppress-metadata"],
         ...["--commitment-policy", commitmentPolicy.toLowerCase().replaceAll("_", "-")],
       ];
       done.tried += 2;
-      writeFileSync(file("ours"), await encrypt(plaintext, options));
+      writeFileSync(file("ours"), await encrypt(plaintext, { ...options, suite }));
       await awsEncryptionCli(["--decrypt", "--input", file("ours"), "--output", file("opened"), ...common]);
       expect(readFileSync(file("opened")).equals(plaintext)).toBe(true);
       done.right += 1;
