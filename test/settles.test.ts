@@ -3,7 +3,6 @@
 // table is held against what TypeScript finds in the entries, so what is new and has no row is red.
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { getEventListeners } from "node:events";
 import {
   closeSync,
   constants,
@@ -56,6 +55,7 @@ import {
 } from "../src/index.ts";
 import { KmsKeyring } from "../src/kms.ts";
 import { asynchronousApi } from "./support/asynchronous-api.ts";
+import { signals } from "./support/signals.ts";
 
 /** After an abort everything settles within so many turns of the event loop, unless descriptors have to be closed. */
 const TURNS = 3;
@@ -95,47 +95,6 @@ function requestOf(signal: AbortSignal | undefined): DataKeyRequest {
     ...(signal === undefined ? {} : { signal }),
   };
 }
-
-/** A signal of a package that makes its own. */
-class OwnSignal {
-  aborted = false;
-  reason: unknown;
-  readonly listeners = new Set<(event: { type: string }) => void>();
-  addEventListener(_: "abort", listener: (event: { type: string }) => void): void {
-    this.listeners.add(listener);
-  }
-  removeEventListener(_: "abort", listener: (event: { type: string }) => void): void {
-    this.listeners.delete(listener);
-  }
-}
-interface Abortable {
-  readonly signal: AbortSignal;
-  abort(reason: unknown): void;
-  listeners(): number;
-}
-const signals: Readonly<Record<string, () => Abortable>> = {
-  "a signal of Node": () => {
-    const controller = new AbortController();
-    const { signal } = controller;
-    return {
-      signal,
-      abort: (reason) => controller.abort(reason),
-      listeners: () => getEventListeners(signal, "abort").length,
-    };
-  },
-  "a signal of a package": () => {
-    const own = new OwnSignal();
-    return {
-      signal: own as unknown as AbortSignal,
-      abort(reason) {
-        own.aborted = true;
-        own.reason = reason;
-        for (const listener of [...own.listeners]) listener({ type: "abort" });
-      },
-      listeners: () => own.listeners.size,
-    };
-  },
-};
 
 /** What falls silent. `reached` resolves when somebody has come to wait for it. */
 class Silence {

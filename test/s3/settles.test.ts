@@ -35,6 +35,7 @@ import {
 } from "../../src/s3.ts";
 import { FakeKms } from "../support/fake-kms.ts";
 import { S3Server } from "../support/s3-server.ts";
+import { OwnSignal, signals } from "../support/signals.ts";
 
 const Bucket = "bucket";
 const MiB = 2 ** 20;
@@ -81,38 +82,6 @@ afterAll(async () => {
   process.off("unhandledRejection", hear);
   process.off("uncaughtException", hear);
 });
-
-/** A signal of a package that makes its own. */
-class OwnSignal {
-  aborted = false;
-  reason: unknown;
-  readonly #listeners = new Set<(event: { type: string }) => void>();
-  addEventListener(_: "abort", listener: (event: { type: string }) => void): void {
-    this.#listeners.add(listener);
-  }
-  removeEventListener(_: "abort", listener: (event: { type: string }) => void): void {
-    this.#listeners.delete(listener);
-  }
-  /** How many listen. */
-  get size(): number {
-    return this.#listeners.size;
-  }
-  abort(): void {
-    this.aborted = true;
-    this.reason = new Error("stop");
-    for (const listener of [...this.#listeners]) listener({ type: "abort" });
-  }
-}
-const signals = {
-  "a signal of Node": () => {
-    const controller = new AbortController();
-    return { signal: controller.signal, abort: () => controller.abort() };
-  },
-  "a signal of a package": () => {
-    const own = new OwnSignal();
-    return { signal: own as unknown as AbortSignal, abort: () => own.abort() };
-  },
-};
 
 /** What falls silent. Its promise resolves when somebody has come to wait for it. */
 class Silence {

@@ -16,28 +16,11 @@ import {
   RawAesKeyring,
 } from "../../src/index.ts";
 import { decryptWebStream, encryptWebStream } from "../../src/stream/web-streams.ts";
+import { OwnSignal } from "../support/signals.ts";
 
 const inner = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: randomBytes(32) });
 const plaintext = randomBytes(100_000);
 const message = await encrypt(plaintext, { keyring: inner });
-
-/** A signal of a package that makes its own, which tells who still listens. */
-class OwnSignal {
-  aborted = false;
-  reason: unknown;
-  readonly listeners = new Set<() => void>();
-  addEventListener(_: string, listener: () => void): void {
-    this.listeners.add(listener);
-  }
-  removeEventListener(_: string, listener: () => void): void {
-    this.listeners.delete(listener);
-  }
-  abort(): void {
-    this.aborted = true;
-    this.reason = new Error("stop");
-    for (const listener of [...this.listeners]) listener();
-  }
-}
 
 /** A keyring that hears no signal, whose answers come when they are let go; `reached` resolves when somebody waits. */
 function heldKeyring() {
@@ -115,7 +98,7 @@ describe.each(Object.entries(calls))("%s, with a silent keyring", (name, call) =
     await held.reached;
     signal.abort();
     await expect(result).rejects.toSatisfy(isAborted);
-    expect(signal.listeners.size).toBe(0);
+    expect(signal.size).toBe(0);
     held.release();
     await expect.poll(() => held.keys.length).toBe(1);
     if (!keptByCache.has(name)) await expect.poll(() => held.keys[0]?.every((byte) => byte === 0)).toBe(true);
@@ -126,7 +109,7 @@ describe.each(Object.entries(calls))("%s, with a silent keyring", (name, call) =
     held.release();
     const signal = new OwnSignal();
     await call({ keyring: held.keyring, signal: signal as unknown as AbortSignal });
-    expect(signal.listeners.size).toBe(0);
+    expect(signal.size).toBe(0);
   });
 });
 
@@ -241,7 +224,7 @@ describe("a silent source", () => {
     await new Promise((resolve) => setImmediate(resolve));
     signal.abort();
     await expect(result).rejects.toSatisfy(isAborted);
-    expect(signal.listeners.size).toBe(0);
+    expect(signal.size).toBe(0);
   });
 
   test.each(["abort", "destroy"] as const)("a stream of a range closes after %s", async (end) => {
@@ -264,7 +247,7 @@ describe("a silent source", () => {
     if (end === "abort") signal.abort();
     else stream.destroy();
     await closed;
-    expect(signal.listeners.size).toBe(0);
+    expect(signal.size).toBe(0);
     await reader.close();
   });
 });
