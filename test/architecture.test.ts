@@ -31,9 +31,10 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   file: [...belowStream, "stream"],
   compat: [...belowStream, "stream"],
   s3: ["sdk-copy", ...belowStream, "stream"],
-  bench: [...belowStream, "stream", "reader", "file", "s3"],
+  backup: [...belowStream, "stream", "reader", "file", "s3"],
+  bench: [...belowStream, "stream", "reader", "file", "s3", "backup"],
   "bench/scripts": ["bench", "index", "kms", "s3"],
-  cli: [...belowStream, "stream", "reader", "file", "s3"],
+  cli: [...belowStream, "stream", "reader", "file", "s3", "backup"],
 };
 /** The rooms of `s3/`: what their files may import of it besides their own room. Its files outside of rooms are the rest. */
 const s3Rooms: Readonly<Record<string, readonly string[]>> = {
@@ -59,7 +60,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   "#addon": /^engine\/native\/addon\.ts$/,
   "@aws-sdk/client-kms":
     /^(cli\/aws-client|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
-  "@aws-sdk/client-s3": /^(cli|s3|bench\/scripts)\//,
+  "@aws-sdk/client-s3": /^(backup|cli|s3|bench\/scripts)\//,
   "@aws-sdk/lib-storage": /^bench\/scripts\//,
   "playwright-core": /^bench\/scripts\//,
   "@observablehq/plot": /^bench\/page\//,

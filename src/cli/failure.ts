@@ -15,6 +15,8 @@ export const exitCodes = {
   failed: 1,
   usage: 2,
   untrusted: 3,
+  /** Done, but some of many failed. */
+  someFailed: 4,
   interrupted: 130,
   terminated: 143,
   closedPipe: 141,
