@@ -76,7 +76,7 @@ interface WasmModule {
 async function ofPackage(): Promise<OpenSqlite> {
   let module: WasmModule;
   try {
-    module = (await import(PACKAGE as string)) as WasmModule;
+    module = (await import("node-sqlite3-wasm" as string)) as WasmModule;
   } catch (cause) {
     throw journalError(
       `a journal needs Node ${NODE_WITH_SQLITE} or the package "${PACKAGE}" (npm install ${PACKAGE}); ` +
