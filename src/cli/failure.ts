@@ -230,6 +230,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
   ENGINE_UNAVAILABLE: { exitCode: exitCodes.failed, hint: "frameseal engine shows what works here" },
   NETWORK: { exitCode: exitCodes.failed },
   NOT_DURABLE: { exitCode: exitCodes.failed },
+  JOURNAL: { exitCode: exitCodes.failed },
   ABORTED: { exitCode: exitCodes.failed },
 };
 
