@@ -213,6 +213,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
     hint: "this is no encrypted message, or its beginning was altered",
   },
   INVALID_METADATA: { exitCode: exitCodes.untrusted },
+  INVALID_MANIFEST: { exitCode: exitCodes.untrusted },
   UNSUPPORTED: { exitCode: exitCodes.failed },
   POLICY: { exitCode: exitCodes.failed },
   LIMIT_EXCEEDED: { exitCode: exitCodes.failed, hint: "the options --max-… set what is allowed" },
@@ -230,6 +231,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
   ENGINE_UNAVAILABLE: { exitCode: exitCodes.failed, hint: "frameseal engine shows what works here" },
   NETWORK: { exitCode: exitCodes.failed },
   NOT_DURABLE: { exitCode: exitCodes.failed },
+  JOURNAL: { exitCode: exitCodes.failed },
   ABORTED: { exitCode: exitCodes.failed },
 };
 
