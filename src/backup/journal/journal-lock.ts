@@ -18,7 +18,7 @@ import { hostname } from "node:os";
 import { lockFile } from "../../disk/file-lock.ts";
 import { quote } from "../../quote.ts";
 import { errorCode } from "../../shapes.ts";
-import { journalError } from "./journal-error.ts";
+import { journalInUse } from "./journal-error.ts";
 
 /** Who has a journal, as its owner file says. */
 interface Owner {
@@ -175,7 +175,7 @@ function inUse(file: string, owner: Owner | undefined, remove?: string): Error {
   const who =
     owner === undefined ? "another process" : `process ${owner.pid} on ${quote(String(owner.host))}`;
   const what = remove === undefined ? "" : `; if no such process runs any more, remove ${quote(remove)}`;
-  return journalError(`the journal ${quote(file)} is in use by ${who}${what}`);
+  return journalInUse(`the journal ${quote(file)} is in use by ${who}${what}`);
 }
 
 function ignoring(code: string, call: () => void): void {
