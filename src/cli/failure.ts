@@ -213,6 +213,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
     hint: "this is no encrypted message, or its beginning was altered",
   },
   INVALID_METADATA: { exitCode: exitCodes.untrusted },
+  INVALID_MANIFEST: { exitCode: exitCodes.untrusted },
   UNSUPPORTED: { exitCode: exitCodes.failed },
   POLICY: { exitCode: exitCodes.failed },
   LIMIT_EXCEEDED: { exitCode: exitCodes.failed, hint: "the options --max-… set what is allowed" },
