@@ -55,8 +55,11 @@ export function lockJournal(file: string): JournalLock {
     claim(file, owner, us);
     // What the package for SQLite leaves beside a file when its process is killed.
     ignoring("ENOENT", () => rmdirSync(`${file}.lock`));
+    let isHeld = true;
     return {
       release() {
+        if (!isHeld) return;
+        isHeld = false;
         if (readOwner(owner)?.token === us.token) ignoring("ENOENT", () => unlinkSync(owner));
         closeSync(descriptor);
       },
