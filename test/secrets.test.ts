@@ -25,9 +25,11 @@ const callers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   createSecretKey: {
     "keyring/key-file.ts": "a wrapping key, which lives as long as its keyring",
     "keyring/raw-aes-keyring.ts": "a wrapping key, which lives as long as its keyring",
+    "backup/names/aes-siv.ts": "keys of names, which live as long as a run",
     "compat/keyring-node.ts": "the peer's interface has a KeyObject; only who asks for one gets it",
   },
   createCipheriv: {
+    "backup/names/aes-siv.ts": "ended in the same function",
     "engine/node/gcm.ts": "ended by whoever began it",
     "engine/node/segments.ts": "ended in the same function",
     "keyring/aes-gcm-wrap.ts": "ended in the same expression",
@@ -68,6 +70,7 @@ const made =
 
 /** Copies of what is called like a secret and is none, or is one for good. */
 const allowed: Readonly<Record<string, string>> = {
+  "backup/names/plain-names.ts: key.slice(": "the key of an object is its name",
   "compat/client.ts: new Uint8Array(header.commitment)": "of a message, so public",
   "keyring/aes-gcm-wrap.ts: concatBytes([cipher.update(dataKey), cipher.final(), cipher.getAuthTag()]":
     "a wrapped key",

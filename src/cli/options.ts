@@ -281,24 +281,31 @@ async function keyringFromFile(
   options: Pick<KeyOptions, "keyNamespace" | "keyName" | "rsaPadding" | "materialDescription">,
 ): Promise<Keyring> {
   const { keyringFromKeyFile } = await import("../keyring/key-file.ts");
-  try {
-    const keyring = keyringFromKeyFile(file, {
+  return ofKeyFile(
+    file,
+    keyringFromKeyFile(file, {
       keyNamespace: options.keyNamespace,
       keyName: options.keyName,
       padding: options.rsaPadding as RsaPadding | undefined, // one of its words
       materialDescription: parsePairs("material-description", options.materialDescription),
       onWarning: note,
       signal: interruptSignal,
-    });
-    return await ofFile(file, keyring);
+    }),
+  );
+}
+
+/** Names the key file in what `work` finds wrong in it. */
+export async function ofKeyFile<Result>(file: string, work: Promise<Result>): Promise<Result> {
+  try {
+    return await ofFile(file, work);
   } catch (error) {
-    if (isErrorNamed(error, "TypeError", "RangeError")) throw ofKeyFile(error, file);
+    if (isErrorNamed(error, "TypeError", "RangeError")) throw contentError(error, file);
     throw error;
   }
 }
 
 // What is wrong in the file is no mistake in the command line.
-function ofKeyFile(error: Error, file: string): Error {
+function contentError(error: Error, file: string): Error {
   const match = /^"keyFile" (expected .*) in /s.exec(error.message);
   return match?.[1] === undefined ? error : new CommandFailure(`key file ${shown(file)}: ${match[1]}`);
 }

@@ -11,7 +11,7 @@ import {
 } from "node:crypto";
 import { type FileHandle, open, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
-import { allocateSecret, asBuffer, wipe } from "../bytes.ts";
+import { allocateSecret, asBuffer, copySecret, wipe } from "../bytes.ts";
 import {
   type Check,
   type Checks,
@@ -95,21 +95,25 @@ export async function keyringFromKeyFile(
   path: string,
   givenOptions: KeyFileOptions = {},
 ): Promise<RawAesKeyring | RawRsaKeyring> {
-  text("path", path);
   const options = checkOptions("options", givenOptions, KEY_FILE_OPTIONS);
-  throwIfAborted(options.signal);
-  const { content, wideMode } = await untilAborted(readKeyFile(path), options.signal, (late) =>
-    wipe(late.content),
-  );
+  return keyringOf(await parseFile(path, options), path, options);
+}
+
+/**
+ * Reads the AES key of a file that holds one, for what derives keys from it; the receiver wipes it.
+ * @throws TypeError, RangeError if the content is no such key, and what the file system throws; FramesealError ABORTED
+ */
+export async function readAesKeyFile(
+  path: string,
+  givenOptions: Pick<KeyFileOptions, "onWarning" | "signal"> = {},
+): Promise<Uint8Array> {
+  const key = await parseFile(path, givenOptions);
+  if (key.kind !== "aes") throw wrongContent(path, "an AES key (JWK)", "an RSA key");
+  const exported = key.key.export();
   try {
-    const key = parseKeyFile(content, path);
-    if (key.kind !== "rsa-public" && wideMode !== undefined)
-      await options.onWarning?.(
-        `key file ${shorten(path, 500)} can be read by others (mode ${wideMode}): chmod 600 it`,
-      );
-    return keyringOf(key, path, options);
+    return copySecret(exported);
   } finally {
-    wipe(content);
+    wipe(exported);
   }
 }
 
@@ -172,6 +176,26 @@ function rsaKeyName(publicKey: KeyObject): string {
 type ParsedKey =
   | { readonly kind: "aes"; readonly key: KeyObject; readonly keyName: string | undefined }
   | { readonly kind: "rsa-private" | "rsa-public"; readonly key: KeyObject; readonly keyName: string };
+
+/** Reads and parses, and warns. */
+async function parseFile(
+  path: string,
+  { signal, onWarning }: Pick<KeyFileOptions, "onWarning" | "signal">,
+): Promise<ParsedKey> {
+  text("path", path);
+  throwIfAborted(signal);
+  const { content, wideMode } = await untilAborted(readKeyFile(path), signal, (late) => wipe(late.content));
+  try {
+    const key = parseKeyFile(content, path);
+    if (key.kind !== "rsa-public" && wideMode !== undefined)
+      await onWarning?.(
+        `key file ${shorten(path, 500)} can be read by others (mode ${wideMode}): chmod 600 it`,
+      );
+    return key;
+  } finally {
+    wipe(content);
+  }
+}
 
 function keyringOf(key: ParsedKey, path: string, options: KeyFileOptions): RawAesKeyring | RawRsaKeyring {
   const keyNamespace = options.keyNamespace ?? DEFAULT_KEY_NAMESPACE;
