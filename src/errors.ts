@@ -40,6 +40,8 @@ export type ErrorCode =
   | "NETWORK"
   /** The file is complete under its name, but may not survive a power failure, or has left a second name; `cause` tells why. */
   | "NOT_DURABLE"
+  /** The journal of a backup is in use, damaged, of another place, or cannot be written: nothing was done without it. */
+  | "JOURNAL"
   /** The caller aborted the operation. */
   | "ABORTED";
 
