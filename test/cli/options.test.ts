@@ -2,18 +2,31 @@
 // And every value that is none is refused, in one line that names the option. An option without a row, or a row
 // without an option, is red.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { CreateBucketCommand, PutObjectCommand } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { describeHeader } from "../../src/cli/header-description.ts";
 import { createProgram, run } from "../../src/cli/program.ts";
 import { inspectHeader } from "../../src/index.ts";
 import { frameseal } from "../support/command-line.ts";
 import { ACCOUNT, FakeKms } from "../support/fake-kms.ts";
+import { changesIn, namesIn, stateOf } from "../support/folder-changes.ts";
 import { FULL } from "../support/full.ts";
 import { observe, startObserving } from "../support/observed-command.ts";
+import { type Kind, line, type OptionGroup, type Row } from "../support/option-rows.ts";
 import { S3Server, type StoredS3Object } from "../support/s3-server.ts";
 import vectors from "../vectors/s3ec-objects.json" with { type: "json" };
 
@@ -58,6 +71,24 @@ const fill = (args: readonly string[]): string[] =>
 
 /** The files that are there before every run. */
 const fixed: Record<string, string | Uint8Array> = {};
+/** The tree that commands work on, besides its files: an empty folder and a link. */
+const treeFiles: Readonly<Record<string, string>> = {
+  "tree/.hidden": "hidden",
+  "tree/a.txt": "first",
+  "tree/sub/b.txt": "second",
+  "tree/sub/deep/c.log": "third, and somewhat longer",
+};
+const EMPTY_FOLDER = "tree/empty";
+const LINK = "tree/link";
+const TREE_TIME = new Date("2020-01-02T03:04:05.678Z");
+
+/** The rows and kinds of all groups of options. */
+const groups = await Promise.all(
+  readdirSync(new URL("option-rows/", import.meta.url))
+    .sort()
+    .map((file): Promise<OptionGroup> => import(new URL(`option-rows/${file}`, import.meta.url).pathname)),
+);
+const rows: readonly Row[] = groups.flatMap((group) => group.rows ?? []);
 const environment = {
   AWS_ACCESS_KEY_ID: "a",
   AWS_SECRET_ACCESS_KEY: "b",
@@ -73,7 +104,11 @@ beforeAll(async () => {
   kmsKey = kms.createKey("us-east-1");
   for (const name of [Bucket, "policies"])
     await server.client().send(new CreateBucketCommand({ Bucket: name }));
-  Object.assign(process.env, environment, { AWS_SHARED_CREDENTIALS_FILE: path.join(folder, "profiles") });
+  Object.assign(process.env, environment, {
+    AWS_SHARED_CREDENTIALS_FILE: path.join(folder, "profiles"),
+    XDG_STATE_HOME: path.join(folder, "state"),
+  });
+  Object.assign(fixed, treeFiles);
   for (const name of ["a", "b"])
     fixed[`${name}.jwk`] = JSON.stringify({
       kty: "oct",
@@ -106,6 +141,7 @@ beforeAll(async () => {
     ["put", "--kms", "{kmsKey}", "--kms-endpoint", "{kms}", "plain", "s3://bucket/kms", ...s3],
     ["put", "-k", "a.jwk", "--format", "s3ec-v3", "long", "s3://bucket/single", ...s3],
     ["put", "-k", "a.jwk", "--format", "s3ec-v3", ...suffix, "plain", "s3://bucket/beside", ...s3],
+    ...Object.keys(treeFiles).map((name) => ["put", "-k", "a.jwk", name, `s3://bucket/${name}`, ...s3]),
   ]) {
     const { code, stderr } = await observe(run, fill(line));
     expect({ code, stderr }, line.join(" ")).toEqual({ code: 0, stderr: "" });
@@ -137,60 +173,50 @@ afterAll(async () => {
   await Promise.all([server[Symbol.asyncDispose](), kms[Symbol.asyncDispose]()]);
   rmSync(folder, { recursive: true });
 });
+beforeEach(restore);
 
 function restore(): void {
-  for (const name of readdirSync(folder))
-    if (!(name in fixed)) rmSync(path.join(folder, name), { recursive: true });
-  for (const [name, content] of Object.entries(fixed))
-    if (!existsSync(name)) writeFileSync(name, content, { mode: 0o600 });
+  const kept = new Set([EMPTY_FOLDER, LINK]);
+  for (const name of [...Object.keys(fixed), ...kept])
+    for (let at = name; at !== "."; at = path.dirname(at)) kept.add(at);
+  for (const name of namesIn(folder))
+    if (!kept.has(name)) rmSync(path.join(folder, name), { recursive: true, force: true });
+  for (const [name, content] of Object.entries(fixed)) {
+    const isOfTree = Object.hasOwn(treeFiles, name);
+    if (existsSync(name) && !(isOfTree && lstatSync(name).mtimeMs !== TREE_TIME.getTime())) continue;
+    mkdirSync(path.dirname(name), { recursive: true });
+    writeFileSync(name, content, { mode: 0o600 });
+    if (isOfTree) utimesSync(name, TREE_TIME, TREE_TIME);
+  }
+  mkdirSync(EMPTY_FOLDER, { recursive: true });
+  if (!namesIn(path.dirname(LINK)).includes(path.basename(LINK))) symlinkSync("a.txt", LINK);
   const bucket = server.buckets.get(Bucket);
   if (stored.size === 0) return;
   for (const key of [...(bucket?.keys() ?? [])]) if (!stored.has(key)) bucket?.delete(key);
   for (const [key, object] of stored) bucket?.set(key, object);
 }
 
-interface Row {
-  /** Commands of which this is said. */
-  readonly of: readonly string[];
-  readonly option: string;
-  /** The command line without the option. */
-  readonly line: (command: string) => string;
-  /** What is added to it; by default nothing but the option. */
-  readonly given: string;
-  /** Seen with the option, and not without it. */
-  readonly shows?: RegExp;
-  /** Seen without the option, and not with it. */
-  readonly hides?: RegExp;
-  /** Run afterwards, and seen too. */
-  readonly after?: string;
-  readonly before?: () => void;
-  readonly terminal?: true;
-  /** In a process of its own, since it writes to standard output. */
-  readonly child?: true;
-}
-
 /** What a command was seen to do: itself, the files it made, the objects it stored, and the command that follows. */
 async function seenOf(row: Row, line: string): Promise<string> {
   restore();
-  row.before?.();
-  const files = new Set(readdirSync(folder));
+  await row.before?.({ server, folder });
+  const before = stateOf(folder);
+  const objectsBefore = new Map(server.buckets.get(Bucket));
   const args = fill(line.split(" ").filter((word) => word !== ""));
   let all: string;
   if (row.child === true) {
     const { code, stdout, stderr } = await frameseal(args, { cwd: folder });
     all = `exit ${code}\nout ${stdout.length}\nerr ${stderr}`;
   } else ({ all } = await observe(run, args, row.terminal));
-  for (const [name, content] of newFiles(files)) all += `\nfile ${name} ${contentOf(content)}`;
-  for (const [key, object] of server.buckets.get(Bucket) ?? []) {
-    if (stored.get(key) === object) continue;
+  for (const change of changesIn(folder, before, contentOf)) all += `\n${change}`;
+  const objects = new Map(server.buckets.get(Bucket));
+  for (const [key, object] of objects) {
+    if (objectsBefore.get(key) === object) continue;
     all += `\nstored ${key} ${JSON.stringify(object.headers)} ${contentOf(object.body)}`;
   }
+  for (const key of objectsBefore.keys()) if (!objects.has(key)) all += `\nremoved ${key}`;
   if (row.after !== undefined) all += `\nthen ${(await observe(run, fill(row.after.split(" ")))).all}`;
   return all;
-}
-function newFiles(before: ReadonlySet<string>): readonly (readonly [string, Buffer])[] {
-  const made = readdirSync(folder).filter((name) => !before.has(name));
-  return made.map((name) => [name, readFileSync(path.join(folder, name))] as const);
 }
 const contentOf = (bytes: Buffer): string => {
   try {
@@ -199,271 +225,6 @@ const contentOf = (bytes: Buffer): string => {
     return `${bytes.length} bytes ${bytes.subarray(0, 20).toString("hex")}`;
   }
 };
-
-const files = ["encrypt", "decrypt"];
-const messages = [...files, "verify", "put", "get", "cat"];
-const readers = ["decrypt", "verify", "get", "cat"];
-const writers = ["encrypt", "put"];
-const objects = ["put", "get", "cat", "verify", "inspect", "rewrap"];
-const objectReaders = ["get", "cat", "verify"];
-const reporting = messages.filter((name) => name !== "cat");
-const aws = [...messages, "inspect", "rewrap", "policy"];
-
-/** A line that works, of which rows change the key and what is read. */
-function line(command: string, { key = "-k a.jwk", of = "framed", more = "" } = {}): string {
-  const sealed = of === "framed" ? "sealed" : `sealed.${of}`;
-  const lines: Readonly<Record<string, string>> = {
-    encrypt: `encrypt ${key} ${more} plain -o out`,
-    decrypt: `decrypt ${key} ${more} ${sealed} -o out`,
-    put: `put ${key} ${more} plain s3://bucket/new --endpoint {s3}`,
-    get: `get ${key} ${more} s3://bucket/${of} out --endpoint {s3}`,
-    cat: `cat ${key} ${more} s3://bucket/${of} --endpoint {s3}`,
-    verify: `verify ${key} ${more} s3://bucket/${of} --endpoint {s3}`,
-    inspect: `inspect ${more} s3://bucket/${of} --endpoint {s3}`,
-    rewrap: `rewrap --from a.jwk --to b.jwk ${more} s3://bucket/${of} --endpoint {s3}`,
-    policy: `policy bucket --show ${more} --endpoint {s3}`,
-  };
-  return lines[command] ?? `${command} ${more}`;
-}
-const plainLine = (command: string): string => line(command);
-const lineWith =
-  (how: { key?: string; of?: string; more?: string }) =>
-  (command: string): string =>
-    line(command, how);
-const loosely = "--commitment-policy REQUIRE_ENCRYPT_ALLOW_DECRYPT";
-const forbid = "--commitment-policy FORBID_ENCRYPT_ALLOW_DECRYPT";
-
-/** One row for each option of a group of commands: option and value, what shows it, and how the line differs. */
-const row = (
-  of: readonly string[],
-  given: string,
-  shows: RegExp | undefined,
-  more: Partial<Omit<Row, "of" | "given">> = {},
-): Row => ({
-  of,
-  option: /^-\S+/.exec(given)?.[0] ?? "",
-  line: plainLine,
-  given,
-  ...(shows === undefined ? {} : { shows }),
-  ...more,
-});
-
-const failed = /^exit 1\n/;
-const done = /^exit 0\n/;
-const untrusted = /^exit 3\n/;
-const existing = { before: () => writeFileSync("out", "older") };
-const single = { of: "single" };
-const wrapped = { key: "-k wrapped.jwk", of: "wrapped", more: loosely };
-const unauthentic = {
-  key: "-k unauthentic.jwk",
-  of: "unauthentic",
-  more: `${loosely} --enable-legacy-wrapping-algorithms`,
-};
-const piped = "put -k a.jwk --from-command {pipe} s3://bucket/new --endpoint {s3}";
-
-const rows: readonly Row[] = [
-  // Keys.
-  row(messages, "--key a.jwk", done, { line: lineWith({ key: "" }) }),
-  row(writers, "--key-namespace other", /"providerId":"other"/),
-  row(readers, "--key-namespace other", untrusted),
-  row(writers, "--key-name other", /"keyName":"other"/),
-  row(readers, "--key-name other", untrusted),
-  row(["encrypt"], "--rsa-padding OAEP-SHA-1", /then exit 3/, {
-    line: lineWith({ key: "-k rsa.pub" }),
-    after: "decrypt -k rsa.pem out -o opened",
-  }),
-  row(["put"], "--rsa-padding OAEP-SHA-1", /then exit 3/, {
-    line: lineWith({ key: "-k rsa.pub" }),
-    after: "verify -k rsa.pem s3://bucket/new --endpoint {s3}",
-  }),
-  row(readers, "--rsa-padding OAEP-SHA-512", untrusted, { line: lineWith({ key: "-k rsa.pem", of: "rsa" }) }),
-  row(["encrypt", "put"], "--kms {kmsKey} --kms-endpoint {kms}", /"kind":"AWS KMS"/),
-  row(readers, "--kms {kmsKey} --kms-endpoint {kms}", done, { line: lineWith({ key: "", of: "kms" }) }),
-  row(readers, "--kms-discovery {account} --kms-endpoint {kms}", done, {
-    line: lineWith({ key: "", of: "kms" }),
-  }),
-  row(messages, "--kms-endpoint {kms}", done, {
-    line: (command) =>
-      `${line(command, { key: "--kms {kmsKey}", of: "kms" })}${files.includes(command) ? " --endpoint {s3}" : ""}`,
-  }),
-  // Messages.
-  row(writers, "--context x=1", /"encryptionContext":\{[^}]*"x":"1"/),
-  row([...readers, "rewrap"], "--context x=2", untrusted),
-  row(writers, forbid, /"suite":"0x0178"/),
-  row([...readers, "rewrap"], loosely, done, { line: lineWith({ of: "loose" }) }),
-  row([...messages, "rewrap"], "--engine native:none", failed),
-  row(messages, "--max-plaintext 10", failed),
-  row([...readers, "rewrap"], "--max-frame-length 16", failed),
-  row(writers, "--max-frame-length 128M", done, { line: lineWith({ more: "--frame-length 100M" }) }),
-  row([...readers, "rewrap"], "--max-encrypted-data-keys 1", failed, { line: lineWith({ of: "two" }) }),
-  row(writers, "--max-encrypted-data-keys 1", failed, { line: lineWith({ key: "-k a.jwk -k b.jwk" }) }),
-  row(writers, "--frame-length 4K", /"frameLength":4096/),
-  row(writers, "--suite 0x0146", /"suite":"0x0146"/, { line: lineWith({ more: forbid }) }),
-  row(writers, "--required-context x", /"encryptionContext":\{("frameseal-key":"new")?\}/, {
-    line: lineWith({ more: "-c x=1" }),
-  }),
-  // Reports.
-  row(reporting, "--progress", /^interval 200$/m),
-  row(reporting, "--no-progress", undefined, { hides: /^interval 200$/m, terminal: true }),
-  row([...reporting, "inspect", "rewrap"], "--json", /^(out \d+|err) \{/m),
-  // Files.
-  row(files, "--output out", /^file out /m, {
-    line: (command) => line(command).replace(" -o out", ""),
-    child: true,
-  }),
-  row([...files, "get"], "--force", done, existing),
-  row([...files, "get"], "--no-sync", undefined, { hides: /^sync$/m }),
-  row(["keygen"], "--output new", /^file new /m),
-  row(["keygen"], "--type rsa", /^file new\.pub /m, { line: () => "keygen -o new" }),
-  row(["keygen"], "--json", /^out \d+ \{"file":"new"/m, { line: () => "keygen -o new" }),
-  // Services.
-  row(aws, "--endpoint {s3}", /^request .*\/\/127\.0\.0\.1:/m, {
-    line: (command) =>
-      `${line(command, files.includes(command) ? { key: "--kms {kmsKey}", of: "kms" } : {}).replace(" --endpoint {s3}", "")} --connect-timeout 1`,
-  }),
-  row(aws, "--region eu-north-1", /\/eu-north-1\/(s3|kms)\//, { line: withKms }),
-  row(aws, "--profile other", /Credential=OTHER/, { line: withKms }),
-  row(aws, "--connect-timeout 77", /connect 77000 /, { line: withKms }),
-  row(aws, "--read-timeout 77", /read 77000$/m, { line: withKms }),
-  row(aws, "--timeout 7h", /^timer 25200000$/m, { line: withKms }),
-  // Objects.
-  row(["put"], "--bind prefix", /"frameseal-prefix"/, {
-    line: () => line("put").replace("/new", "/folder/new"),
-  }),
-  row(objectReaders, "--bind none", done, { line: lineWith({ of: "moved" }) }),
-  row(["rewrap"], "--bind none", done, { line: lineWith({ of: "moved" }) }),
-  row([...objects], "--sse-c-key sse-c.key", /customer-algorithm: AES256/),
-  row(objects, "--addressing virtual", /^request .*\/\/bucket\.localhost:/m, {
-    line: (command) => line(command).replace("{s3}", "{localhost}"),
-  }),
-  row([...objectReaders, "rewrap"], "--instruction-file-suffix .other", done, {
-    line: lineWith({ of: "beside" }),
-  }),
-  row([...objectReaders], "--enable-legacy-wrapping-algorithms", done, { line: lineWith(wrapped) }),
-  row(["rewrap"], "--enable-legacy-wrapping-algorithms", done, {
-    line: () => `rewrap --from wrapped.jwk --to b.jwk ${loosely} s3://bucket/wrapped --endpoint {s3}`,
-  }),
-  row(objectReaders, "--enable-legacy-unauthenticated-modes", done, { line: lineWith(unauthentic) }),
-  row(["get"], "--buffer-size 1M", /GET[\s\S]*GET/, {
-    line: () => line("get", single).replace(" out ", " - "),
-  }),
-  row(["cat"], "--buffer-size 1M", /GET[\s\S]*GET/, { line: lineWith(single) }),
-  row(["cat"], "--range 2-4", /^out 3 /m),
-  row(["put"], "--format s3ec-v3", /x-amz-meta-x-amz-c/),
-  row(["put"], "--material-description year=1", /year/, { line: lineWith({ more: "--format s3ec-v3" }) }),
-  row(["put"], "--instruction-file", /^stored new\.instruction /m, {
-    line: lineWith({ more: "--format s3ec-v3" }),
-  }),
-  row(["put"], "--instruction-file-suffix .mine", /^stored new\.mine /m, {
-    line: lineWith({ more: "--format s3ec-v3 --instruction-file" }),
-  }),
-  row(["put"], "--sse s3", /x-amz-server-side-encryption: AES256/),
-  row(["put"], "--sse-kms-key {kmsKey}", /aws-kms-key-id: arn/, { line: lineWith({ more: "--sse kms" }) }),
-  row(["put"], "--part-size 5M", /partNumber=3/, { line: () => line("put").replace("plain", "long") }),
-  row(["put"], "--concurrency 1", undefined, {
-    hides: /^at once 2$/m,
-    line: () => line("put", { more: "--part-size 5M" }).replace("plain", "long"),
-  }),
-  row(["put"], "--memory 16M", failed, { line: () => `${piped} --part-size 20M --spool-folder none` }),
-  row(["put"], "--expected-size 120G", undefined, {
-    hides: /partNumber=3/,
-    line: () => `${piped} --memory 128M`,
-  }),
-  row(["put"], "--spool-folder none", /err .*--spool-folder/, {
-    line: () => `${piped} --memory 16M --part-size 20M`,
-  }),
-  row(["put"], "--from-command {pipe}", done, {
-    line: () => line("put").replace("plain ", ""),
-    child: true,
-  }),
-  row(["put"], "--allow-empty", done, {
-    line: () => "put -k a.jwk --from-command true s3://bucket/new --endpoint {s3}",
-  }),
-  // Fields of S3.
-  row(["get", "cat", "verify", "inspect", "rewrap"], "--version-id one", /versionId=one/),
-  row(["put"], "--metadata own=1", /x-amz-meta-own: 1/),
-  row(["put"], "--tag own=1", /x-amz-tagging: own=1/),
-  row(["put"], "--storage-class GLACIER_IR", /x-amz-storage-class: GLACIER_IR/),
-  row(["put"], "--acl public-read", /x-amz-acl: public-read/),
-  row(["put"], "--checksum-algorithm SHA256", /x-amz-checksum-sha256/),
-  row(["put"], "--content-type text/csv", /content-type: text\/csv/i),
-  row(["put"], "--content-encoding gzip", /gzip/),
-  row(["put"], "--content-language de", /content-language: de/i),
-  row(["put"], "--content-disposition inline", /content-disposition: inline/i),
-  row(["put"], "--cache-control no-store", /cache-control: no-store/i),
-  row(["put"], "--expires 2030-01-31", /expires: .*2030/i),
-  row(
-    ["put"],
-    "--object-lock-mode GOVERNANCE --object-lock-until 2030-01-31",
-    /x-amz-object-lock-mode: GOVERNANCE/,
-  ),
-  row(
-    ["put"],
-    "--object-lock-until 2030-01-31 --object-lock-mode GOVERNANCE",
-    /x-amz-object-lock-retain-until-date: 2030-01-31/,
-  ),
-  row(["put"], "--object-lock-legal-hold", /x-amz-object-lock-legal-hold: ON/),
-  row(["put"], "--no-overwrite", /if-none-match: \*/),
-  row(["put", ...objectReaders], "--if-match {eTag}", /if-match: "/),
-  row(objectReaders, "--if-none-match {eTag}", /if-none-match: "/),
-  row(objects, "--expected-bucket-owner 111122223333", /x-amz-expected-bucket-owner: 111122223333/),
-  row(objects, "--request-payer", /x-amz-request-payer: requester/),
-  // rewrap.
-  row(["rewrap"], "--from a.jwk", done, {
-    line: () => "rewrap --to b.jwk s3://bucket/framed --endpoint {s3}",
-  }),
-  row(["rewrap"], "--to b.jwk", done, {
-    line: () => "rewrap --from a.jwk s3://bucket/framed --endpoint {s3}",
-  }),
-  row(["rewrap"], "--enforce-rotation", failed, { line: () => line("rewrap").replace("b.jwk", "a.jwk") }),
-  row(["rewrap"], "--new-context n=1", /"n":"1"/),
-  row(["rewrap"], "--material-description year=1", /year/, { line: lineWith(single) }),
-  row(["rewrap"], "--new-instruction-file-suffix .new", /^stored beside\.new /m, {
-    line: lineWith({ of: "beside", more: "--instruction-file-suffix .other" }),
-  }),
-  row(["rewrap"], "--key-namespace other", untrusted),
-  row(["rewrap"], "--rsa-padding OAEP-SHA-1", /then exit 3/, {
-    line: () => line("rewrap").replace("b.jwk", "rsa.pub"),
-    after: "verify -k rsa.pem s3://bucket/framed --endpoint {s3}",
-  }),
-  row(["rewrap"], "--kms-endpoint {kms}", done, { line: () => line("rewrap").replace("b.jwk", "{kmsKey}") }),
-  // policy.
-  row(["policy"], "--require kms", undefined, { hides: /AES256/, line: () => "policy bucket" }),
-  row(["policy"], "--kms-key {kmsKey}", /arn:aws:kms/, { line: () => "policy bucket --require kms" }),
-  row(["policy"], "--forbid-sse-c", /customer-algorithm/, { line: () => "policy bucket --require s3" }),
-  row(["policy"], "--allow-http", undefined, { hides: /SecureTransport/, line: () => "policy bucket" }),
-  row(["policy"], "--partition aws-cn", /arn:aws-cn/, { line: () => "policy bucket" }),
-  row(["policy"], "--apply", /^request PUT /m, { line: () => "policy policies --endpoint {s3}" }),
-  row(["policy"], "--show", /^request GET /m, { line: () => "policy bucket --endpoint {s3}" }),
-  row(["policy"], "--explain policy.json", /plain http/, { line: () => "policy bucket" }),
-  row(["policy"], "--json", /^out \d+ \{/m, { line: () => "policy --explain policy.json" }),
-  // engine and bench.
-  row(["engine"], "--engine node", /--engine asks for it/),
-  row(["engine"], "--json", /^out \d+ \{/m),
-  ...[
-    "--full",
-    "--list",
-    "--claims",
-    "--json {s3}",
-    "--html page",
-    "--baseline run",
-    "--rounds 9",
-    "--round-ms 9",
-  ].map((given) =>
-    row(
-      ["bench"],
-      given,
-      new RegExp(`^bench .*"${/[a-z]+/.exec(given)?.[0]}.*(true|${given.slice(-1)})`, "m"),
-    ),
-  ),
-];
-
-// For files, AWS is asked only for its keys.
-function withKms(command: string): string {
-  return files.includes(command)
-    ? `${line(command, { key: "--kms {kmsKey}", of: "kms" })} --endpoint {kms}`
-    : line(command);
-}
 
 test("every option has a row, and every row an option", async () => {
   const program = await createProgram();
@@ -502,121 +263,16 @@ test.each(sample)("$command $given", async (each) => {
   expect(each.shows ?? each.hides).toBeDefined();
 });
 
-/** What can be typed for options: values that are none, and what the refusal has to say besides the name. */
-const kinds: Readonly<
-  Record<string, { readonly of: readonly string[]; readonly junk: readonly string[]; readonly says?: RegExp }>
-> = {
-  bytes: {
-    of: [
-      ...["--max-plaintext", "--max-frame-length", "--frame-length", "--buffer-size"],
-      ...["--part-size", "--memory", "--expected-size"],
-    ],
-    junk: [
-      ...["NaN", "1e3", "-1", "0x10", "1.5", " ", " 1", "1 ", "+1", "1_000", "1,000", "Infinity"],
-      ...["9".repeat(30), "\u0661", "1X", "1KK", "K", "null", "1\n"],
-    ],
-    says: /such as 65536, 64K or 1M/,
-  },
-  counts: {
-    of: ["--max-encrypted-data-keys", "--concurrency", "--rounds", "--round-ms"],
-    junk: [
-      ...["0", "NaN", "1e3", "-1", "0x10", "1.5", " ", " 1", "1 ", "+1", "1_000", "Infinity"],
-      ...["9".repeat(30), "\u0661", "1K", "null"],
-    ],
-    says: /whole number/,
-  },
-  times: {
-    of: ["--connect-timeout", "--read-timeout", "--timeout"],
-    junk: ["0", "0s", "NaN", "1e3", "-1", "0x10", "1.5", " ", " 1", "1 s", "1w", "9".repeat(30), "Infinity"],
-    says: /such as 30, 30s, 5m or 2h/,
-  },
-  suites: {
-    of: ["--suite"],
-    junk: ["NaN", "0x10", "-1", "1.5", " ", "0x0478 ", "0x0078", "GCM"],
-    says: /0x0478/,
-  },
-  words: {
-    of: [
-      ...["--type", "--rsa-padding", "--commitment-policy", "--bind", "--addressing", "--format", "--sse"],
-      ...["--require", "--checksum-algorithm", "--object-lock-mode"],
-    ],
-    junk: ["nonsense", " ", "toString", "__proto__", "\u001b[31m"],
-    says: /expected .* or |is one of|no such word|is s3, kms|go together/,
-  },
-  engines: {
-    of: ["--engine"],
-    junk: ["nonsense", "Native", "native:", "native: ", "web"],
-    says: /native, node/,
-  },
-  partitions: { of: ["--partition"], junk: ["nonsense", "AWS", "aws_cn"], says: /aws-cn/ },
-  addresses: {
-    of: ["--endpoint", "--kms-endpoint"],
-    junk: [
-      "nonsense",
-      "ftp://127.0.0.1",
-      "http:",
-      "http://",
-      "127.0.0.1:9000",
-      "https://u:secret@h",
-      "https://h/?a=secret",
-    ],
-    says: /address/,
-  },
-  regions: {
-    of: ["--region"],
-    junk: ["eu west 1", "eu/west", "-eu", "eu.west", "x".repeat(64)],
-    says: /eu-central-1/,
-  },
-  accounts: {
-    of: ["--kms-discovery"],
-    junk: ["1", "11112222333", "111122223333:", "aws"],
-    says: /12 digits/,
-  },
-  pairs: {
-    of: ["--context", "--new-context", "--material-description", "--metadata", "--tag"],
-    junk: ["nothing", "=value", "\u202enothing"],
-    says: /key=value|name=value|does not go with/,
-  },
-  dates: {
-    of: ["--expires", "--object-lock-until"],
-    junk: ["tomorrow", "2030-13-01", "31.12.2030", "1"],
-    says: /2030-01-31|go together/,
-  },
-  ranges: { of: ["--range"], junk: ["5", "a-b", "-", "5-1-2", " 0-1", "0-1,3-4"], says: /first-last/ },
-  keyIds: { of: ["--kms"], junk: ["nonsense key", "arn:aws:s3:::bucket", "0".repeat(64)], says: /key/ },
-  /** A name that no file has fails, with exit code 1, and names the file; a folder too. */
-  files: { of: ["--key", "--sse-c-key", "--from", "--to", "--explain"], junk: [] },
-  /** Everything that is not empty can be meant. */
-  free: {
-    of: [
-      ...[
-        "--output",
-        "--key-namespace",
-        "--key-name",
-        "--profile",
-        "--required-context",
-        "--version-id",
-        "--if-match",
-      ],
-      ...[
-        "--if-none-match",
-        "--expected-bucket-owner",
-        "--instruction-file-suffix",
-        "--new-instruction-file-suffix",
-      ],
-      ...["--sse-kms-key", "--spool-folder", "--from-command", "--storage-class", "--acl", "--content-type"],
-      ...[
-        "--content-encoding",
-        "--content-language",
-        "--content-disposition",
-        "--cache-control",
-        "--kms-key",
-      ],
-      ...["--json", "--html", "--baseline"],
-    ],
-    junk: [],
-  },
-};
+/** The kinds of values of all groups; those that several name are one. */
+const kinds: Record<string, Required<Kind>> = {};
+for (const [name, kind] of groups.flatMap((group) => Object.entries(group.kinds ?? {}))) {
+  const known = kinds[name] ?? { of: [], junk: [], says: /./ };
+  kinds[name] = {
+    of: [...known.of, ...kind.of],
+    junk: [...known.junk, ...(kind.junk ?? [])],
+    says: kind.says ?? known.says,
+  };
+}
 
 const ordinary = (command: string): string[] => {
   if (command === "policy") return ["policy", Bucket];
