@@ -1,0 +1,193 @@
+// One entry of a tree -> one object. What fits into a part is read whole and sent with one request; what is longer goes
+// in parts, which another run can go on with where there is a journal.
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import type * as S3 from "@aws-sdk/client-s3";
+import { settledChangeTime } from "./changed.ts";
+import type { TreeAddress } from "./entry.ts";
+import type { Journal, StoredRow } from "./journal/journal.ts";
+import { ResumableUpload } from "./resumable-upload.ts";
+import { ChangedWhileRead, readLink, type SourceEntry, SourceFile } from "./source-file.ts";
+import type { TransferQueue } from "./transfer/queue.ts";
+
+/** Where and how entries are stored. */
+export interface PutPlace {
+  readonly sdk: typeof S3;
+  /** Encrypts; its states of uploads are those of the journal. */
+  readonly client: Pick<S3.S3Client, "send">;
+  /** The same for symbolic links: what it stores says in its encryption context that it is one. */
+  readonly links: Pick<S3.S3Client, "send">;
+  readonly address: TreeAddress;
+  readonly queue: TransferQueue;
+  readonly journal: Journal | undefined;
+  /** Plaintext bytes of a part. */
+  readonly partSize: number;
+  /** Plaintext bytes of a frame: parts consist of whole ones. */
+  readonly frameLength: number;
+  /** Bytes that one PutObject of a stream may take. */
+  readonly streamMemory: number;
+  /** Whether the format that is written can be sent in parts by hand. */
+  readonly resumable: boolean;
+  /** Further fields of the requests that make objects. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  /** What user metadata says of an entry. */
+  readonly metadataOf: (entry: SourceEntry) => Readonly<Record<string, string>>;
+  /** Bytes of an entry have been sent. */
+  readonly onMoved: (path: string, bytes: number) => void;
+}
+
+/** What is stored of an entry; the number of the run is that of its manifest. */
+export type Stored = Omit<StoredRow, "run">;
+
+/** What an entry costs besides its bytes: a data key, a request and its answer. */
+const REQUEST_MEMORY = 128 * 2 ** 10;
+/** A file that changes while it is read is read again so often. */
+const TRIES = 2;
+
+/** Stores an entry of a tree under `key`. @throws ChangedWhileRead, and what the system or the service says */
+export async function putEntry(place: PutPlace, entry: SourceEntry, key: string): Promise<Stored> {
+  for (let left = TRIES - 1; ; left--) {
+    try {
+      return await putOnce(place, entry, key);
+    } catch (error) {
+      if (left === 0 || !(error instanceof ChangedWhileRead)) throw error;
+    }
+  }
+}
+
+function putOnce(place: PutPlace, entry: SourceEntry, key: string): Promise<Stored> {
+  if (entry.type !== "file") return putSmall(place, key, entry, place.partSize, contentOf);
+  if (entry.size <= place.partSize) return putSmall(place, key, entry, entry.size, fileContent);
+  return place.journal !== undefined && place.resumable
+    ? putInParts(place, place.journal, entry, key)
+    : putStreamed(place, entry, key);
+}
+
+/** Something that is sent with one request. */
+interface Content {
+  readonly bytes: Buffer;
+  /** As it was when it was read. */
+  readonly state: SourceEntry;
+  readonly ctimeNs: bigint;
+}
+
+async function contentOf(entry: SourceEntry): Promise<Content> {
+  const bytes = entry.type === "symlink" ? await readLink(entry) : Buffer.alloc(0);
+  const ctimeNs = settledChangeTime(entry.ctimeNs, BigInt(Date.now()) * 1_000_000n);
+  return { bytes, state: { ...entry, size: bytes.length }, ctimeNs };
+}
+
+async function fileContent(entry: SourceEntry, signal: AbortSignal): Promise<Content> {
+  const file = await SourceFile.open(entry, signal);
+  try {
+    // It was seen to be short, and memory was taken for that.
+    if (file.state.size > entry.size) throw new ChangedWhileRead(entry.absolute);
+    const bytes = await file.read(0, file.state.size, signal);
+    await file.checkUnchanged();
+    return { bytes, state: file.state, ctimeNs: settledChangeTime(file.state.ctimeNs, file.readAtNs) };
+  } finally {
+    await file.close();
+  }
+}
+
+function putSmall(
+  place: PutPlace,
+  key: string,
+  entry: SourceEntry,
+  length: number,
+  read: (entry: SourceEntry, signal: AbortSignal) => Promise<Content>,
+): Promise<Stored> {
+  const client = entry.type === "symlink" ? place.links : place.client;
+  // Plaintext and stored bytes. What is no file is short.
+  const memory = 2 * (entry.type === "file" ? length : 4096) + REQUEST_MEMORY;
+  return place.queue.run({ memory, kind: "small" }, async (signal) => {
+    const { bytes, state, ctimeNs } = await read(entry, signal);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const output = await client.send(
+      new place.sdk.PutObjectCommand({
+        ...requestOf(place, state, key),
+        Body: bytes,
+        ContentLength: bytes.length,
+      }),
+      { abortSignal: signal },
+    );
+    place.onMoved(entry.path, bytes.length);
+    return storedOf(state, key, ctimeNs, output, sha256);
+  });
+}
+
+// All of it is sent again when it fails: nobody could go on with it.
+async function putStreamed(place: PutPlace, entry: SourceEntry, key: string): Promise<Stored> {
+  place.journal?.begin([key]);
+  const stored = await place.queue.run({ memory: place.streamMemory, kind: "part" }, async (signal) => {
+    const file = await SourceFile.open(entry, signal);
+    try {
+      const { state } = file;
+      const hash = createHash("sha256");
+      async function* hashed(): AsyncGenerator<Buffer, void, void> {
+        for await (const chunk of file.chunks(signal)) {
+          hash.update(chunk);
+          place.onMoved(entry.path, chunk.length);
+          yield chunk;
+        }
+      }
+      const output = await place.client.send(
+        new place.sdk.PutObjectCommand({
+          ...requestOf(place, state, key),
+          Body: Readable.from(hashed(), { objectMode: false }),
+          ContentLength: state.size,
+        }),
+        { abortSignal: signal },
+      );
+      const ctimeNs = settledChangeTime(state.ctimeNs, file.readAtNs);
+      return storedOf(state, key, ctimeNs, output, hash.digest("hex"));
+    } finally {
+      await file.close();
+    }
+  });
+  place.journal?.end(key);
+  return stored;
+}
+
+async function putInParts(
+  place: PutPlace,
+  journal: Journal,
+  entry: SourceEntry,
+  key: string,
+): Promise<Stored> {
+  const file = await SourceFile.open(entry, NEVER);
+  try {
+    const { state } = file;
+    const upload = new ResumableUpload(place, journal, file, requestOf(place, state, key));
+    const { output, sha256 } = await upload.run();
+    const ctimeNs = settledChangeTime(state.ctimeNs, file.readAtNs);
+    return storedOf(state, key, ctimeNs, output, sha256);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Opening a file does not wait for anybody. */
+const NEVER = new AbortController().signal;
+
+/** What requests for an entry have in common. */
+function requestOf({ address, fields, metadataOf }: PutPlace, state: SourceEntry, key: string) {
+  const metadata = { ...(fields.Metadata as Record<string, string> | undefined), ...metadataOf(state) };
+  return { ...fields, Bucket: address.bucket, Key: key, Metadata: metadata };
+}
+
+function storedOf(
+  state: SourceEntry,
+  key: string,
+  ctimeNs: bigint,
+  output: { readonly ETag?: string | undefined; readonly VersionId?: string | undefined },
+  sha256: string,
+): Stored {
+  return { ...stateOf(state), key, ctimeNs, eTag: output.ETag ?? "", versionId: output.VersionId, sha256 };
+}
+
+/** What of the source a row keeps. */
+export function stateOf(entry: SourceEntry) {
+  const { path, type, size, mtimeNs, inode, mode, uid, gid } = entry;
+  return { path, type, size, mtimeNs, inode, mode, uid, gid };
+}
