@@ -18,6 +18,7 @@ import { nameHeadError } from "./head-error.ts";
 import {
   type KeyBinding,
   LOCATION,
+  type ObjectFormat,
   type ObjectLocation,
   type OpenedObject,
   objectBindings,
@@ -75,8 +76,6 @@ const REENCRYPT_OPTIONS: Checks<ReencryptOptions> = {
 export interface ReencryptResult extends ReplacedObject {
   /** What was read. */
   readonly was: "framed" | "s3ec" | "not encrypted";
-  /** Bytes of plaintext. */
-  readonly plaintextLength: number;
 }
 
 /**
@@ -107,19 +106,9 @@ async function reencryptLocated(
   location: ObjectLocation,
   options: ReencryptOptions,
 ): Promise<ReencryptResult> {
-  const shared = pickOptions<SharedOptions>(options, SHARED_OPTIONS);
-  // Plaintext that is released early goes into a new object that is not stored if the old one turns out to be forged.
-  const formats = createFormats({ ...shared, keyring: options.from, authentication: "delayed" });
-  checkNotReserved(location.key, formats.all);
-  const transport = new Transport(client, options.signal);
-  const request = { Bucket: location.bucket, Key: location.key };
-  const head = await transport.headObject(request).catch((error: unknown) => {
-    throw nameHeadError(error, "the object to encrypt again");
-  });
-  const { format, object } = await describe(head, head.ContentLength, location, request, formats, transport);
-  const job: ObjectJob = { client, transport, formats: formats.all, object, head, versionId: undefined };
+  const { format, ...job } = await see(client, location, options);
+  const { object } = job;
   let was: ReencryptResult["was"] = format.name === "framed" ? "framed" : "s3ec";
-  let plaintextLength = 0;
   const open = async (): Promise<OpenedObject> => {
     try {
       return await format.openWhole(object, bodyInRanges(object));
@@ -129,17 +118,50 @@ async function reencryptLocated(
       return { plaintextLength: object.storedLength, body: bodyInRanges(object) };
     }
   };
-  const replaced = await storeAgain(job, open, async (opened) => {
-    plaintextLength = opened.plaintextLength;
-    return newSettings(options, shared, opened, was);
+  const replaced = await storeAgain(job, open, async (opened) => newSettings(options, opened, was));
+  return { ...replaced, was };
+}
+
+async function see(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: ReencryptOptions,
+): Promise<ObjectJob & { readonly format: ObjectFormat }> {
+  // Plaintext that is released early goes into a new object that is not stored if the old one turns out to be forged.
+  const formats = createFormats({
+    ...pickOptions<SharedOptions>(options, SHARED_OPTIONS),
+    keyring: options.from,
+    authentication: "delayed",
   });
-  return { ...replaced, was, plaintextLength };
+  checkNotReserved(location.key, formats.all);
+  const transport = new Transport(client, options.signal);
+  const request = { Bucket: location.bucket, Key: location.key };
+  const head = await transport.headObject(request).catch((error: unknown) => {
+    throw nameHeadError(error, "the object to encrypt again");
+  });
+  const { format, object } = await describe(head, head.ContentLength, location, request, formats, transport);
+  return { client, transport, formats: formats.all, object, head, versionId: undefined, format };
+}
+
+/** What an object says that it is, without a key; nothing of it is verified. */
+export async function planReencryption(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: ReencryptOptions,
+): Promise<ReencryptResult["was"]> {
+  const { format, object } = await see(client, location, options);
+  try {
+    await format.sizeRule(object);
+    return format.name === "framed" ? "framed" : "s3ec";
+  } catch (error) {
+    if (options.plain === true && hasCode(error, "NOT_ENCRYPTED")) return "not encrypted";
+    throw error;
+  }
 }
 
 // How the object is stored from now on.
 function newSettings(
   options: ReencryptOptions,
-  shared: Partial<SharedOptions>,
   { header }: OpenedObject,
   was: ReencryptResult["was"],
 ): EncryptS3ClientOptions {
@@ -151,7 +173,7 @@ function newSettings(
   const format = options.newFormat ?? (was === "s3ec" ? single : "framed");
   const kept = header === undefined ? { encryptionContext } : keptSettings(options, header);
   const settings = {
-    ...shared,
+    ...pickOptions<SharedOptions>(options, SHARED_OPTIONS),
     ...kept,
     ...(newEncryptionContext === undefined ? {} : { encryptionContext: newEncryptionContext }),
     keyring: options.to ?? options.from,

@@ -17,6 +17,8 @@ import { type S3ClientLike, Transport } from "./transport.ts";
 
 /** What was done. */
 export interface ReplacedObject {
+  /** ETag of the object that was read, which nothing else has replaced meanwhile. */
+  readonly previousETag: string | undefined;
   readonly eTag: string | undefined;
   readonly versionId: string | undefined;
   /**
@@ -73,7 +75,12 @@ export async function storeAgain(
       Body: opened.body,
       ContentLength: opened.plaintextLength,
     });
-    return { eTag: output.ETag, versionId: output.VersionId, notKept: withTags(notKept, tags) };
+    return {
+      previousETag: head.ETag,
+      eTag: output.ETag,
+      versionId: output.VersionId,
+      notKept: withTags(notKept, tags),
+    };
   } finally {
     opened.body.destroy();
   }

@@ -41,6 +41,7 @@ import { type Mark, markOfAll } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
 import { uploadParts } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
+import type { UploadSettings } from "./requests/upload-settings.ts";
 import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
@@ -102,7 +103,7 @@ const REWRAP_OPTIONS: Checks<RewrapOptions> = {
 
 /** What was done. */
 export interface RewrapResult extends ReplacedObject {
-  /** `re-encrypted` moved the whole object through this machine. */
+  /** `re-encrypted` moved the whole object through this machine; of an `instruction-file` `eTag` and `versionId` are told. */
   readonly change: "metadata" | "instruction-file" | "re-encrypted";
   /** Key of the instruction file that was written. */
   readonly instructionFileKey: string | undefined;
@@ -127,27 +128,30 @@ export function rewrapObject(
   location: ObjectLocation,
   options: RewrapOptions,
 ): Promise<RewrapResult> {
-  return rewrapWithin(client, location, options, { copy: MAX_COPY_LENGTH, part: COPY_PART_LENGTH });
+  return rewrapWithin(client, location, options, {});
 }
 
-/** What S3 copies in one request. */
-interface CopyLimits {
-  readonly copy: number;
-  readonly part: number;
+/** What an object may take of S3, and of this machine. */
+interface RewrapLimits {
+  /** What S3 copies in one request. */
+  readonly copy?: number;
+  readonly part?: number;
+  /** How what is encrypted again is uploaded. */
+  readonly upload?: UploadSettings;
 }
 
 /** One object under way. */
 interface Job extends ObjectJob {
   readonly options: RewrapOptions;
-  readonly limits: CopyLimits;
+  readonly limits: RewrapLimits;
 }
 
-/** The same with other limits of S3. */
+/** The same with other limits. */
 export async function rewrapWithin(
   client: S3ClientLike,
   givenLocation: ObjectLocation,
   givenOptions: RewrapOptions,
-  limits: CopyLimits,
+  limits: RewrapLimits,
 ): Promise<RewrapResult> {
   checkClient(client);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
@@ -164,11 +168,24 @@ async function rewrapLocated(
   client: S3ClientLike,
   location: ObjectLocation,
   options: RewrapOptions,
-  limits: CopyLimits,
+  limits: RewrapLimits,
 ): Promise<RewrapResult> {
-  const { from, signal, versionId, newInstructionFileSuffix } = options;
-  if (newInstructionFileSuffix?.startsWith("/"))
+  if (options.newInstructionFileSuffix?.startsWith("/"))
     throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
+  const { format, ...seen } = await see(client, location, options);
+  const job: Job = { ...seen, options, limits };
+  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
+}
+
+/** How an object is read to rewrap it. */
+type Reading = SharedOptions & Pick<RewrapOptions, "from" | "versionId" | "signal">;
+
+async function see(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: Reading,
+): Promise<ObjectJob & { readonly format: ObjectFormat }> {
+  const { from, signal, versionId } = options;
   // An envelope of CBC is read, to say of it that it cannot be rewrapped.
   const formats = createFormats({
     ...formatOptions(options, from),
@@ -181,8 +198,48 @@ async function rewrapLocated(
     throw nameHeadError(error, "the object to rewrap");
   });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
-  const job: Job = { client, transport, options, formats: formats.all, object, head, versionId, limits };
-  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
+  return { client, transport, formats: formats.all, object, head, versionId, format };
+}
+
+/** What `rewrapObject` would do, as far as an object tells without a key. Nothing of it is verified. */
+export interface RewrapPlan {
+  readonly change: RewrapResult["change"];
+  /** Bytes that this machine would read. */
+  readonly readLength: number;
+}
+
+/** Tells what would be done to an object. Needs no key, and changes nothing. */
+export async function planRewrap(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: Reading,
+): Promise<RewrapPlan> {
+  const { object, format } = await see(client, location, options);
+  const { storedLength } = object;
+  if (!(format instanceof SingleMessageFormat)) return { change: "re-encrypted", readLength: storedLength };
+  const { version } = await format.readEnvelope(object);
+  const isInMetadata = envelopePlace(object.metadata) === "metadata";
+  return {
+    change: isInMetadata ? "metadata" : "instruction-file",
+    readLength: version === 3 ? 0 : storedLength, // the whole body proves the key
+  };
+}
+
+/**
+ * Proves that `from` opens an object as it is.
+ * @returns its ETag
+ * @throws FramesealError when it does not
+ */
+export async function proveKey(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: Reading,
+): Promise<string | undefined> {
+  const { object, format, head } = await see(client, location, options);
+  if (format instanceof SingleMessageFormat)
+    wipe(await format.unwrapProven(object, await format.readEnvelope(object)));
+  else (await format.openWhole(object, bodyInRanges(object))).body.destroy();
+  return head.ETag;
 }
 
 // A single-message object: only its envelope changes.
@@ -282,6 +339,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
   );
   return {
     change: "instruction-file",
+    previousETag: job.head.ETag,
     eTag: output.ETag,
     versionId: output.VersionId,
     instructionFileKey: key,
@@ -308,7 +366,7 @@ async function replaceMetadata(
   const { fields, notKept } = fieldsOf(head);
   const target = { Bucket, Key, ...fields, Metadata };
   const condition = await targetCondition(job);
-  if (object.storedLength <= limits.copy) {
+  if (object.storedLength <= (limits.copy ?? MAX_COPY_LENGTH)) {
     const copy = (more: object) => (pinned: object) =>
       transport.copyObject({ ...target, ...source, ...pinned, ...more, MetadataDirective: "REPLACE" });
     const answer = (found: Stored) => ({ ...found, CopyObjectResult: { ETag: found.ETag } });
@@ -322,28 +380,29 @@ async function replaceMetadata(
         return sendChange(job, condition, copy({ TaggingDirective: "REPLACE" }), where, mark, answer);
       },
     );
-    return changed(output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
+    return changed(job, output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
   }
+  const { part = COPY_PART_LENGTH } = limits;
   const tags = await tagsOf(job);
   const create = { ...target, ...taggingOf(tags) };
   const output = await uploadParts(
     { location: object.location, create, concurrency: COPY_CONCURRENCY },
     transport,
     async (sender) => {
-      for (let start = 0, number = 1; start < object.storedLength; start += limits.part, number++) {
-        const end = Math.min(object.storedLength, start + limits.part);
+      for (let start = 0, number = 1; start < object.storedLength; start += part, number++) {
+        const end = Math.min(object.storedLength, start + part);
         await sender.copy(number, { ...source, CopySourceRange: `bytes=${start}-${end - 1}` });
       }
       // Somebody may have replaced the object after the last part was copied.
       return { complete: (send) => sendChange(job, condition, send, object.location, mark) };
     },
   );
-  return changed(output.ETag, output.VersionId, withTags(notKept, tags));
+  return changed(job, output.ETag, output.VersionId, withTags(notKept, tags));
 }
 
 // A framed object: opened and sealed again as a stream.
 async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> {
-  const { object, options } = job;
+  const { object, options, limits } = job;
   const open = () => format.openWhole(object, bodyInRanges(object));
   const replaced = await storeAgain(job, open, async (opened) => {
     const settings = {
@@ -357,7 +416,7 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
           }),
     };
     if (options.enforceRotation === true) await checkNewKey(options, settings, object.location);
-    return settings;
+    return { ...settings, ...limits.upload };
   });
   return { change: "re-encrypted", ...replaced, instructionFileKey: undefined };
 }
@@ -397,14 +456,16 @@ function notRotated(): FramesealError {
   return new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
 }
 
-function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
+function formatOptions(options: SharedOptions, keyring: Keyring): FormatOptions & ReadOptions {
   return { ...pickOptions<SharedOptions>(options, SHARED_OPTIONS), keyring };
 }
 
 function changed(
+  { head }: Job,
   eTag: string | undefined,
   versionId: string | undefined,
   notKept: readonly NotKept[],
 ): RewrapResult {
-  return { change: "metadata", eTag, versionId, instructionFileKey: undefined, notKept };
+  const previousETag = head.ETag;
+  return { change: "metadata", previousETag, eTag, versionId, instructionFileKey: undefined, notKept };
 }
