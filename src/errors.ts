@@ -16,6 +16,8 @@ export type ErrorCode =
   | "INVALID_HEADER"
   /** The metadata of an S3 object does not describe an encrypted object completely and without contradiction. */
   | "INVALID_METADATA"
+  /** The manifest of a tree is missing, is another one, or is not as its version demands. */
+  | "INVALID_MANIFEST"
   /** A known layout with a version, algorithm suite or feature that is not supported here. */
   | "UNSUPPORTED"
   /** The commitment policy, a key binding or another rule of the caller forbids the operation. */
@@ -38,6 +40,8 @@ export type ErrorCode =
   | "NETWORK"
   /** The file is complete under its name, but may not survive a power failure, or has left a second name; `cause` tells why. */
   | "NOT_DURABLE"
+  /** The journal of a backup is in use, damaged, of another place, or cannot be written: nothing was done without it. */
+  | "JOURNAL"
   /** The caller aborted the operation. */
   | "ABORTED";
 

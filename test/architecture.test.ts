@@ -61,6 +61,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   "@aws-sdk/client-kms":
     /^(cli\/aws-client|compat\/kms-clients|keyring\/kms-(keyring|access))\.ts$|^bench\/scripts\//,
   "@aws-sdk/client-s3": /^(backup|cli|s3|bench\/scripts)\//,
+  "node-sqlite3-wasm": /^backup\/journal\/sqlite\.ts$/,
   "@aws-sdk/lib-storage": /^bench\/scripts\//,
   "playwright-core": /^bench\/scripts\//,
   "@observablehq/plot": /^bench\/page\//,

@@ -18,6 +18,8 @@ export interface AwsOptions {
   readonly connectTimeout?: number;
   readonly readTimeout?: number;
   readonly timeout?: number;
+  /** Requests in flight at most, of operations on trees. */
+  readonly transfers?: number;
 }
 
 /** Adds the options that say where AWS services are, named as the AWS command line names them, and how long to wait. */
@@ -138,11 +140,13 @@ async function sharedConfig(options: AwsOptions) {
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
   for (const name of ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS"]) checkUrl(name);
   const ca = await trustedCertificates();
+  const maxSockets = Math.max(SOCKETS, (options.transfers ?? 0) + SPARE_SOCKETS);
   return {
     requestHandler: {
       connectionTimeout: milliseconds(options.connectTimeout ?? DEFAULT_CONNECT_TIMEOUT),
       socketTimeout: readTimeoutOf(options),
-      ...(ca === undefined ? {} : { httpsAgent: { ca } }),
+      httpAgent: { maxSockets, keepAlive: true },
+      httpsAgent: { maxSockets, keepAlive: true, ...optional("ca", ca) },
     },
     logger: silentLogger,
     ...optional("endpoint", endpoint),
@@ -151,6 +155,11 @@ async function sharedConfig(options: AwsOptions) {
     ...optional("region", options.region ?? AWS_REGION ?? AWS_DEFAULT_REGION),
   };
 }
+
+/** As many as the SDK has by default. */
+const SOCKETS = 50;
+/** For listings and what else does not wait in the queue. */
+const SPARE_SOCKETS = 8;
 
 function checkUrl(name: string): void {
   const url = environmentEndpoint(name);

@@ -32,6 +32,16 @@ export class CommandFailure extends Error {
   override readonly name = "CommandFailure";
 }
 
+/** Some of many things failed, and the rest is done: exit code 3 if one of them cannot be trusted, or else 4. */
+export class PartialFailure extends Error {
+  override readonly name = "PartialFailure";
+  readonly exitCode: number;
+  constructor(message: string, untrusted: boolean) {
+    super(message);
+    this.exitCode = untrusted ? exitCodes.untrusted : exitCodes.someFailed;
+  }
+}
+
 /** Longest line about a failure, without the name of the program. */
 export const MAX_FAILURE_LENGTH = 500;
 
@@ -108,6 +118,7 @@ function quoted(text: string): string {
 
 function ofCommandLine(error: Error): Failure | undefined {
   if (error instanceof UsageError) return { exitCode: exitCodes.usage, text: error.message };
+  if (error instanceof PartialFailure) return { exitCode: error.exitCode, text: error.message };
   return error instanceof CommandFailure ? failed(error.message) : undefined;
 }
 
@@ -202,6 +213,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
     hint: "this is no encrypted message, or its beginning was altered",
   },
   INVALID_METADATA: { exitCode: exitCodes.untrusted },
+  INVALID_MANIFEST: { exitCode: exitCodes.untrusted },
   UNSUPPORTED: { exitCode: exitCodes.failed },
   POLICY: { exitCode: exitCodes.failed },
   LIMIT_EXCEEDED: { exitCode: exitCodes.failed, hint: "the options --max-… set what is allowed" },
@@ -219,6 +231,7 @@ const libraryCodes: Readonly<Record<ErrorCode, { readonly exitCode: number; read
   ENGINE_UNAVAILABLE: { exitCode: exitCodes.failed, hint: "frameseal engine shows what works here" },
   NETWORK: { exitCode: exitCodes.failed },
   NOT_DURABLE: { exitCode: exitCodes.failed },
+  JOURNAL: { exitCode: exitCodes.failed },
   ABORTED: { exitCode: exitCodes.failed },
 };
 

@@ -5,6 +5,7 @@ import { fstatSync, writeSync } from "node:fs";
 import { escapeUnseen } from "../quote.ts";
 import { errorCode } from "../shapes.ts";
 import { refuseClosed } from "./closed.ts";
+import { columnsOf } from "./text-width.ts";
 import { visible } from "./visible.ts";
 
 /** Writes a line to stderr, behind the name of the program. */
@@ -43,10 +44,44 @@ export function rewriteLine(text: string, width: number): void {
   writeText(2, `\r${visible(text).padEnd(width)}${text === "" ? "\r" : ""}`);
 }
 
-// All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file
-// takes to encrypt.
+/** Columns of what stands at the end of the terminal, line by line. */
+let status: readonly number[] = [];
+
+/**
+ * Draws lines below everything else that is said, until that is said or other lines are drawn. Only for a terminal.
+ * @param lines each fits in the width of the terminal, less one
+ */
+export function drawStatus(lines: readonly string[]): void {
+  const shown = lines.map(visible);
+  const erased = erasure();
+  status = shown.map(columnsOf);
+  writeAll(2, `${erased}${shown.join("\n")}`);
+}
+
+// A terminal that became narrower has wrapped the lines.
+function erasure(): string {
+  if (status.length === 0) return "";
+  const columns = terminalColumns();
+  const rows = status.reduce((sum, width) => sum + Math.max(1, Math.ceil(width / columns)), 0);
+  status = [];
+  return `\r\u001b[K${"\u001b[A\u001b[2K".repeat(rows - 1)}`;
+}
+
+/** Width of the terminal on stderr. */
+export function terminalColumns(): number {
+  return Math.max(1, process.stderr.columns || 80);
+}
+
 function writeText(descriptor: 1 | 2, text: string): void {
   if (descriptor === 1) refuseClosed(1);
+  const isBelow = status.length > 0 && (descriptor === 2 || isTerminal(1));
+  if (isBelow) writeAll(2, erasure());
+  writeAll(descriptor, text);
+}
+
+// All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file
+// takes to encrypt.
+function writeAll(descriptor: 1 | 2, text: string): void {
   const bytes = Buffer.from(text);
   for (let written = 0; written < bytes.length; ) {
     try {

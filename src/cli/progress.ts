@@ -50,7 +50,8 @@ export class Progress {
   }
 }
 
-function formatSeconds(seconds: number): string {
+/** `5 min 3 s` */
+export function formatSeconds(seconds: number): string {
   const whole = Math.ceil(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

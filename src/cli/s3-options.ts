@@ -3,6 +3,7 @@ import type { S3Client } from "@aws-sdk/client-s3";
 import type { Command, Option } from "commander";
 import type { DecryptOptions } from "../message/open-message.ts";
 import type { EncryptOptions } from "../message/seal-message.ts";
+import type { EncryptS3ClientOptions } from "../s3/encrypt-s3-client.ts";
 import type { FormatName, FormatOptions } from "../s3/formats.ts";
 import type { KeyBinding } from "../s3/object-format.ts";
 import type { ServerSideEncryption } from "../s3/server-side/server-side.ts";
@@ -154,9 +155,19 @@ export function parseObjectAddress(text: string, fallback?: string): ObjectAddre
 
 /** A client that speaks as the options say: where, who pays, and, if asked for, server-side encryption. */
 export async function createObjectClient(options: ObjectOptions): Promise<S3Client> {
-  const serverSide = await serverSideFrom(options);
+  return withServerSide(await createBareClient(options), options);
+}
+
+/** A client that speaks as the options say, but for server-side encryption. */
+export async function createBareClient(options: ObjectOptions): Promise<S3Client> {
   const client = await createS3Client(options);
   addAccess(client, accessFields(fieldsFrom(options)));
+  return client;
+}
+
+/** A client that shares everything with `client`, and asks for the server-side encryption of the options. */
+export async function withServerSide(client: S3Client, options: ObjectOptions): Promise<S3Client> {
+  const serverSide = await serverSideFrom(options);
   if (serverSide === undefined) return client;
   const { serverSideEncryptS3Client } = await import("../s3/server-side/server-side.ts");
   return serverSideEncryptS3Client(client, serverSide);
@@ -176,8 +187,19 @@ export async function createEncryptingClient(
   purpose: "encrypt" | "decrypt",
   authentication?: AuthenticationMode,
 ): Promise<S3Client> {
-  const { decryptOptionsFrom, encryptOptionsFrom } = await import("./options.ts");
+  const settings = await encryptionSettingsFrom(options, purpose);
   const { encryptS3Client } = await import("../s3/encrypt-s3-client.ts");
+  const client = await createBareClient(options);
+  const unsignedPayload = await unsignedPayloadFor(client);
+  return encryptS3Client(client, { ...settings, authentication, unsignedPayload });
+}
+
+/** How a client shall encrypt. @throws UsageError for options that contradict each other */
+export async function encryptionSettingsFrom(
+  options: ObjectOptions,
+  purpose: "encrypt" | "decrypt",
+): Promise<EncryptS3ClientOptions> {
+  const { decryptOptionsFrom, encryptOptionsFrom } = await import("./options.ts");
   const { selectEngine } = await import("../engine/select-engine.ts");
   const { keepFreedMemory } = await import("../engine/native/freed-memory.ts");
   const format = await (purpose === "encrypt" ? writtenFormatFrom(options) : objectFormatFrom(options));
@@ -187,24 +209,23 @@ export async function createEncryptingClient(
   // Those that speak of one message, and not of all that a client stores.
   const { plaintextLength: _, signal: __, concurrency: ___, ...settings } = message;
   if (selectEngine(message.engine).name === "native") keepFreedMemory(); // this process does nothing else
-  const serverSideEncryption = await serverSideFrom(options);
-  const client = await createS3Client(options);
-  addAccess(client, accessFields(fieldsFrom(options)));
-  // The SDK's SHA-256 of payloads is slower than the encryption, and TLS protects them as well.
-  const isPlain = (await client.config.endpoint?.())?.protocol === "http:";
-  return encryptS3Client(client, {
+  return {
     ...settings,
     ...format,
-    authentication,
     partSize: options.partSize,
     uploadConcurrency: options.concurrency,
     memory: options.memory,
     expectedSize: options.expectedSize,
     spoolFolder: options.spoolFolder,
-    serverSideEncryption,
+    serverSideEncryption: await serverSideFrom(options),
     readTimeout: readTimeoutOf(options),
-    unsignedPayload: isPlain ? "never" : "https-only",
-  });
+  };
+}
+
+/** The SDK's SHA-256 of payloads is slower than the encryption, and TLS protects them as well. */
+export async function unsignedPayloadFor(client: S3Client): Promise<"never" | "https-only"> {
+  const isPlain = (await client.config.endpoint?.())?.protocol === "http:";
+  return isPlain ? "never" : "https-only";
 }
 
 /** How objects are stored, and what of old ones is read. The library checks the names. */

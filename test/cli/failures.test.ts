@@ -48,9 +48,9 @@ describe("errors of the library", () => {
       "INVALID_HEADER",
       "INVALID_METADATA",
     ] as const),
-    ...(["NO_DATA_KEY", "CONTEXT_MISMATCH", "NOT_ENCRYPTED"] as const),
+    ...(["INVALID_MANIFEST", "NO_DATA_KEY", "CONTEXT_MISMATCH", "NOT_ENCRYPTED"] as const),
   ]);
-  test("are all known", () => expect(codes.length).toBeGreaterThanOrEqual(17));
+  test("are all known", () => expect(codes.length).toBeGreaterThanOrEqual(18));
   test.each(codes)("%s", (code) => {
     for (const message of ["what happened", hostile, "long ".repeat(10_000), ""]) {
       const failure = new FramesealError(code, message);

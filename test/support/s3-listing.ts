@@ -15,7 +15,8 @@ export function answerListing(objects: Objects, query: URLSearchParams): Answer 
   const kind = query.has("versions") ? "versions" : query.get("list-type") === "2" ? "2" : "1";
   const prefix = query.get("prefix") ?? "";
   const marker = { versions: "key-marker", "2": "start-after", "1": "marker" }[kind];
-  const after = query.get("continuation-token") ?? query.get(marker) ?? "";
+  const token = query.get("continuation-token");
+  const after = token === null ? (query.get(marker) ?? "") : Buffer.from(token, "hex").toString();
   const limit = Math.min(1000, Number(query.get("max-keys") ?? 1000));
   const encode = (text: string): string =>
     escapeXml(
@@ -32,13 +33,14 @@ export function answerListing(objects: Objects, query: URLSearchParams): Answer 
   );
   const next = {
     versions: `<NextKeyMarker>${encode(last)}</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker>`,
-    "2": `<NextContinuationToken>${escapeXml(last)}</NextContinuationToken>`,
+    "2": `<NextContinuationToken>${Buffer.from(last).toString("hex")}</NextContinuationToken>`,
     "1": query.has("delimiter") ? `<NextMarker>${encode(last)}</NextMarker>` : "",
   }[kind];
   const count = kind === "2" ? `<KeyCount>${page.length}</KeyCount>` : "";
   const name = kind === "versions" ? "ListVersionsResult" : "ListBucketResult";
+  const encoding = query.get("encoding-type") === "url" ? "<EncodingType>url</EncodingType>" : "";
   return xml(
-    `<${name}>${count}<IsTruncated>${more}</IsTruncated>${more ? next : ""}${list.join("")}</${name}>`,
+    `<${name}>${encoding}${count}<IsTruncated>${more}</IsTruncated>${more ? next : ""}${list.join("")}</${name}>`,
   );
 }
 

@@ -57,7 +57,28 @@ export interface DownloadRow {
   readonly verified: number;
 }
 
-/** One file, used by one run at a time. Every method is synchronous; what changes is durable when it returns, unless it says otherwise. */
+/** An object as a listing shows it. */
+export interface ListedRow {
+  readonly key: string;
+  readonly eTag: string;
+  /** As it is stored. */
+  readonly size: number;
+}
+
+/** Whose journal it is: it serves no other place. */
+export interface JournalIdentity {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly prefix: string;
+  /** Of a `get`: where the tree is restored. */
+  readonly target?: string | undefined;
+}
+
+/**
+ * One file, used by one run at a time. Every method is synchronous; what changes is durable when it returns, unless it
+ * says otherwise. Each throws FramesealError JOURNAL when the file cannot be written or read, and from then on all do: a
+ * run ends then.
+ */
 export interface Journal {
   readonly file: string;
   /** Begins a run. */
@@ -66,17 +87,33 @@ export interface Journal {
 
   stored(key: string): StoredRow | undefined;
   allStored(): Iterable<StoredRow>;
-  /** May be on disk only after `flush`: what is lost is sent again. */
+  /** May be on disk only after `flush`, a second later at most: what is lost is sent again. */
   putStored(row: StoredRow): void;
+  /** As `putStored`. */
   removeStored(key: string): void;
   flush(): void;
 
   /** Says that requests for `key` begin which may leave an upload behind; batched by `begin` of several. */
   begin(keys: readonly string[]): void;
-  /** They have ended, and left nothing. */
+  /** They have ended, and left nothing. As `putStored`: what is lost is looked up once more. */
   end(key: string): void;
   /** Keys that runs began and did not end. */
   unended(): readonly string[];
+
+  /** Uploads that were there when a run began, and are of somebody else; instead of those named before. */
+  setForeignUploads(uploadIds: Iterable<string>): void;
+  isForeignUpload(uploadId: string): boolean;
+
+  /** Forgets the last listing. A listing need not survive the run, so all of it may be on disk only after `flush`. */
+  beginListing(): void;
+  addListed(rows: Iterable<ListedRow>): void;
+  listed(key: string): ListedRow | undefined;
+  /** By the bytes of their keys, as S3 sorts them. */
+  allListed(): Iterable<ListedRow>;
+  /** What is listed and not among `stored`, sorted alike. Rows may be changed meanwhile. */
+  listedNotStored(): AsyncIterable<ListedRow>;
+  /** What is among `stored` and not listed, sorted alike. */
+  storedNotListed(): AsyncIterable<StoredRow>;
 
   /** States of uploads for `encryptS3Client`. */
   readonly states: MultipartStateStore;
@@ -89,11 +126,13 @@ export interface Journal {
 
   download(target: string): DownloadRow | undefined;
   allDownloads(): readonly DownloadRow[];
+  /** Durable for another temporary file or object; as `putStored` for how much of it is verified. */
   putDownload(row: DownloadRow): void;
   endDownload(target: string): void;
 
   /** What a run has done to a key already (rewrap), by its ETag then. */
   done(kind: RunKind, key: string): string | undefined;
+  /** As `putStored`. */
   putDone(kind: RunKind, key: string, eTag: string): void;
 
   /** Small facts: flags of the server, the newest manifest. */

@@ -93,9 +93,6 @@ interface Stack {
   add(middleware: unknown, options: { step: "deserialize"; priority: "high"; name: string }): void;
 }
 
-/** The name of the middleware that tells of attempts. */
-export const ATTEMPTS_MIDDLEWARE = "framesealAttempts";
-
 /**
  * Tells `inFlight` of every attempt of a client, also of those that the SDK repeats by itself. Clients that are made
  * from it afterwards are observed too.
@@ -116,6 +113,6 @@ export function observeAttempts(client: Observed, inFlight: InFlight): void {
   (client.middlewareStack as Stack).add(middleware, {
     step: "deserialize",
     priority: "high",
-    name: ATTEMPTS_MIDDLEWARE,
+    name: "framesealAttempts",
   });
 }

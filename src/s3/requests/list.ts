@@ -215,8 +215,8 @@ function isAboutObject(error: unknown): boolean {
   return status >= 400 && status < 500 && !isTransient(error);
 }
 
-// With EncodingType=url S3 encodes keys as forms do. @returns undefined for what is not encoded so
-function decodeKey(key: string): string | undefined {
+/** A key of a listing with EncodingType=url, as S3 encodes it: as forms do. @returns undefined for what is not encoded so */
+export function decodeKey(key: string): string | undefined {
   try {
     return decodeURIComponent(key.replaceAll("+", " "));
   } catch {

@@ -1,0 +1,372 @@
+// The verified plaintext of one object of a tree: whole into memory where it is small, into an open file where it is
+// large. Nothing here gives a file its name.
+import { createHash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import type * as S3 from "@aws-sdk/client-s3";
+import { readSome, writeFully } from "../disk/calls.ts";
+import { FramesealError, throwIfAborted } from "../errors.ts";
+import { pinnableETag, sameETag } from "../s3/etag.ts";
+import { nameHeadError, preconditionFailed } from "../s3/head-error.ts";
+import { framedNames, normalizeMetadata } from "../s3/object-metadata.ts";
+import { parseContentRange } from "../s3/object-source.ts";
+import { giveUp } from "../s3/resuming-source.ts";
+import type { Cost, TransferQueue } from "./transfer/queue.ts";
+
+/** Which object, and which version of it. */
+export interface ObjectName {
+  readonly Bucket: string;
+  readonly Key: string;
+  readonly VersionId?: string | undefined;
+}
+
+/** What an answer tells of an object. But for what the client verifies, nothing of it is. */
+export interface ObjectFacts {
+  /** The user's own. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly modified: Date | undefined;
+  readonly eTag: string | undefined;
+  readonly versionId: string | undefined;
+}
+
+/** What fetching needs of the context of an operation. */
+export interface FetchContext {
+  readonly sdk: Pick<typeof S3, "GetObjectCommand" | "HeadObjectCommand">;
+  /** Encrypts; hands on objects of one message before their tag is compared, since no file gets its name before that. */
+  readonly client: Pick<S3.S3Client, "send">;
+  readonly plain: Pick<S3.S3Client, "send">;
+  readonly queue: TransferQueue;
+  readonly signal: AbortSignal;
+}
+
+/** Objects of up to so many bytes are held in memory whole. */
+export const SMALL_LENGTH = 8 * 2 ** 20;
+/** Ciphertext and plaintext of one object, and what its streams hold. */
+export const smallCost = (storedLength: number): Cost => ({
+  memory: 2 * Math.min(storedLength, SMALL_LENGTH) + 2 ** 16,
+  kind: "small",
+});
+
+/**
+ * Fetches an object whole.
+ * @param pin must be its ETag, if it is given
+ * @returns no bytes if it has more than `SMALL_LENGTH`, or another ETag
+ */
+export async function fetchSmall(
+  { sdk, client }: Pick<FetchContext, "sdk" | "client">,
+  name: ObjectName,
+  pin: string | undefined,
+  abortSignal: AbortSignal,
+): Promise<{ readonly facts: ObjectFacts; readonly bytes: Buffer | undefined }> {
+  const output = await client.send(new sdk.GetObjectCommand({ ...name }), { abortSignal });
+  const body = output.Body as Readable;
+  const facts = factsOf(output);
+  const length = output.ContentLength ?? 0;
+  if (length > SMALL_LENGTH || (pin !== undefined && !sameETag(pin, facts.eTag))) {
+    giveUp(body);
+    return { facts, bytes: undefined };
+  }
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let position = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    if (position + chunk.length > length) throw longer();
+    bytes.set(chunk, position);
+    position += chunk.length;
+  }
+  throwIfAborted(abortSignal);
+  return { facts, bytes: bytes.subarray(0, position) };
+}
+
+function factsOf(output: S3.GetObjectCommandOutput | S3.HeadObjectCommandOutput): ObjectFacts {
+  const { Metadata, LastModified, ETag, VersionId } = output;
+  return { metadata: Metadata ?? {}, modified: LastModified, eTag: ETag, versionId: VersionId };
+}
+
+function longer(): FramesealError {
+  return new FramesealError("TRAILING_DATA", "object is longer than was announced");
+}
+
+/** What a HEAD tells. */
+export interface SeenObject extends ObjectFacts {
+  /** It says that it is framed, so it is opened as nothing else: each range of it can be verified by itself. */
+  readonly isFramed: boolean;
+}
+
+/** Asks about an object. */
+export async function seeObject({ sdk, plain, queue }: FetchContext, name: ObjectName): Promise<SeenObject> {
+  try {
+    const output = await queue.run({ memory: 2 ** 14, kind: "small" }, (abortSignal) =>
+      plain.send(new sdk.HeadObjectCommand({ ...name }), { abortSignal }),
+    );
+    const isFramed = normalizeMetadata(output.Metadata)[framedNames.format] === "framed";
+    return { ...factsOf(output), isFramed };
+  } catch (error) {
+    throw nameHeadError(error, "object");
+  }
+}
+
+/** Plaintext bytes of one request. */
+const RANGE_LENGTH = 32 * 2 ** 20;
+/** Requests for one file at a time. */
+const RANGES_AT_A_TIME = 8;
+/** What the streams of one request hold. */
+const RANGE_COST: Cost = { memory: 6 * 2 ** 20, kind: "part" };
+/** Verified bytes after which a run that is killed would go on there. */
+const SAVE_LENGTH = 64 * 2 ** 20;
+
+/** A large object on its way into a file. */
+export interface LargeFetch {
+  readonly name: ObjectName;
+  readonly seen: SeenObject;
+  readonly file: FileHandle;
+  /** Bytes that were verified before and are in the file; 0 for objects that are not framed. */
+  readonly verified: number;
+  /** Leaves out what is nothing but zeros. */
+  readonly sparse: boolean;
+  /** Bytes that have arrived; negative when they are fetched again. */
+  readonly onMoved: (bytes: number) => void;
+  /** Everything before `position` is verified and on disk. Undefined: nobody remembers. */
+  readonly onSaved: ((position: number) => void) | undefined;
+}
+
+/**
+ * Fetches an object into a file. On failure nothing writes to the file any more.
+ * @returns its length
+ */
+export async function fetchLarge(context: FetchContext, fetch: LargeFetch): Promise<number> {
+  const writer = new FileWriter(fetch);
+  const length = fetch.seen.isFramed
+    ? await new RangedFetch(context, fetch, writer).run()
+    : await fetchStream(context, fetch, writer);
+  await fetch.file.truncate(length); // a hole at the end makes no file longer
+  return length;
+}
+
+/** Writes into the file, and has an eye on what is zero. */
+class FileWriter {
+  readonly #fetch: LargeFetch;
+
+  constructor(fetch: LargeFetch) {
+    this.#fetch = fetch;
+  }
+
+  async write(chunk: Uint8Array, position: number): Promise<void> {
+    const { file, sparse, onMoved } = this.#fetch;
+    if (!sparse) await writeFully(file, chunk, position);
+    else
+      for (const [start, end] of piecesOf(chunk))
+        await writeFully(file, chunk.subarray(start, end), position + start);
+    onMoved(chunk.length);
+  }
+}
+
+/** Bytes that are left out together: a block of every usual file system. */
+const HOLE_LENGTH = 4096;
+const zeros = Buffer.alloc(HOLE_LENGTH);
+
+/** The pieces of a chunk that are not zero. */
+function* piecesOf(chunk: Uint8Array): Generator<readonly [start: number, end: number], void, void> {
+  let start: number | undefined;
+  for (let at = 0; at < chunk.length; at += HOLE_LENGTH) {
+    const end = Math.min(chunk.length, at + HOLE_LENGTH);
+    if (zeros.compare(chunk, at, end, 0, end - at) === 0) {
+      if (start !== undefined) yield [start, at];
+      start = undefined;
+    } else start ??= at;
+  }
+  if (start !== undefined) yield [start, chunk.length];
+}
+
+/** A range that is fetched. */
+interface Range {
+  position: number;
+  readonly end: number;
+}
+
+/** Ranges of a framed object, several at a time. Each is verified frame by frame before it is written. */
+class RangedFetch {
+  readonly #context: FetchContext;
+  readonly #fetch: LargeFetch;
+  readonly #writer: FileWriter;
+  /** In the order of their places. */
+  readonly #active = new Set<Range>();
+  readonly #running = new Set<Promise<void>>();
+  /** Of the plaintext, as the first answer tells. */
+  #size: number | undefined;
+  /** Where the next range begins. */
+  #next: number;
+  #saved: number;
+  #saving: Promise<void> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(context: FetchContext, fetch: LargeFetch, writer: FileWriter) {
+    this.#context = context;
+    this.#fetch = fetch;
+    this.#writer = writer;
+    this.#next = fetch.verified;
+    this.#saved = fetch.verified;
+  }
+
+  async run(): Promise<number> {
+    await new Promise<void>((resolve) => this.#start(resolve));
+    while (this.#failure === undefined && this.#next < (this.#size ?? 0))
+      if (this.#running.size < RANGES_AT_A_TIME) this.#start(() => {});
+      else await Promise.race(this.#running);
+    await Promise.all(this.#running);
+    await this.#saving;
+    if (this.#failure !== undefined || this.#context.signal.aborted) await this.#save(1);
+    throwIfAborted(this.#context.signal);
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#size === undefined) throw new Error("internal error: an object without a length");
+    return this.#size;
+  }
+
+  // `onSized` is called when the length is known, or never will be.
+  #start(onSized: () => void): void {
+    const start = this.#next;
+    const range: Range = { position: start, end: Math.min(start + RANGE_LENGTH, this.#size ?? Infinity) };
+    this.#next = range.end;
+    this.#active.add(range);
+    // The queue lets go of a job at once when the signal is aborted; the file waits until it has ended.
+    let job: Promise<void> | undefined;
+    const task: Promise<void> = this.#context.queue
+      .run(RANGE_COST, (signal) => {
+        job = this.#fetchRange(range, signal, onSized);
+        return job;
+      })
+      .then(() => this.#active.delete(range))
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .then(() => job)
+      .catch(() => {})
+      .finally(() => {
+        this.#running.delete(task);
+        onSized();
+      });
+    this.#running.add(task);
+  }
+
+  async #fetchRange(range: Range, abortSignal: AbortSignal, onSized: () => void): Promise<void> {
+    const { sdk, client } = this.#context;
+    const { name, seen } = this.#fetch;
+    const output = await client.send(
+      new sdk.GetObjectCommand({
+        ...name,
+        Range: `bytes=${range.position}-${range.end - 1}`,
+        IfMatch: pinnableETag(seen.eTag),
+      }),
+      { abortSignal },
+    );
+    const body = output.Body as Readable;
+    const got = parseContentRange(output.ContentRange);
+    const wrong = this.#faultOf(output, range, got);
+    if (got === undefined || wrong !== undefined) {
+      giveUp(body);
+      throw wrong;
+    }
+    if (this.#size === undefined && this.#fetch.sparse) await this.#fetch.file.truncate(got.size);
+    this.#size = got.size;
+    onSized();
+    const end = Math.min(range.end, got.size);
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      if (this.#failure !== undefined) return; // ends the body
+      if (range.position + chunk.length > end) throw longer();
+      await this.#writer.write(chunk, range.position);
+      range.position += chunk.length;
+      void this.#save(SAVE_LENGTH);
+    }
+    throwIfAborted(abortSignal);
+    if (range.position < end) throw new FramesealError("NETWORK", "the range ended before its end");
+  }
+
+  // Why an answer is not of what was asked for.
+  #faultOf(
+    output: S3.GetObjectCommandOutput,
+    range: Range,
+    got: ReturnType<typeof parseContentRange>,
+  ): Error | undefined {
+    const { eTag } = this.#fetch.seen;
+    if (eTag !== undefined && !sameETag(eTag, output.ETag))
+      return preconditionFailed("the object was replaced while it was read: get it again");
+    if (got?.start !== range.position)
+      return new FramesealError("NETWORK", "server answered with another range than was asked for");
+    if (this.#size !== undefined && got.size !== this.#size)
+      return new FramesealError("INVALID_METADATA", "the object has another length than a moment ago");
+    return undefined;
+  }
+
+  // Remembers what is verified without a gap, if that is so much more: only what is on disk will be there after a crash.
+  async #save(more: number): Promise<void> {
+    const { onSaved } = this.#fetch;
+    const position = Math.min(this.#next, ...[...this.#active].map((range) => range.position));
+    if (onSaved === undefined || this.#saving !== undefined || position - this.#saved < more) return;
+    this.#saving = this.#saveUpTo(position, onSaved);
+    await this.#saving;
+    this.#saving = undefined;
+  }
+
+  async #saveUpTo(position: number, onSaved: (position: number) => void): Promise<void> {
+    try {
+      await this.#fetch.file.datasync();
+      onSaved(position);
+      this.#saved = position;
+    } catch (error) {
+      this.#failure ??= { error };
+    }
+  }
+}
+
+// Objects whose tag comes last, or with one signature for all: from the beginning each time.
+async function fetchStream(
+  { sdk, client, queue, signal }: FetchContext,
+  { name, seen, file, onMoved }: LargeFetch,
+  writer: FileWriter,
+): Promise<number> {
+  let position = 0;
+  let job: Promise<void> | undefined;
+  const read = async (abortSignal: AbortSignal): Promise<void> => {
+    onMoved(-position);
+    position = 0;
+    await file.truncate(0);
+    const output = await client.send(
+      new sdk.GetObjectCommand({ ...name, IfMatch: pinnableETag(seen.eTag) }),
+      { abortSignal },
+    );
+    const body = output.Body as Readable;
+    if (seen.eTag !== undefined && !sameETag(seen.eTag, output.ETag)) {
+      giveUp(body);
+      throw preconditionFailed("the object was replaced while it was read: get it again");
+    }
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      await writer.write(chunk, position);
+      position += chunk.length;
+    }
+    throwIfAborted(abortSignal);
+  };
+  try {
+    await queue.run(RANGE_COST, (abortSignal) => {
+      job = read(abortSignal);
+      return job;
+    });
+  } finally {
+    await job?.catch(() => {});
+  }
+  throwIfAborted(signal);
+  return position;
+}
+
+const DIGEST_LENGTH = 2 ** 20;
+
+/** SHA-256 of what is in a file, hexadecimal. */
+export async function digestOf(file: FileHandle, signal: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  const buffer = Buffer.allocUnsafeSlow(DIGEST_LENGTH);
+  for (let position = 0; ; ) {
+    throwIfAborted(signal);
+    const count = await readSome(file, buffer, position);
+    if (count === 0) return hash.digest("hex");
+    hash.update(buffer.subarray(0, count));
+    position += count;
+  }
+}

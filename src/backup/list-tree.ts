@@ -1,0 +1,138 @@
+// What a listing of a bucket says of the tree below a prefix, page by page, in the order of the keys. Nothing of it is
+// verified.
+import type * as S3 from "@aws-sdk/client-s3";
+import { FramesealError, throwIfAborted } from "../errors.ts";
+import { quote } from "../quote.ts";
+import { decodeKey } from "../s3/requests/list.ts";
+import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
+
+/** An object of a listing. */
+export interface ListedObject {
+  readonly kind: "object";
+  readonly key: string;
+  /** The key without the prefix. */
+  readonly name: string;
+  /** As the client lists it: of the plaintext, where it encrypts and arithmetic allows. */
+  readonly size: number;
+  readonly eTag: string | undefined;
+  readonly modified: Date | undefined;
+  readonly storageClass: string | undefined;
+}
+
+/** Keys that begin alike up to a `/`, of which a listing of one level tells no more. */
+export interface ListedFolder {
+  readonly kind: "folder";
+  /** With the `/` at its end. */
+  readonly key: string;
+  readonly name: string;
+}
+
+/** What to list. */
+export interface ListRequest {
+  readonly sdk: Pick<typeof S3, "ListObjectsV2Command">;
+  /** One that encrypts tells sizes of plaintexts, and leaves out instruction files if it writes a format that has them. */
+  readonly client: Pick<S3.S3Client, "send">;
+  readonly address: TreeAddress;
+  /** With what is reserved below the prefix. */
+  readonly all?: boolean | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** All objects below the prefix. */
+export async function* listTree(request: ListRequest): AsyncGenerator<ListedObject, void, void> {
+  for await (const page of pagesOf(request, undefined)) yield* page.objects;
+}
+
+/** The objects directly below the prefix, and the folders there, page by page and sorted in each. */
+export async function* listLevel(
+  request: ListRequest,
+): AsyncGenerator<ListedObject | ListedFolder, void, void> {
+  for await (const { objects, folders } of pagesOf(request, "/"))
+    yield* [...objects, ...folders].sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+}
+
+interface Page {
+  readonly objects: readonly ListedObject[];
+  readonly folders: readonly ListedFolder[];
+}
+
+async function* pagesOf(request: ListRequest, delimiter: string | undefined): AsyncGenerator<Page> {
+  let next: Promise<S3.ListObjectsV2CommandOutput> | undefined = fetchPage(request, delimiter, undefined);
+  while (next !== undefined) {
+    const output: S3.ListObjectsV2CommandOutput = await next;
+    const token = continuationOf(output);
+    // On its way while this page is worked on.
+    next = token === undefined ? undefined : fetchPage(request, delimiter, token);
+    next?.catch(() => {}); // reported when it is its turn
+    yield readPage(output, request);
+  }
+}
+
+async function fetchPage(
+  { sdk, client, address, signal }: ListRequest,
+  delimiter: string | undefined,
+  token: string | undefined,
+): Promise<S3.ListObjectsV2CommandOutput> {
+  throwIfAborted(signal);
+  const output = await client.send(
+    new sdk.ListObjectsV2Command({
+      Bucket: address.bucket,
+      Prefix: address.prefix,
+      Delimiter: delimiter,
+      EncodingType: "url", // XML has no words for some characters that keys may have
+      ContinuationToken: token,
+    }),
+    { abortSignal: signal },
+  );
+  // A server that goes round in a circle would be followed for ever.
+  if (token !== undefined && output.IsTruncated === true && output.NextContinuationToken === token)
+    throw new FramesealError("UNSUPPORTED", "the listing of the server does not go on");
+  return output;
+}
+
+function continuationOf({
+  IsTruncated,
+  NextContinuationToken,
+}: S3.ListObjectsV2CommandOutput): string | undefined {
+  if (IsTruncated !== true) return undefined;
+  if (NextContinuationToken === undefined)
+    throw new FramesealError("UNSUPPORTED", "the server does not tell where its listing goes on");
+  return NextContinuationToken;
+}
+
+function readPage(output: S3.ListObjectsV2CommandOutput, { address, all }: ListRequest): Page {
+  const { prefix } = address;
+  const isEncoded = output.EncodingType === "url";
+  const plain = (text: string): string => {
+    const key = isEncoded ? decodeKey(text) : text;
+    // Taken as it stands, it would be the key of another object.
+    if (key === undefined)
+      throw new FramesealError("UNSUPPORTED", `the server lists ${quote(text)}, which is no UTF-8`);
+    if (!key.startsWith(prefix))
+      throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
+    return key;
+  };
+  const isShown = (key: string): boolean => all === true || !key.startsWith(prefix + RESERVED_FOLDER);
+  const objects: ListedObject[] = [];
+  const folders: ListedFolder[] = [];
+  for (const { Key = "", Size, ETag, LastModified, StorageClass } of output.Contents ?? []) {
+    const key = plain(Key);
+    if (!isShown(key)) continue;
+    if (Size === undefined || !Number.isSafeInteger(Size) || Size < 0)
+      throw new FramesealError("UNSUPPORTED", "the listing of the server has no sizes");
+    objects.push({
+      kind: "object",
+      key,
+      name: key.slice(prefix.length),
+      size: Size,
+      eTag: ETag,
+      modified: LastModified,
+      storageClass: StorageClass,
+    });
+  }
+  for (const { Prefix = "" } of output.CommonPrefixes ?? []) {
+    const key = plain(Prefix);
+    if (isShown(key)) folders.push({ kind: "folder", key, name: key.slice(prefix.length) });
+  }
+  return { objects, folders };
+}

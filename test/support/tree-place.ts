@@ -1,0 +1,76 @@
+// A prefix on the strict S3 server, with the clients that operations on trees have.
+import * as sdk from "@aws-sdk/client-s3";
+import type { TreeAddress } from "../../src/backup/entry.ts";
+import type { Journal } from "../../src/backup/journal/journal.ts";
+import { MANIFEST_CONTEXT } from "../../src/backup/manifest/place.ts";
+import type { ItemRecord, Report } from "../../src/backup/report.ts";
+import { RawAesKeyring } from "../../src/keyring/raw-aes-keyring.ts";
+import { type EncryptS3ClientOptions, encryptS3Client } from "../../src/s3/encrypt-s3-client.ts";
+import type { S3Server } from "./s3-server.ts";
+
+/** A report that keeps what it is told. */
+export class KeptReport implements Report {
+  readonly items: ItemRecord[] = [];
+  readonly warnings: { readonly text: string; readonly path: string | undefined }[] = [];
+  readonly facts: { readonly record: string; readonly fields: Readonly<Record<string, unknown>> }[] = [];
+  total(): void {}
+  moved(): void {}
+  item(record: ItemRecord): void {
+    this.items.push(record);
+  }
+  warn(text: string, path?: string): void {
+    this.warnings.push({ text, path });
+  }
+  fact(record: string, fields: Readonly<Record<string, unknown>>): void {
+    this.facts.push({ record, fields });
+  }
+  /** What is not trusted: its path, and why. */
+  get untrusted(): readonly string[] {
+    return this.items
+      .filter((item) => item.untrusted === true)
+      .map(({ path, error }) => `${path}: ${(error as Error).message}`);
+  }
+}
+
+/** The notes of a journal, and nothing else of it. */
+export function notes(): Journal {
+  const kept = new Map<string, string>();
+  const some: Pick<Journal, "note" | "putNote" | "flush"> = {
+    note: (name) => kept.get(name),
+    putNote: (name, value) => void kept.set(name, value),
+    flush: () => {},
+  };
+  return some as Journal;
+}
+
+export const treeKeyring = new RawAesKeyring({
+  keyNamespace: "frameseal",
+  keyName: "trees",
+  wrappingKey: new Uint8Array(32).fill(9),
+});
+
+/** What operations on the tree at `address` have; the bucket is made if it is missing. */
+export function treePlace(
+  server: S3Server,
+  address: TreeAddress = { bucket: "b", prefix: "p/" },
+  options: Partial<EncryptS3ClientOptions> = {},
+) {
+  if (!server.buckets.has(address.bucket)) server.buckets.set(address.bucket, new Map());
+  const plain = server.client({ maxAttempts: 1 });
+  const base = { keyring: treeKeyring, ...options };
+  return {
+    sdk,
+    address,
+    plain,
+    client: encryptS3Client(plain, base),
+    links: encryptS3Client(plain, { ...base, encryptionContext: { type: "symlink" } }),
+    sealed: encryptS3Client(plain, {
+      keyring: treeKeyring,
+      bind: "key",
+      encryptionContext: MANIFEST_CONTEXT,
+    }),
+    journal: undefined as Journal | undefined,
+    report: new KeptReport(),
+    signal: new AbortController().signal,
+  };
+}
