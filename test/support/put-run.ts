@@ -6,8 +6,10 @@ import * as sdk from "@aws-sdk/client-s3";
 import type { PlaceContext } from "../../src/backup/context.ts";
 import type { Journal } from "../../src/backup/journal/journal.ts";
 import { openJournal } from "../../src/backup/journal/open-journal.ts";
-import { Filters, type FilterSource } from "../../src/backup/local/filters.ts";
+import { type FilterSource, Filters } from "../../src/backup/local/filters.ts";
 import { type LinkPolicy, walk } from "../../src/backup/local/walk.ts";
+import type { ManifestEntry } from "../../src/backup/manifest/format.ts";
+import { openManifest } from "../../src/backup/manifest/reader.ts";
 import { plainNames } from "../../src/backup/names/plain-names.ts";
 import type { PutTreeOptions, PutTreeResult, Sealing } from "../../src/backup/put-tree.ts";
 import { putTree } from "../../src/backup/put-tree.ts";
@@ -56,7 +58,9 @@ export interface RunSettings extends Partial<PutTreeOptions> {
   readonly transfers?: number;
   readonly retries?: number;
   readonly partSize?: number;
-  readonly wrappingKey?: Uint8Array;
+  readonly wrappingKey?: Uint8Array<ArrayBuffer>;
+  /** Between the walk and what is done with what it finds. */
+  readonly onEntry?: (path: string) => void;
   readonly sealing?: Partial<Sealing>;
   /** Called with what the run uses. */
   readonly onStart?: (journal: Journal | undefined) => void;
@@ -79,6 +83,24 @@ export function clientsOf(server: S3Server, journal: Journal | undefined, wrappi
     links: encryptS3Client(plain, { ...options, encryptionContext: { type: "symlink" } }),
     sealed: encryptS3Client(plain, { keyring, encryptionContext: { type: "manifest" } }),
   };
+}
+
+/** What the newest manifest has, by path; with what it says besides. */
+export async function manifestOf(server: S3Server, prefix = "p/") {
+  const { plain, sealed } = clientsOf(server, undefined);
+  const place = {
+    sdk,
+    plain,
+    sealed,
+    address: { bucket: BUCKET, prefix },
+    journal: undefined,
+    report: new KeptReport(),
+    signal: new AbortController().signal,
+  };
+  const manifest = await openManifest(place, "latest");
+  const all: ManifestEntry[] = [];
+  for await (const entry of manifest.entries()) all.push(entry);
+  return { header: manifest.header, all, entries: new Map(all.map((entry) => [entry.path, entry])) };
 }
 
 /** Puts a folder. */
@@ -142,7 +164,12 @@ export async function put(
       dryRun ? undefined : sealing,
       {
         root,
-        walk: () => walk({ root, filters, links, signal }),
+        walk: async function* () {
+          for await (const event of walk({ root, filters, links, signal })) {
+            if (event.kind === "entry") settings.onEntry?.(event.entry.path);
+            yield event;
+          }
+        },
         excludes: (where, kind) => filters.excludes(where, kind),
       },
       {
