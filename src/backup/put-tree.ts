@@ -479,12 +479,14 @@ class PutRun {
     return this.#skipped.some((one) => one === "" || path === one || path.startsWith(`${one}/`));
   }
 
-  // Uploads of files that are not there any more, or not to be stored.
+  // Uploads that nobody will go on with: of files that are not there any more, not to be stored, or that are short by now.
   async #abandonOthers(): Promise<void> {
     const { journal } = this.#context;
-    if (journal === undefined || this.#place === undefined || !this.#complete) return;
-    for (const upload of journal.allUploads())
-      if (!this.#seen.has(upload.key)) await abandonUpload(this.#place, journal, upload);
+    if (journal === undefined || this.#place === undefined) return;
+    for (const upload of journal.allUploads()) {
+      const isKept = this.#failedKeys.has(upload.key) || (!this.#complete && !this.#seen.has(upload.key));
+      if (!isKept) await abandonUpload(this.#place, journal, upload);
+    }
   }
 
   async #writeManifest(manifest: ManifestWriter): Promise<WrittenManifest> {

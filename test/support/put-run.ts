@@ -26,6 +26,10 @@ export class KeptReport implements Report {
   readonly items: ItemRecord[] = [];
   readonly warnings: string[] = [];
   readonly facts = new Map<string, unknown>();
+  readonly #onWarning: ((text: string) => void) | undefined;
+  constructor(onWarning?: (text: string) => void) {
+    this.#onWarning = onWarning;
+  }
   total(): void {}
   moved(): void {}
   item(record: ItemRecord): void {
@@ -33,6 +37,7 @@ export class KeptReport implements Report {
   }
   warn(text: string, where?: string): void {
     this.warnings.push(where === undefined ? text : `${where}: ${text}`);
+    this.#onWarning?.(text);
   }
   fact(record: string, fields: Readonly<Record<string, unknown>>): void {
     this.facts.set(record, fields);
@@ -59,6 +64,7 @@ export interface RunSettings extends Partial<PutTreeOptions> {
   readonly retries?: number;
   readonly partSize?: number;
   readonly wrappingKey?: Uint8Array<ArrayBuffer>;
+  readonly onWarning?: (text: string) => void;
   /** Between the walk and what is done with what it finds. */
   readonly onEntry?: (path: string) => void;
   readonly sealing?: Partial<Sealing>;
@@ -110,7 +116,7 @@ export async function put(
   settings: RunSettings = {},
 ): Promise<{ readonly report: KeptReport; readonly result: PutTreeResult }> {
   const { prefix = "p/", dryRun = false, signal = new AbortController().signal, links } = settings;
-  const report = new KeptReport();
+  const report = new KeptReport(settings.onWarning);
   const journal =
     settings.journal === undefined
       ? undefined
