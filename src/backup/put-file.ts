@@ -31,8 +31,6 @@ export interface PutPlace {
   readonly resumable: boolean;
   /** Further fields of the requests that make objects. */
   readonly fields: Readonly<Record<string, unknown>>;
-  /** What user metadata says of an entry. */
-  readonly metadataOf: (entry: SourceEntry) => Readonly<Record<string, string>>;
   /** Bytes of an entry have been sent. */
   readonly onMoved: (path: string, bytes: number) => void;
 }

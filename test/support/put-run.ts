@@ -8,6 +8,7 @@ import type { Journal } from "../../src/backup/journal/journal.ts";
 import { openJournal } from "../../src/backup/journal/open-journal.ts";
 import { type FilterSource, Filters } from "../../src/backup/local/filters.ts";
 import { type LinkPolicy, walk } from "../../src/backup/local/walk.ts";
+import type { WalkEvent } from "../../src/backup/local/walk-event.ts";
 import type { ManifestEntry } from "../../src/backup/manifest/format.ts";
 import { openManifest } from "../../src/backup/manifest/reader.ts";
 import { plainNames } from "../../src/backup/names/plain-names.ts";
@@ -64,6 +65,8 @@ export interface RunSettings extends Partial<PutTreeOptions> {
   readonly retries?: number;
   readonly partSize?: number;
   readonly wrappingKey?: Uint8Array<ArrayBuffer>;
+  /** What the walk tells besides. */
+  readonly failed?: WalkEvent;
   readonly onWarning?: (text: string) => void;
   /** Between the walk and what is done with what it finds. */
   readonly onEntry?: (path: string) => void;
@@ -175,6 +178,7 @@ export async function put(
             if (event.kind === "entry") settings.onEntry?.(event.entry.path);
             yield event;
           }
+          if (settings.failed !== undefined) yield settings.failed;
         },
         excludes: (where, kind) => filters.excludes(where, kind),
       },
