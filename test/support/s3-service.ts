@@ -19,7 +19,14 @@ import {
   type StoredS3Object,
   storedHeaders,
 } from "./s3-objects.ts";
-import { announcedChecksum, joinParts, listParts, putPart, type S3Upload } from "./s3-uploads.ts";
+import {
+  announcedChecksum,
+  joinParts,
+  listParts,
+  listUploads,
+  putPart,
+  type S3Upload,
+} from "./s3-uploads.ts";
 
 /** Buckets with what is in them, and uploads that are not complete. */
 export class S3Service {
@@ -97,13 +104,7 @@ export class S3Service {
       }
       return xml(`<DeleteResult>${errors.join("")}</DeleteResult>`);
     }
-    if (method === "GET" && query.has("uploads")) {
-      const found = [...this.uploads].filter(([, upload]) => upload.bucket === bucket);
-      const list = found.map(
-        ([id, { key }]) => `<Upload><Key>${escapeXml(key)}</Key><UploadId>${id}</UploadId></Upload>`,
-      );
-      return xml(`<ListMultipartUploadsResult>${list.join("")}</ListMultipartUploadsResult>`);
-    }
+    if (method === "GET" && query.has("uploads")) return listUploads(this.uploads, { bucket, query });
     if (method === "GET") return answerListing(objects, query);
     throw new S3Error(501, "NotImplemented");
   }
@@ -154,6 +155,7 @@ export class S3Service {
       atRest,
       checksum,
       parts: new Map(),
+      initiated: new Date(),
     });
     const { body, headers: type } = xml(
       `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`,
