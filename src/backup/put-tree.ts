@@ -11,11 +11,13 @@ import type { PlaceContext } from "./context.ts";
 import { deleteOthers } from "./delete-others.ts";
 import { endsRun } from "./ends-run.ts";
 import type { StoredRow } from "./journal/journal.ts";
+import { abortLeftovers } from "./journal/leftovers.ts";
 import { KeyTags } from "./key-tags.ts";
+import { metadataOf } from "./local/attributes.ts";
 import type { WalkEvent } from "./local/walk-event.ts";
 import type { ManifestEntry, NameMode } from "./manifest/format.ts";
 import { ManifestWriter, type WrittenManifest } from "./manifest/writer.ts";
-import { objectState } from "./object-state.ts";
+import { type ObjectState, objectState } from "./object-state.ts";
 import { type PutPlace, putEntry, type Stored, stateOf } from "./put-file.ts";
 import { abandonUpload } from "./resumable-upload.ts";
 import { readLink, type SourceEntry, SourceFile } from "./source-file.ts";
@@ -25,7 +27,7 @@ import { type ReadManifest, RowsInMemory, rowsFromManifest, type StoredRows } fr
 export interface Sealing
   extends Pick<
     PutPlace,
-    "client" | "links" | "partSize" | "frameLength" | "streamMemory" | "resumable" | "fields" | "metadataOf"
+    "client" | "links" | "partSize" | "frameLength" | "streamMemory" | "resumable" | "fields"
   > {
   /** For manifests. */
   readonly sealed: S3Client;
@@ -166,6 +168,7 @@ class PutRun {
   }
 
   async run(): Promise<PutTreeResult> {
+    await this.#abortLeftovers();
     const read = await this.#learn();
     const manifest = await this.#openManifest(read);
     try {
@@ -205,6 +208,12 @@ class PutRun {
         `${count === 1 ? "one large file is" : `${count} large files are`} half sent: the next run goes on with ` +
           "what the bucket has, and frameseal uploads --abort removes it",
       );
+  }
+
+  // Before this run begins any upload. What is known may be gone on with, which is decided when all of the source was seen.
+  async #abortLeftovers(): Promise<void> {
+    const { journal } = this.#context;
+    if (journal !== undefined) await abortLeftovers({ ...this.#context, journal }, () => true);
   }
 
   // Finds out what is stored.
@@ -378,12 +387,7 @@ class PutRun {
       { sdk, client, address, queue, fields: this.#sealing?.fields ?? {} },
       key,
     );
-    const isSame =
-      object !== undefined &&
-      object.size === entry.size &&
-      object.metadata.mtime === this.#sealing?.metadataOf(entry).mtime &&
-      object.metadata.type === this.#sealing?.metadataOf(entry).type;
-    if (!isSame) return false;
+    if (object === undefined || object.size !== entry.size || !isOf(entry, object)) return false;
     const { sha256, state } = await this.#digest(entry);
     const { eTag, versionId } = object;
     this.#keep(state, { ...stateOf(state), ctimeNs: 0n, key, eTag, versionId, sha256, run: this.#run });
@@ -523,6 +527,11 @@ class PutRun {
       ...(hardLinkOf === undefined ? {} : { hardLinkOf }),
     };
   }
+}
+
+// Whether the metadata tells the same as would be stored with the entry.
+function isOf(entry: SourceEntry, { metadata }: ObjectState): boolean {
+  return Object.entries(metadataOf(entry)).every(([name, value]) => metadata[name] === value);
 }
 
 function sha256Of(bytes: Uint8Array): string {
