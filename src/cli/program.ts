@@ -29,6 +29,8 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   put: () => import("./put.ts"),
   get: () => import("./get.ts"),
   cat: () => import("./cat.ts"),
+  ls: () => import("./ls.ts"),
+  rm: () => import("./rm.ts"),
   rewrap: () => import("./rewrap.ts"),
   policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
