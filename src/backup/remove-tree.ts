@@ -161,11 +161,10 @@ async function removeTogether(
       Delete: { Objects: batch.map(({ key }) => ({ Key: key })), Quiet: true },
     });
   try {
-    const { Errors = [], $metadata } = await queue.run(
-      { memory: BATCH_MEMORY, kind: "small" },
-      (abortSignal) => plain.send(command(), { abortSignal }),
+    const { Errors = [] } = await queue.run({ memory: BATCH_MEMORY, kind: "small" }, (abortSignal) =>
+      plain.send(command(), { abortSignal }),
     );
-    return new Map(Errors.map((each) => [each.Key ?? "", serviceError(each, $metadata)]));
+    return new Map(Errors.map((each) => [each.Key ?? "", serviceError(each)]));
   } catch (error) {
     throwIfAborted(signal);
     if ([405, 501].includes(statusOf(error) ?? 0)) return undefined;
@@ -174,12 +173,18 @@ async function removeTogether(
 }
 
 // As the SDK makes them of whole answers.
-function serviceError(
-  { Code = "InternalError", Message = "" }: S3._Error,
-  $metadata: S3.DeleteObjectsCommandOutput["$metadata"],
-): Error {
-  return Object.assign(new Error(Message), { name: Code, $metadata });
+function serviceError({ Code = "InternalError", Message = "" }: S3._Error): Error {
+  const httpStatusCode = statuses[Code] ?? 400;
+  return Object.assign(new Error(Message), { name: Code, $metadata: { httpStatusCode } });
 }
+
+/** Of what a removal may meet, as far as it matters. */
+const statuses: Readonly<Record<string, number>> = {
+  AccessDenied: 403,
+  InternalError: 500,
+  ServiceUnavailable: 503,
+  SlowDown: 503,
+};
 
 // Hidden names that cannot be shown are no reason to keep what they name.
 function pathOf({ key, name }: ListedObject, names: KeyNames): string {
@@ -217,7 +222,7 @@ export async function removeObject(
     const format = new SingleMessageFormat(3, { keyring: noKeys, instructionFileSuffix });
     await queue.run(cost, (abortSignal) =>
       deleteWithSideObjects(object, format, new Transport(plain, abortSignal), async () => ({
-        output: await plain.send(new sdk.DeleteObjectCommand(object), { abortSignal }),
+        output: { ...(await plain.send(new sdk.DeleteObjectCommand(object), { abortSignal })) },
         response: undefined,
       })),
     );

@@ -64,7 +64,9 @@ Examples:
   frameseal rm s3://backups/2026/photos.tar
   frameseal rm -r --dry-run --exclude '*' --include '*/' --include '*.tmp' s3://backups/home/`,
   );
-  command.addHelpText("after", () => (command.getOptionValue("recursive") === true ? `\n${FILTER_HELP}` : ""));
+  command.addHelpText("after", () =>
+    command.getOptionValue("recursive") === true ? `\n${FILTER_HELP}` : "",
+  );
   command.action(remove);
 }
 
@@ -83,7 +85,11 @@ async function removeOne(place: string, options: RemoveCommandOptions, report: T
   const context = await contextOf(options, report);
   try {
     const address = { bucket: Bucket, prefix: "" };
-    if (!(await removeObject({ ...context, address, names: plainNames }, Key, { instructionFileSuffix: suffixOf(options) })))
+    if (
+      !(await removeObject({ ...context, address, names: plainNames }, Key, {
+        instructionFileSuffix: suffixOf(options),
+      }))
+    )
       throw new CommandFailure(`${shown(place)}: there is no such object`);
   } finally {
     context.plain.destroy();
@@ -101,13 +107,16 @@ async function removeAll(place: string, options: RemoveCommandOptions, report: T
   const { removeTree } = await import("../backup/remove-tree.ts");
   const context = await contextOf(options, report);
   try {
-    const found = await removeTree({ ...context, address, names }, {
-      all: options.all === true,
-      selects: filters.isEmpty
-        ? undefined
-        : (path, type) => !filters.excludes(path, type === "directory" ? "directory" : "other"),
-      instructionFileSuffix: suffixOf(options),
-    });
+    const found = await removeTree(
+      { ...context, address, names },
+      {
+        all: options.all === true,
+        selects: filters.isEmpty
+          ? undefined
+          : (path, type) => !filters.excludes(path, type === "directory" ? "directory" : "other"),
+        instructionFileSuffix: suffixOf(options),
+      },
+    );
     if (found === 0) report.warn("there is nothing to remove");
   } finally {
     context.plain.destroy();
