@@ -24,8 +24,15 @@ export function addTreeVerifyOptions(command: Command): Command {
   return ofTrees(command, () => {
     addManifestOption(command.optionsGroup("Trees:"), "compare the tree with the manifest of this run");
     command
-      .option("--sample <share>", "read some objects and compare the listing of all: 5%, or a count", parseSample)
-      .option("--seed <text>", "which ones --sample chooses; the same every time (default: others every time)");
+      .option(
+        "--sample <share>",
+        "read some objects and compare the listing of all: 5%, or a count",
+        parseSample,
+      )
+      .option(
+        "--seed <text>",
+        "which ones --sample chooses; the same every time (default: others every time)",
+      );
     addNameOptions(command);
     command.optionsGroup("Transfers:");
     addTransferOptions(command);
@@ -36,7 +43,10 @@ export function addTreeVerifyOptions(command: Command): Command {
 }
 
 /** Runs it. @param address what was given as input */
-export async function verifyTreeCommand(address: string | undefined, options: TreeVerifyOptions): Promise<void> {
+export async function verifyTreeCommand(
+  address: string | undefined,
+  options: TreeVerifyOptions,
+): Promise<void> {
   if (address === undefined) throw new UsageError("-r takes an address such as s3://bucket/folder/");
   const place = parseTreeAddress(address);
   if (options.seed !== undefined && options.sample === undefined)

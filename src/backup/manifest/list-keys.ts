@@ -1,0 +1,60 @@
+// What a listing says of the keys below a prefix, page by page. Nothing of it is verified, not even that it is in order.
+import type * as S3 from "@aws-sdk/client-s3";
+import { FramesealError, throwIfAborted } from "../../errors.ts";
+import { quote } from "../../quote.ts";
+import type { TreeAddress } from "../entry.ts";
+
+/** An object of a listing. */
+export interface ListedKey {
+  readonly key: string;
+  readonly eTag: string;
+  /** Of the stored bytes. */
+  readonly storedSize: number;
+}
+
+/** What listing needs. */
+export interface Lister {
+  readonly sdk: Pick<typeof S3, "ListObjectsV2Command">;
+  /** Not encrypting. */
+  readonly plain: S3.S3Client;
+  readonly signal: AbortSignal;
+}
+
+/** @throws FramesealError UNSUPPORTED for a listing that goes round in a circle, or tells of other keys */
+export async function* listKeys(
+  { sdk, plain, signal }: Lister,
+  { bucket, prefix }: TreeAddress,
+): AsyncGenerator<ListedKey> {
+  for (let token: string | undefined; ; ) {
+    throwIfAborted(signal);
+    const page: S3.ListObjectsV2CommandOutput = await plain.send(
+      new sdk.ListObjectsV2Command({
+        Bucket: bucket,
+        Prefix: prefix,
+        EncodingType: "url", // XML has no words for some characters that keys may have
+        ContinuationToken: token,
+      }),
+      { abortSignal: signal },
+    );
+    for (const { Key = "", ETag = "", Size = 0 } of page.Contents ?? []) {
+      const key = page.EncodingType === "url" ? decoded(Key) : Key;
+      if (!key.startsWith(prefix))
+        throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
+      yield { key, eTag: ETag, storedSize: Size };
+    }
+    if (page.IsTruncated !== true) return;
+    const next = page.NextContinuationToken;
+    if (next === undefined || next === token)
+      throw new FramesealError("UNSUPPORTED", "the listing of the server does not say how it goes on");
+    token = next;
+  }
+}
+
+// As forms encode: S3 writes a space as +.
+function decoded(key: string): string {
+  try {
+    return decodeURIComponent(key.replaceAll("+", " "));
+  } catch {
+    throw new FramesealError("UNSUPPORTED", `the server lists ${quote(key)}, which is no UTF-8`);
+  }
+}
