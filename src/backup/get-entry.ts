@@ -193,7 +193,9 @@ export class EntryRestore {
       // It says that it is one: then it is fetched again so that it must be.
       if (wanted.proof === undefined && hintsOf(facts.metadata).isSymlink) {
         if (this.#options.links === "skip") return this.#skipLink(wanted);
-        const link = await this.#fetch(wanted, true, signal);
+        const link = await this.#fetch(wanted, true, signal).catch((error: unknown) => {
+          throw notALink(error);
+        });
         return this.#link(wanted, link.bytes, link.facts, signal);
       }
       if (there !== undefined && this.#options.existing === "refuse")
@@ -336,6 +338,13 @@ export class EntryRestore {
       return current;
     }
   }
+}
+
+// It has been opened before, so it is not for want of a key.
+function notALink(error: unknown): unknown {
+  if (!hasCode(error, "NO_DATA_KEY") && !hasCode(error, "CONTEXT_MISMATCH")) return error;
+  const text = "the object says that it is a symbolic link, and was not stored as one";
+  return new FramesealError("CONTEXT_MISMATCH", text, { cause: error });
 }
 
 // Versions that have expired, or that somebody may not read.

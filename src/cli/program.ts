@@ -29,6 +29,8 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   put: () => import("./put.ts"),
   get: () => import("./get.ts"),
   cat: () => import("./cat.ts"),
+  ls: () => import("./ls.ts"),
+  rm: () => import("./rm.ts"),
   rewrap: () => import("./rewrap.ts"),
   uploads: () => import("./tree/uploads.ts"),
   policy: () => import("./policy.ts"),
