@@ -23,6 +23,10 @@ export class S3Server implements AsyncDisposable {
   readonly uploads = this.#service.uploads;
   readonly kmsKeys = this.#service.kmsKeys;
   readonly calls: S3Call[] = [];
+  /** See `S3Service`. */
+  set takesUpdateForPut(value: boolean) {
+    this.#service.takesUpdateForPut = value;
+  }
   /** Asked for each call; undefined is no fault. */
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;
   /** Awaited before each call takes effect. */
