@@ -22,6 +22,7 @@ export class S3Server implements AsyncDisposable {
   readonly buckets = this.#service.buckets;
   readonly uploads = this.#service.uploads;
   readonly kmsKeys = this.#service.kmsKeys;
+  readonly undeletable = this.#service.undeletable;
   readonly calls: S3Call[] = [];
   /** See `S3Service`. */
   set takesUpdateForPut(value: boolean) {

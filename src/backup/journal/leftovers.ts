@@ -45,12 +45,11 @@ export async function abortLeftovers(
     !known.has(uploadId) && !journal.isForeignUpload(uploadId);
   try {
     for (const key of journal.unended()) {
-      for await (const page of listUploads(context, key))
-        for (const upload of page)
-          if (upload.key === key && isOther(upload)) {
-            await abortKnown(context, upload);
-            aborted += 1;
-          }
+      for await (const page of listUploads(context, key)) {
+        const left = page.filter((upload) => upload.key === key && isOther(upload));
+        await Promise.all(left.map((upload) => abortKnown(context, upload)));
+        aborted += left.length;
+      }
       if (!dryRun) journal.end(key);
     }
     if (!dryRun) await rememberForeign(context, known);

@@ -67,3 +67,37 @@ function decoded(
     return name;
   }
 }
+
+/** What S3 has of an upload. */
+export interface UploadedParts {
+  readonly parts: number;
+  /** Stored bytes. */
+  readonly size: number;
+}
+
+/** Adds up the parts of an upload. @throws as the SDK, NoSuchUpload among it */
+export async function countParts(
+  { sdk, plain, address, queue }: UploadPlace,
+  { key, uploadId }: Pick<ListedUpload, "key" | "uploadId">,
+): Promise<UploadedParts> {
+  let parts = 0;
+  let size = 0;
+  let marker: string | undefined;
+  for (;;) {
+    const command = new sdk.ListPartsCommand({
+      Bucket: address.bucket,
+      Key: key,
+      UploadId: uploadId,
+      ...(marker !== undefined && { PartNumberMarker: marker }),
+    });
+    const page = await queue.run(PAGE_COST, (signal) => plain.send(command, { abortSignal: signal }));
+    for (const part of page.Parts ?? []) {
+      parts += 1;
+      size += part.Size ?? 0;
+    }
+    if (page.IsTruncated !== true || page.NextPartNumberMarker === undefined) return { parts, size };
+    if (page.NextPartNumberMarker === marker)
+      throw new FramesealError("NETWORK", "the server's listing of parts does not go on");
+    marker = page.NextPartNumberMarker;
+  }
+}
