@@ -61,9 +61,9 @@ test("every object is under the new key, and under the old one no more", async (
   ]);
 });
 
-test("manifests open under the new key, whatever binding and context the tree has", async () => {
+test("manifests open under the new key, whatever the tree is bound to", async () => {
   const key = manifestKey(tree.place.address, 1);
-  const sealing = { bind: "key", encryptionContext: MANIFEST_CONTEXT } as const;
+  const sealing = { bind: "key", encryptionContext: { backup: "daily", ...MANIFEST_CONTEXT } } as const;
   const written = await tree
     .client(oldKey, sealing)
     .send(new PutObjectCommand({ Bucket: "b", Key: key, Body: "lines" }));
