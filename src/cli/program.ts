@@ -32,6 +32,7 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   ls: () => import("./ls.ts"),
   rm: () => import("./rm.ts"),
   rewrap: () => import("./rewrap.ts"),
+  reencrypt: () => import("./reencrypt.ts"),
   uploads: () => import("./tree/uploads.ts"),
   policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
