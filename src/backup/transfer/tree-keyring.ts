@@ -24,7 +24,7 @@ export function treeKeyring(
   keyring: Keyring,
   { bind = "key", report }: { readonly bind?: KeyBinding | undefined; readonly report: Pick<Report, "warn"> },
 ): Keyring {
-  if (bind !== "key") return new CachingKeyring({ ...LIMITS, keyring });
+  if (bind === "prefix" || bind === "none") return new CachingKeyring({ ...LIMITS, keyring });
   let count = 0;
   return {
     generateDataKey(request) {
@@ -32,7 +32,7 @@ export function treeKeyring(
       if (count === MANY)
         report.warn(
           `every file takes a call of the key service, because objects are bound to their keys: with --bind prefix, ` +
-            `one call serves up to ${LIMITS.maxMessages} files`,
+            `one call serves up to ${LIMITS.maxMessages} files of a folder`,
         );
       return keyring.generateDataKey(request);
     },

@@ -35,7 +35,7 @@ test.each<[KeyBinding | undefined, number, number]>([
   [undefined, FILES, 1],
   ["key", FILES, 1],
   ["prefix", 1, 0],
-  ["bucket", 1, 0],
+  ["bucket", FILES, 1],
   ["none", 1, 0],
 ])("bound to %s: %i calls for 120 files", async (bind, calls, warnings) => {
   await using server = await S3Server.start();
