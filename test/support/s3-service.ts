@@ -34,6 +34,8 @@ export class S3Service {
   readonly uploads = new Map<string, S3Upload>();
   /** Keys of KMS that S3 may use, besides the managed one. */
   readonly kmsKeys = new Map<string, "enabled" | "disabled">();
+  /** Keys that may not be deleted, as a policy would say. */
+  readonly undeletable = new Set<string>();
   readonly #settings = new BucketSettings();
 
   /** @throws S3Error for what the real service refuses */
@@ -93,11 +95,13 @@ export class S3Service {
         eTag: elementText(one, "ETag"),
       }));
       if (named.length > 1000) throw new S3Error(400, "MalformedXML");
-      const kept = named.filter(({ key, eTag }) => eTag !== undefined && objects.get(key)?.eTag !== eTag);
-      for (const { key } of named.filter((one) => !kept.includes(one))) objects.delete(key);
-      const errors = kept.map(
-        ({ key }) => `<Error><Key>${escapeXml(key)}</Key><Code>PreconditionFailed</Code></Error>`,
-      );
+      const errors: string[] = [];
+      for (const { key, eTag } of named) {
+        const isOther = eTag !== undefined && objects.get(key)?.eTag !== eTag;
+        const code = isOther ? "PreconditionFailed" : this.undeletable.has(key) ? "AccessDenied" : undefined;
+        if (code === undefined) objects.delete(key);
+        else errors.push(`<Error><Key>${escapeXml(key)}</Key><Code>${code}</Code></Error>`);
+      }
       return xml(`<DeleteResult>${errors.join("")}</DeleteResult>`);
     }
     if (method === "GET" && query.has("uploads")) return listUploads(this.uploads, { bucket, query });
