@@ -30,6 +30,7 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   get: () => import("./get.ts"),
   cat: () => import("./cat.ts"),
   rewrap: () => import("./rewrap.ts"),
+  uploads: () => import("./tree/uploads.ts"),
   policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
   bench: () => import("./bench.ts"),

@@ -22,6 +22,7 @@ export class S3Server implements AsyncDisposable {
   readonly buckets = this.#service.buckets;
   readonly uploads = this.#service.uploads;
   readonly kmsKeys = this.#service.kmsKeys;
+  readonly undeletable = this.#service.undeletable;
   readonly calls: S3Call[] = [];
   /** Asked for each call; undefined is no fault. */
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;

@@ -19,7 +19,14 @@ import {
   type StoredS3Object,
   storedHeaders,
 } from "./s3-objects.ts";
-import { announcedChecksum, joinParts, listParts, putPart, type S3Upload } from "./s3-uploads.ts";
+import {
+  announcedChecksum,
+  joinParts,
+  listParts,
+  listUploads,
+  putPart,
+  type S3Upload,
+} from "./s3-uploads.ts";
 
 /** Buckets with what is in them, and uploads that are not complete. */
 export class S3Service {
@@ -27,6 +34,8 @@ export class S3Service {
   readonly uploads = new Map<string, S3Upload>();
   /** Keys of KMS that S3 may use, besides the managed one. */
   readonly kmsKeys = new Map<string, "enabled" | "disabled">();
+  /** Keys that may not be deleted, as a policy would say. */
+  readonly undeletable = new Set<string>();
   readonly #settings = new BucketSettings();
 
   /** @throws S3Error for what the real service refuses */
@@ -86,20 +95,16 @@ export class S3Service {
         eTag: elementText(one, "ETag"),
       }));
       if (named.length > 1000) throw new S3Error(400, "MalformedXML");
-      const kept = named.filter(({ key, eTag }) => eTag !== undefined && objects.get(key)?.eTag !== eTag);
-      for (const { key } of named.filter((one) => !kept.includes(one))) objects.delete(key);
-      const errors = kept.map(
-        ({ key }) => `<Error><Key>${escapeXml(key)}</Key><Code>PreconditionFailed</Code></Error>`,
-      );
+      const errors: string[] = [];
+      for (const { key, eTag } of named) {
+        const isOther = eTag !== undefined && objects.get(key)?.eTag !== eTag;
+        const code = isOther ? "PreconditionFailed" : this.undeletable.has(key) ? "AccessDenied" : undefined;
+        if (code === undefined) objects.delete(key);
+        else errors.push(`<Error><Key>${escapeXml(key)}</Key><Code>${code}</Code></Error>`);
+      }
       return xml(`<DeleteResult>${errors.join("")}</DeleteResult>`);
     }
-    if (method === "GET" && query.has("uploads")) {
-      const found = [...this.uploads].filter(([, upload]) => upload.bucket === bucket);
-      const list = found.map(
-        ([id, { key }]) => `<Upload><Key>${escapeXml(key)}</Key><UploadId>${id}</UploadId></Upload>`,
-      );
-      return xml(`<ListMultipartUploadsResult>${list.join("")}</ListMultipartUploadsResult>`);
-    }
+    if (method === "GET" && query.has("uploads")) return listUploads(this.uploads, { bucket, query });
     if (method === "GET") return answerListing(objects, query);
     throw new S3Error(501, "NotImplemented");
   }
@@ -150,6 +155,7 @@ export class S3Service {
       atRest,
       checksum,
       parts: new Map(),
+      initiated: new Date(),
     });
     const { body, headers: type } = xml(
       `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`,

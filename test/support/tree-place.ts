@@ -3,7 +3,9 @@ import * as sdk from "@aws-sdk/client-s3";
 import type { TreeAddress } from "../../src/backup/entry.ts";
 import type { Journal } from "../../src/backup/journal/journal.ts";
 import { MANIFEST_CONTEXT } from "../../src/backup/manifest/place.ts";
+import { plainNames } from "../../src/backup/names/plain-names.ts";
 import type { ItemRecord, Report } from "../../src/backup/report.ts";
+import type { TransferQueue } from "../../src/backup/transfer/queue.ts";
 import { RawAesKeyring } from "../../src/keyring/raw-aes-keyring.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../src/s3/encrypt-s3-client.ts";
 import type { S3Server } from "./s3-server.ts";
@@ -58,8 +60,16 @@ export function treePlace(
   if (!server.buckets.has(address.bucket)) server.buckets.set(address.bucket, new Map());
   const plain = server.client({ maxAttempts: 1 });
   const base = { keyring: treeKeyring, ...options };
+  const { signal } = new AbortController();
+  const queue: TransferQueue = {
+    run: (_, job) => job(signal),
+    ready: async () => {},
+    idle: async () => {},
+  };
   return {
     sdk,
+    queue,
+    names: plainNames,
     address,
     plain,
     client: encryptS3Client(plain, base),
@@ -71,6 +81,6 @@ export function treePlace(
     }),
     journal: undefined as Journal | undefined,
     report: new KeptReport(),
-    signal: new AbortController().signal,
+    signal,
   };
 }
