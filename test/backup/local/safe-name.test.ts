@@ -77,7 +77,7 @@ describe("names", () => {
     ["\ufe52\ufe52/a", "none"],
     ["\uff0e\uff0e/a", "none"],
   ])("%j", (...row) => {
-    const [key, linux, windows = linux] = row;
+    const [key = "", linux = "", windows = linux] = row;
     expect(faultOf(key)).toBe(linux);
     expect(faultOf(key, "darwin")).toBe(linux);
     expect(faultOf(key, "win32")).toBe(windows);
