@@ -65,6 +65,7 @@ export class TargetTree {
       const found = await realpath(root).catch((error) => {
         if (errorCode(error) !== "ENOENT") throw error;
       });
+      if (found !== undefined) await openFolder(found).then(descriptors.close);
       // What a file system folds shows only when something is made there.
       return new TargetTree(found ?? path.resolve(root), options, {
         letterCase: false,
