@@ -8,6 +8,7 @@ import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import { sameETag } from "../s3/etag.ts";
 import { isForbidden, isNotFound } from "../s3/object-source.ts";
 import { statusOf } from "../s3/transient-error.ts";
+import { endsRun } from "./ends-run.ts";
 import type { EntryType, TreeAddress } from "./entry.ts";
 import {
   digestOf,
@@ -74,6 +75,7 @@ const UNCHANGED = { action: "skip", reason: "unchanged" } as const;
 
 /** Restores entries into one tree. */
 export class EntryRestore {
+  failed = 0;
   readonly #context: RestoreContext;
   readonly #options: RestoreOptions;
 
@@ -92,7 +94,9 @@ export class EntryRestore {
       if (outcome !== "told") report.item({ ...record, ...outcome });
     } catch (error) {
       throwIfAborted(signal);
-      if (hasCode(error, "JOURNAL")) throw error;
+      // One that was sealed with another key says nothing of the others.
+      if (endsRun(error) && !hasCode(error, "NO_DATA_KEY")) throw error;
+      this.failed += 1;
       // What a manifest names must be there.
       const isMissing = wanted.proof !== undefined && isNotFound(error);
       report.item({ ...record, error, ...(isMissing ? { untrusted: true } : {}) });
