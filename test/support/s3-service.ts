@@ -87,6 +87,7 @@ export class S3Service {
       this.buckets.set(bucket, this.buckets.get(bucket) ?? new Map());
       return {};
     }
+    if (bucket === "" && method === "GET") return this.#listBuckets();
     const objects = this.#bucket(bucket);
     if (method === "HEAD") return {};
     const setting = this.#settings.answer(call, text);
@@ -111,6 +112,13 @@ export class S3Service {
     if (method === "GET" && query.has("uploads")) return listUploads(this.uploads, { bucket, query });
     if (method === "GET") return answerListing(objects, query);
     throw new S3Error(501, "NotImplemented");
+  }
+
+  #listBuckets(): Answer {
+    const list = [...this.buckets.keys()].map(
+      (name) => `<Bucket><Name>${name}</Name><CreationDate>2026-01-01T00:00:00.000Z</CreationDate></Bucket>`,
+    );
+    return xml(`<ListAllMyBucketsResult><Buckets>${list.join("")}</Buckets></ListAllMyBucketsResult>`);
   }
 
   #put(

@@ -6,6 +6,8 @@ import type { TreeAddress } from "../../backup/entry.ts";
 import type { Journal } from "../../backup/journal/journal.ts";
 import type { AdaptiveQueue } from "../../backup/transfer/queue.ts";
 import type { EncryptS3ClientOptions } from "../../s3/encrypt-s3-client.ts";
+import type { AuthenticationMode } from "../../s3/single-message/body.ts";
+import { UsageError } from "../failure.ts";
 import {
   createBareClient,
   encryptionSettingsFrom,
@@ -50,6 +52,8 @@ export interface Opening {
   readonly target?: string | undefined;
   /** Whether the command has a journal at all. */
   readonly journal?: boolean | undefined;
+  /** `delayed`: for commands that show nothing of an object before its end. */
+  readonly authentication?: AuthenticationMode | undefined;
 }
 
 const MiB = 2 ** 20;
@@ -79,11 +83,22 @@ export async function openTree(
   const streamMemory = Math.min(MAX_STREAM_MEMORY, Math.floor(budget / 2));
   // What is wrong with keys is told before a journal is made.
   const given = await encryptionSettingsFrom({ ...options, memory: streamMemory }, purpose);
-  const { encryptS3Client } = await import("../../s3/encrypt-s3-client.ts");
+  const [{ encryptS3Client }, { MANIFEST_CONTEXT }] = await Promise.all([
+    import("../../s3/encrypt-s3-client.ts"),
+    import("../../backup/manifest/place.ts"),
+  ]);
   const { place, bare } = await open(options, address, report, opening);
   const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
-  const settings = { ...given, unsignedPayload: await unsignedPayloadFor(bare), multipartStates };
+  const { authentication } = opening;
+  const settings = {
+    ...given,
+    authentication,
+    unsignedPayload: await unsignedPayloadFor(bare),
+    multipartStates,
+  };
   const { bind, format } = settings;
+  if (Object.hasOwn(settings.encryptionContext ?? {}, "type"))
+    throw new UsageError("--context: the pair type is that of links and manifests, with -r");
   const link = { ...settings.encryptionContext, type: "symlink" };
   return {
     ...place,
@@ -98,6 +113,7 @@ export async function openTree(
         ? {}
         : { format: "framed", instructionFiles: undefined }),
       bind: bind === "bucket" ? "bucket" : "key",
+      encryptionContext: { ...settings.encryptionContext, ...MANIFEST_CONTEXT },
     }),
   };
 }
