@@ -8,6 +8,7 @@ import { FramesealError, hasCode, throwIfAborted } from "../errors.ts";
 import { sameETag } from "../s3/etag.ts";
 import { isForbidden, isNotFound } from "../s3/object-source.ts";
 import { statusOf } from "../s3/transient-error.ts";
+import { endsRun } from "./ends-run.ts";
 import type { EntryType, TreeAddress } from "./entry.ts";
 import {
   digestOf,
@@ -74,6 +75,7 @@ const UNCHANGED = { action: "skip", reason: "unchanged" } as const;
 
 /** Restores entries into one tree. */
 export class EntryRestore {
+  failed = 0;
   readonly #context: RestoreContext;
   readonly #options: RestoreOptions;
 
@@ -92,7 +94,9 @@ export class EntryRestore {
       if (outcome !== "told") report.item({ ...record, ...outcome });
     } catch (error) {
       throwIfAborted(signal);
-      if (hasCode(error, "JOURNAL")) throw error;
+      // One that was sealed with another key says nothing of the others.
+      if (endsRun(error) && !hasCode(error, "NO_DATA_KEY")) throw error;
+      this.failed += 1;
       // What a manifest names must be there.
       const isMissing = wanted.proof !== undefined && isNotFound(error);
       report.item({ ...record, error, ...(isMissing ? { untrusted: true } : {}) });
@@ -193,7 +197,9 @@ export class EntryRestore {
       // It says that it is one: then it is fetched again so that it must be.
       if (wanted.proof === undefined && hintsOf(facts.metadata).isSymlink) {
         if (this.#options.links === "skip") return this.#skipLink(wanted);
-        const link = await this.#fetch(wanted, true, signal);
+        const link = await this.#fetch(wanted, true, signal).catch((error: unknown) => {
+          throw notALink(error);
+        });
         return this.#link(wanted, link.bytes, link.facts, signal);
       }
       if (there !== undefined && this.#options.existing === "refuse")
@@ -336,6 +342,13 @@ export class EntryRestore {
       return current;
     }
   }
+}
+
+// It has been opened before, so it is not for want of a key.
+function notALink(error: unknown): unknown {
+  if (!hasCode(error, "NO_DATA_KEY") && !hasCode(error, "CONTEXT_MISMATCH")) return error;
+  const text = "the object says that it is a symbolic link, and was not stored as one";
+  return new FramesealError("CONTEXT_MISMATCH", text, { cause: error });
 }
 
 // Versions that have expired, or that somebody may not read.

@@ -8,6 +8,7 @@ import { listTree } from "./list-tree.ts";
 import { safeNameOf } from "./local/safe-name.ts";
 import type { ManifestEntry } from "./manifest/format.ts";
 import { PathSet } from "./path-set.ts";
+import type { ItemRecord } from "./report.ts";
 import { RunningTasks } from "./running-tasks.ts";
 
 /** How a tree is restored. */
@@ -18,18 +19,24 @@ export interface GetOptions extends RestoreOptions {
   readonly entries?: AsyncIterable<ManifestEntry> | undefined;
 }
 
-/**
- * Restores what is selected. Each entry is told, and fails alone.
- * @returns the paths that the bucket has, whatever became of them, and the folders that they lie in
- */
-export async function getTree(context: RestoreContext, options: GetOptions): Promise<PathSet> {
+/** What a restore came to. */
+export interface GetResult {
+  /** The paths that the bucket has, whatever became of them, and the folders that they lie in. */
+  readonly paths: PathSet;
+  readonly failed: number;
+  /** False if there are names that no path is known for: then others may be among `paths` that are not in it. */
+  readonly isComplete: boolean;
+}
+
+/** Restores what is selected. Each entry is told, and fails alone. */
+export async function getTree(context: RestoreContext, options: GetOptions): Promise<GetResult> {
   const { queue, report, signal } = context;
   const restore = new EntryRestore(context, options);
-  const paths = new PathSet();
+  const names = new NameReader(context, options);
   const tasks = new RunningTasks();
   let [entries, bytes] = [0, 0];
   try {
-    for await (const wanted of wantedOf(context, options, paths)) {
+    for await (const wanted of names.wanted()) {
       entries += 1;
       bytes += wanted.size;
       report.total(entries, bytes, false);
@@ -45,60 +52,73 @@ export async function getTree(context: RestoreContext, options: GetOptions): Pro
   throwIfAborted(signal);
   tasks.throwIfFailed();
   report.total(entries, bytes, true);
-  return paths;
+  const { paths, failed } = names;
+  return { paths, failed: failed + restore.failed, isComplete: failed === 0 };
 }
 
-async function* wantedOf(
-  context: RestoreContext,
-  options: GetOptions,
-  paths: PathSet,
-): AsyncGenerator<Wanted, void, void> {
-  const { report } = context;
-  const { entries, selects, target } = options;
-  for await (const wanted of entries === undefined ? listed(context) : proven(context, entries)) {
-    const { path, key, type } = wanted;
-    addWithFolders(paths, path);
-    if (selects !== undefined && !selects(path, type)) continue;
-    try {
-      target.claim(path);
-    } catch (error) {
-      report.item({ action: "get", path, key, error });
-      continue;
-    }
-    yield wanted;
+/** Which entries there are, and what their paths are. */
+class NameReader {
+  readonly paths = new PathSet();
+  /** Names that have no path, or not here. */
+  failed = 0;
+  readonly #context: RestoreContext;
+  readonly #options: GetOptions;
+
+  constructor(context: RestoreContext, options: GetOptions) {
+    this.#context = context;
+    this.#options = options;
   }
-}
 
-async function* listed(context: RestoreContext): AsyncGenerator<Wanted, void, void> {
-  const { sdk, client, address, names, report, signal } = context;
-  for await (const { key, name, size } of listTree({ sdk, client, address, signal })) {
-    if (name === "") continue; // the folder itself
-    let wanted: Wanted;
-    try {
-      const { path, isDirectory } = names.entryOf(name);
-      const safe = safeNameOf(isDirectory ? `${path}/` : path);
-      if (safe.kind === "refused") throw safe.error;
-      wanted = { path, key, type: isDirectory ? "directory" : "file", size, proof: undefined };
-    } catch (error) {
-      report.item({ action: "get", path: key, key, error, untrusted: true });
-      continue;
+  async *wanted(): AsyncGenerator<Wanted, void, void> {
+    const { entries, selects, target } = this.#options;
+    for await (const wanted of entries === undefined ? this.#listed() : this.#proven(entries)) {
+      const { path, key, type } = wanted;
+      addWithFolders(this.paths, path);
+      if (selects !== undefined && !selects(path, type)) continue;
+      try {
+        target.claim(path);
+      } catch (error) {
+        this.#fail({ path, key, error });
+        continue;
+      }
+      yield wanted;
     }
-    yield wanted;
   }
-}
 
-// What the source did not have any more is not of the run.
-async function* proven(
-  { address, report }: RestoreContext,
-  entries: AsyncIterable<ManifestEntry>,
-): AsyncGenerator<Wanted, void, void> {
-  for await (const proof of entries) {
-    const { path, type, size, gone } = proof;
-    if (gone === true) continue;
-    const key = address.prefix + proof.key;
-    const safe = safeNameOf(path);
-    if (safe.kind === "path") yield { path, key, type, size, proof };
-    else report.item({ action: "get", path, key, error: safe.error, untrusted: true });
+  async *#listed(): AsyncGenerator<Wanted, void, void> {
+    const { sdk, client, address, names, signal } = this.#context;
+    for await (const { key, name, size } of listTree({ sdk, client, address, signal })) {
+      if (name === "") continue; // the folder itself
+      let wanted: Wanted;
+      try {
+        const { path, isDirectory } = names.entryOf(name);
+        const safe = safeNameOf(isDirectory ? `${path}/` : path);
+        if (safe.kind === "refused") throw safe.error;
+        wanted = { path, key, type: isDirectory ? "directory" : "file", size, proof: undefined };
+      } catch (error) {
+        this.#fail({ path: key, key, error, untrusted: true });
+        continue;
+      }
+      yield wanted;
+    }
+  }
+
+  // What the source did not have any more is not of the run.
+  async *#proven(entries: AsyncIterable<ManifestEntry>): AsyncGenerator<Wanted, void, void> {
+    const { prefix } = this.#context.address;
+    for await (const proof of entries) {
+      const { path, type, size, gone } = proof;
+      if (gone === true) continue;
+      const key = prefix + proof.key;
+      const safe = safeNameOf(path);
+      if (safe.kind === "path") yield { path, key, type, size, proof };
+      else this.#fail({ path, key, error: safe.error, untrusted: true });
+    }
+  }
+
+  #fail(record: Omit<ItemRecord, "action">): void {
+    this.failed += 1;
+    this.#context.report.item({ action: "get", ...record });
   }
 }
 

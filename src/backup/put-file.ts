@@ -7,6 +7,7 @@ import { settledChangeTime } from "./changed.ts";
 import type { PlaceContext } from "./context.ts";
 import type { TreeAddress } from "./entry.ts";
 import type { Journal, StoredRow } from "./journal/journal.ts";
+import { metadataOf } from "./local/attributes.ts";
 import { ResumableUpload } from "./resumable-upload.ts";
 import { ChangedWhileRead, readLink, type SourceEntry, SourceFile } from "./source-file.ts";
 import type { TransferQueue } from "./transfer/queue.ts";
@@ -170,7 +171,7 @@ async function putInParts(
 const NEVER = new AbortController().signal;
 
 /** What requests for an entry have in common. */
-function requestOf({ address, fields, metadataOf }: PutPlace, state: SourceEntry, key: string) {
+function requestOf({ address, fields }: PutPlace, state: SourceEntry, key: string) {
   const metadata = { ...(fields.Metadata as Record<string, string> | undefined), ...metadataOf(state) };
   return { ...fields, Bucket: address.bucket, Key: key, Metadata: metadata };
 }

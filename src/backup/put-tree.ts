@@ -11,13 +11,17 @@ import type { PlaceContext } from "./context.ts";
 import { deleteOthers } from "./delete-others.ts";
 import { endsRun } from "./ends-run.ts";
 import type { StoredRow } from "./journal/journal.ts";
+import { abortLeftovers } from "./journal/leftovers.ts";
 import { KeyTags } from "./key-tags.ts";
+import { metadataOf } from "./local/attributes.ts";
 import type { WalkEvent } from "./local/walk-event.ts";
 import type { ManifestEntry, NameMode } from "./manifest/format.ts";
 import { ManifestWriter, type WrittenManifest } from "./manifest/writer.ts";
-import { objectState } from "./object-state.ts";
+import { type ObjectState, objectState } from "./object-state.ts";
 import { type PutPlace, putEntry, type Stored, stateOf } from "./put-file.ts";
 import { abandonUpload } from "./resumable-upload.ts";
+import { type ServerFlags, UNKNOWN_FLAGS } from "./server/flags.ts";
+import { serverFlags } from "./server/probe.ts";
 import { readLink, type SourceEntry, SourceFile } from "./source-file.ts";
 import { type ReadManifest, RowsInMemory, rowsFromManifest, type StoredRows } from "./stored-rows.ts";
 
@@ -25,13 +29,13 @@ import { type ReadManifest, RowsInMemory, rowsFromManifest, type StoredRows } fr
 export interface Sealing
   extends Pick<
     PutPlace,
-    "client" | "links" | "partSize" | "frameLength" | "streamMemory" | "resumable" | "fields" | "metadataOf"
+    "client" | "links" | "partSize" | "frameLength" | "streamMemory" | "resumable" | "fields"
   > {
   /** For manifests. */
   readonly sealed: S3Client;
+  /** Encrypts, and is asked what the server can do. */
+  readonly client: S3Client;
   readonly names: NameMode;
-  /** Whether the server keeps the condition that a new object must not exist. */
-  readonly existence?: "by-condition" | "before-writing" | undefined;
 }
 
 /** The source of a run. */
@@ -76,11 +80,11 @@ export async function putTree(
   source: TreeSource,
   options: PutTreeOptions,
 ): Promise<PutTreeResult> {
-  const run = new PutRun(context, sealing, source, options);
   const { journal } = context;
   const number = context.dryRun ? undefined : journal?.beginRun(options.kind);
+  const run = new PutRun(context, sealing, source, options);
   try {
-    const result = await run.run();
+    const result = await run.run(number ?? 0);
     if (number !== undefined) journal?.endRun(number, result.failed === 0 ? "done" : "failed-some");
     return result;
   } catch (error) {
@@ -165,9 +169,12 @@ class PutRun {
           };
   }
 
-  async run(): Promise<PutTreeResult> {
+  /** @param number of the run in the journal */
+  async run(number: number): Promise<PutTreeResult> {
+    const flags = await this.#askServer(number);
+    await this.#abortLeftovers();
     const read = await this.#learn();
-    const manifest = await this.#openManifest(read);
+    const manifest = await this.#openManifest(read, flags);
     try {
       await this.#putAll();
       const deleted = await this.#deleteOthers();
@@ -207,6 +214,17 @@ class PutRun {
       );
   }
 
+  async #askServer(number: number): Promise<ServerFlags> {
+    if (this.#sealing === undefined) return UNKNOWN_FLAGS;
+    return serverFlags({ ...this.#context, client: this.#sealing.client }, number);
+  }
+
+  // Before this run begins any upload. What is known may be gone on with, which is decided when all of the source was seen.
+  async #abortLeftovers(): Promise<void> {
+    const { journal } = this.#context;
+    if (journal !== undefined) await abortLeftovers({ ...this.#context, journal }, () => true);
+  }
+
   // Finds out what is stored.
   async #learn(): Promise<ReadManifest | undefined> {
     const { address, queue, plain, sdk } = this.#context;
@@ -233,10 +251,14 @@ class PutRun {
     return rowsFromManifest({ ...this.#context, sealed }, this.#rows);
   }
 
-  async #openManifest(read: ReadManifest | undefined): Promise<ManifestWriter | undefined> {
+  async #openManifest(
+    read: ReadManifest | undefined,
+    { conditionalPut }: ServerFlags,
+  ): Promise<ManifestWriter | undefined> {
     if (this.#sealing === undefined || this.#context.dryRun) return undefined;
-    const { sealed, names, existence } = this.#sealing;
-    const start = { kind: this.#options.kind, names, existence, newest: read };
+    const { sealed, names } = this.#sealing;
+    const existence = conditionalPut === "no" ? "before-writing" : "by-condition";
+    const start = { kind: this.#options.kind, names, existence, newest: read } as const;
     const manifest = await ManifestWriter.create({ ...this.#context, sealed }, start);
     this.#run = manifest.run;
     return manifest;
@@ -378,12 +400,7 @@ class PutRun {
       { sdk, client, address, queue, fields: this.#sealing?.fields ?? {} },
       key,
     );
-    const isSame =
-      object !== undefined &&
-      object.size === entry.size &&
-      object.metadata.mtime === this.#sealing?.metadataOf(entry).mtime &&
-      object.metadata.type === this.#sealing?.metadataOf(entry).type;
-    if (!isSame) return false;
+    if (object === undefined || object.size !== entry.size || !isOf(entry, object)) return false;
     const { sha256, state } = await this.#digest(entry);
     const { eTag, versionId } = object;
     this.#keep(state, { ...stateOf(state), ctimeNs: 0n, key, eTag, versionId, sha256, run: this.#run });
@@ -523,6 +540,11 @@ class PutRun {
       ...(hardLinkOf === undefined ? {} : { hardLinkOf }),
     };
   }
+}
+
+// Whether the metadata tells the same as would be stored with the entry.
+function isOf(entry: SourceEntry, { metadata }: ObjectState): boolean {
+  return Object.entries(metadataOf(entry)).every(([name, value]) => metadata[name] === value);
 }
 
 function sha256Of(bytes: Uint8Array): string {

@@ -7,12 +7,11 @@ import { FramesealError, hasCode, messageOf } from "../errors.ts";
 import { sameETag } from "../s3/etag.ts";
 import { giveUp } from "../s3/resuming-source.ts";
 import { statusOf } from "../s3/transient-error.ts";
-import { RESERVED_FOLDER } from "./entry.ts";
 import { compareKeys } from "./key-order.ts";
+import { listTree } from "./list-tree.ts";
 import { hintsOf } from "./local/attributes.ts";
 import { checkChain } from "./manifest/chain.ts";
 import { invalid, type ManifestEntry } from "./manifest/format.ts";
-import { listKeys } from "./manifest/list-keys.ts";
 import { type ManifestPlace, newestRun, rememberedRun, rememberRun } from "./manifest/place.ts";
 import { type ManifestEnd, type OpenManifest, openManifest } from "./manifest/reader.ts";
 import type { KeyNames } from "./names/key-names.ts";
@@ -96,15 +95,14 @@ class Listing {
 
   static async of(context: VerifyContext): Promise<Listing> {
     const listing = new Listing();
-    const { prefix } = context.address;
+    const { sdk, plain: client, address, signal } = context;
     try {
-      for await (const { key, eTag, storedSize } of listKeys(context, context.address)) {
-        const name = key.slice(prefix.length);
+      for await (const { name, eTag = "", size } of listTree({ sdk, client, address, signal })) {
         // The prefix itself is a folder that some tools make an object of, and no entry.
-        if (name === "" ? storedSize === 0 : name.startsWith(RESERVED_FOLDER)) continue;
-        listing.#lines.add(name, JSON.stringify([eTag, storedSize]));
+        if (name === "" && size === 0) continue;
+        listing.#lines.add(name, JSON.stringify([eTag, size]));
         listing.count += 1;
-        listing.storedSize += storedSize;
+        listing.storedSize += size;
         context.report.total(listing.count, listing.storedSize, false);
       }
       context.report.total(listing.count, listing.storedSize, true);

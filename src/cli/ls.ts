@@ -4,16 +4,17 @@ import type { Command } from "commander";
 import type { ListedFolder, ListedObject, ListRequest } from "../backup/list-tree.ts";
 import type { KeyNames } from "../backup/names/key-names.ts";
 import { messageOf, throwIfAborted } from "../errors.ts";
+import { noKeys } from "../keyring/no-keys.ts";
+import { isNotFound } from "../s3/object-source.ts";
 import { addAwsOptions } from "./aws-client.ts";
 import { UsageError } from "./failure.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { noKeys } from "./no-keys.ts";
 import { addFieldOptions } from "./object-fields.ts";
 import { note, print, printJson } from "./output.ts";
 import { createObjectClient, isObjectAddress, type ObjectOptions } from "./s3-options.ts";
-import { parseTreeAddress } from "./tree/context.ts";
-import { addNameOptions, keyNamesFrom, type NameOptions } from "./tree/name-options.ts";
-import { oneOf } from "./values.ts";
+import { parseTreeAddress } from "./tree/address.ts";
+import { addNameOptions, type NameOptions, namesFrom } from "./tree/name-options.ts";
+import { collect, oneOf, typed } from "./values.ts";
 
 interface ListOptions extends ObjectOptions, NameOptions {
   readonly recursive?: boolean;
@@ -43,7 +44,7 @@ export function register(program: Command): void {
       "where buckets are named (default: path at an endpoint)",
       oneOf("path", "virtual"),
     );
-  addNameOptions(command);
+  addNameOptions(command).option("-k, --key <file>", "key file that names are hidden with", collect);
   addFieldOptions(command.optionsGroup("Fields of S3:"), "ls");
   addAwsOptions(command);
   command.addHelpText(
@@ -62,13 +63,14 @@ async function list(place: string | undefined, options: ListOptions): Promise<vo
   if (place !== undefined && !isObjectAddress(place))
     throw new UsageError("the operand is s3://bucket/prefix/");
   if (place === undefined) {
-    for (const name of ["recursive", "all", "sizes", "encryptNames"] as const)
-      if (options[name] !== undefined)
-        throw new UsageError("options of listings go with s3://bucket/prefix/");
+    for (const name of ["recursive", "all", "sizes", "encryptNames", "namesKey", "key"] as const)
+      if (options[name] !== undefined) throw new UsageError(`${typed(name)} goes with s3://bucket/prefix/`);
     return listBuckets(options);
   }
+  if (options.key !== undefined && options.encryptNames === undefined)
+    throw new UsageError("--key goes with --encrypt-names: nothing else that is listed needs one");
   const address = parseTreeAddress(place);
-  const names = await keyNamesFrom(options);
+  const names = await namesFrom(options, address.prefix);
   const [sdk, { encryptS3Client }, { listLevel, listTree }] = await Promise.all([
     import("@aws-sdk/client-s3"),
     import("../s3/encrypt-s3-client.ts"),
@@ -83,35 +85,74 @@ async function list(place: string | undefined, options: ListOptions): Promise<vo
     const { all } = options;
     const request: ListRequest = { sdk, client, address, all, signal: interruptSignal };
     const listed = options.recursive === true ? listTree(request) : listLevel(request);
-    await printAll(listed, names, options);
+    const printer = new Printer(names, options);
+    for await (const each of listed) {
+      throwIfAborted(interruptSignal);
+      if (all === true || !MANIFEST.test(each.key)) printer.print(each);
+    }
+    if (printer.count === 0 && !place.endsWith("/")) {
+      const one = await listObject(request);
+      if (one !== undefined) printer.print(one);
+    }
+    printer.end();
   } finally {
     plain.destroy();
   }
 }
 
-// What has no name is printed by its key, and fails the command at its end.
-async function printAll(
-  listed: AsyncIterable<ListedObject | ListedFolder>,
-  names: KeyNames,
-  options: ListOptions,
-): Promise<void> {
-  let failure: { readonly error: unknown } | undefined;
-  for await (const each of listed) {
-    throwIfAborted(interruptSignal);
+/** Manifests of trees that begin further down. */
+const MANIFEST = /\/\.frameseal\/runs\/[0-9]{8}$/;
+
+/** The object whose key is the prefix without its slash. */
+async function listObject({ client, address }: ListRequest): Promise<ListedObject | undefined> {
+  const key = address.prefix.slice(0, -1);
+  if (key === "") return undefined;
+  try {
+    const { HeadObjectCommand } = await import("@aws-sdk/client-s3");
+    const head = await client.send(new HeadObjectCommand({ Bucket: address.bucket, Key: key }), {
+      abortSignal: interruptSignal,
+    });
+    const { ContentLength: size = 0, ETag: eTag, LastModified: modified, StorageClass: storageClass } = head;
+    return { kind: "object", key, name: key, size, eTag, modified, storageClass };
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Prints what is listed. What has no name is printed by its key, and fails the command at its end. */
+class Printer {
+  count = 0;
+  readonly #names: KeyNames;
+  readonly #options: ListOptions;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(names: KeyNames, options: ListOptions) {
+    this.#names = names;
+    this.#options = options;
+  }
+
+  print(each: ListedObject | ListedFolder): void {
+    this.count += 1;
     let path: string | undefined;
     try {
-      path = pathOf(each, names);
+      path = pathOf(each, this.#names);
     } catch (error) {
-      failure ??= { error };
+      this.#failure ??= { error };
       note(`${each.key}: ${messageOf(error)}`);
     }
-    if (options.json === true) printJson(recordOf(each, path));
+    if (this.#options.json === true) printJson(recordOf(each, path));
     else print(lineOf(each, path ?? each.key));
   }
-  if (failure !== undefined) throw failure.error;
+
+  /** @throws what the first name failed with */
+  end(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
 }
 
 function pathOf({ name }: ListedObject | ListedFolder, names: KeyNames): string {
+  if (name === "") return "./";
   const { path, isDirectory } = names.entryOf(name);
   return isDirectory ? `${path}/` : path;
 }

@@ -46,7 +46,7 @@ async function asked(settings: RunSettings = {}) {
   return { ...done, calls: server.calls.slice(from).map(kindOf) };
 }
 function kindOf({ method, query, key }: S3Call): string {
-  if (query.has("uploads")) return "create";
+  if (query.has("uploads")) return method === "POST" ? "create" : "LIST uploads";
   if (query.has("partNumber")) return `part ${query.get("partNumber")}`;
   if (query.has("uploadId"))
     return { POST: "complete", DELETE: "abort", GET: "list parts" }[method] ?? method;

@@ -3,53 +3,24 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { metadataOf } from "../../src/backup/local/attributes.ts";
-import type { ManifestEntry } from "../../src/backup/manifest/format.ts";
 import { manifestKey } from "../../src/backup/manifest/place.ts";
-import { ManifestWriter } from "../../src/backup/manifest/writer.ts";
 import { type VerifyOptions, verifyTree } from "../../src/backup/verify-tree.ts";
 import { exitCodeOf } from "../../src/cli/failure.ts";
 import { S3Server, type StoredS3Object } from "../support/s3-server.ts";
-import { KeptReport, notes, treePlace } from "../support/tree-place.ts";
+import {
+  KeptReport,
+  notes,
+  type Place,
+  storeTree as put,
+  type Tree,
+  treePlace,
+} from "../support/tree-place.ts";
 
 let server: S3Server;
 beforeAll(async () => {
   server = await S3Server.start();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-type Place = ReturnType<typeof treePlace>;
-type Tree = Readonly<Record<string, string>>;
-
-/** Stores a tree as a run does. Names that end in `@` are links; those that end in `/` are folders. */
-async function put(
-  place: Place,
-  tree: Tree,
-  unchanged: readonly ManifestEntry[] = [],
-): Promise<ManifestEntry[]> {
-  const writer = await ManifestWriter.create(place, { kind: "put", names: "plain" });
-  const entries = [...unchanged];
-  for (const [name, text] of Object.entries(tree)) {
-    const type = name.endsWith("@") ? "symlink" : name.endsWith("/") ? "directory" : "file";
-    const path = name.replace(/\/$/, "");
-    const attributes = { mtimeNs: BigInt(name.length) * 1_000_000_007n, mode: 0o640, uid: 1, gid: 2 };
-    const output = await (type === "symlink" ? place.links : place.client).send(
-      new place.sdk.PutObjectCommand({
-        Bucket: "b",
-        Key: `p/${name}`,
-        Body: text,
-        Metadata: metadataOf({ ...attributes, type }),
-      }),
-    );
-    const sha256 = createHash("sha256").update(text).digest("hex");
-    const eTag = output.ETag ?? "";
-    entries.push({ path, key: name, type, size: Buffer.byteLength(text), ...attributes, sha256, eTag });
-  }
-  for (const entry of entries) writer.add(entry);
-  await writer.finish({ failed: 0 });
-  writer.close();
-  return entries;
-}
 
 /** What verifying says, and the exit code that it means. */
 async function verify(place: Place, options: VerifyOptions = {}) {

@@ -319,16 +319,7 @@ describe("progress", () => {
   });
 
   test("is no escape sequence of names", async () => {
-    const { stderr } = await observe(
-      async () => {
-        const screen = await drawn(120);
-        expect(screen.unknown).toEqual([]);
-        return 0;
-      },
-      [],
-      true,
-    );
-    expect(stderr).toBe("");
+    expect((await drawn(120)).unknown).toEqual([]);
   });
 
   test("is a line now and then where nothing can be drawn over", async () => {
@@ -383,7 +374,7 @@ describe("the width of text", () => {
       for (let columns = 0; columns < 50; columns++) {
         const cut = fitted(text, columns);
         expect(columnsOf(cut)).toBeLessThanOrEqual(columns);
-        expect(cut.isWellFormed()).toBe(true);
+        expect(Buffer.from(cut).toString()).toBe(cut);
         if (columnsOf(text) <= columns) expect(cut).toBe(text);
         else if (columns > 0) expect(columnsOf(cut)).toBeGreaterThan(columns - 4);
         if (cut !== text) expect(cut).not.toMatch(/…\p{M}/u);
@@ -401,6 +392,7 @@ const script = (body: string): readonly string[] => [
    listenForSignals();
    const item = (at) => ({ action: "put", path: "f" + at, size: 1 });
    const until = (signal) => new Promise((resolve, reject) => {
+     if (signal.aborted) return reject(signal.reason);
      const timer = setInterval(() => {}, 1000);
      signal.addEventListener("abort", () => { clearInterval(timer); reject(signal.reason); });
    });
@@ -418,6 +410,7 @@ test("a reader of the records that ends, ends the run with 141", () => {
   const shell = `"$0" "$1" | head -n 1; echo "exit \${PIPESTATUS[0]}"`;
   const out = execFileSync("bash", ["-c", shell, process.execPath, file], {
     encoding: "utf8",
+    timeout: 20_000,
     stdio: ["ignore", "pipe", "ignore"],
   });
   expect(out).toMatch(/^\{"record":"item","action":"put","path":"f0","size":1\}\nexit 141\n$/);

@@ -162,10 +162,6 @@ export async function put(
       streamMemory: 48 * 2 ** 20,
       resumable: true,
       fields: {},
-      metadataOf: ({ mtimeNs, type }) => ({
-        mtime: `${mtimeNs / 1_000_000_000n}.${String(mtimeNs % 1_000_000_000n).padStart(9, "0")}`,
-        ...(type === "symlink" ? { type } : {}),
-      }),
       ...settings.sealing,
     };
     const result = await putTree(

@@ -8,6 +8,7 @@ import { decodeBody } from "./aws-chunked.ts";
 import { createLoopbackCertificate } from "./certificate.ts";
 import { type Answer, escapeXml, S3Error, xml } from "./s3-error.ts";
 import { type S3Fault, sendAnswer, shiftedRange } from "./s3-faults.ts";
+import { type ServerKind, type ServerKindName, seenBy, serverKinds } from "./s3-kinds.ts";
 import type { S3Call, StoredS3Object } from "./s3-objects.ts";
 import { S3Service } from "./s3-service.ts";
 import { verifySignature } from "./s3-signature.ts";
@@ -24,6 +25,12 @@ export class S3Server implements AsyncDisposable {
   readonly kmsKeys = this.#service.kmsKeys;
   readonly undeletable = this.#service.undeletable;
   readonly calls: S3Call[] = [];
+  /** See `S3Service`. */
+  set takesUpdateForPut(value: boolean) {
+    this.#service.takesUpdateForPut = value;
+  }
+  /** Which servers it imitates, where they differ from the real service. */
+  kind: ServerKindName = "aws";
   /** Asked for each call; undefined is no fault. */
   fault: (call: S3Call, number: number) => S3Fault | undefined = () => undefined;
   /** Awaited before each call takes effect. */
@@ -125,7 +132,10 @@ export class S3Server implements AsyncDisposable {
       if (fault?.kind === "error" && fault.after !== true) throw new S3Error(fault.status, fault.code);
       if (fault?.kind === "skewed") throw new S3Error(403, "RequestTimeTooSkewed");
       if (fault?.kind === "error200" && fault.instead === true) answer = ERROR_AFTER_ALL;
-      else answer = this.#service.answer(fault?.kind === "other-range" ? shiftedRange(call) : call, body);
+      else {
+        const seen = seenBy(serverKinds[this.kind], call);
+        answer = this.#service.answer(fault?.kind === "other-range" ? shiftedRange(seen) : seen, body);
+      }
       if (fault?.kind === "error") throw new S3Error(fault.status, fault.code);
     } catch (error) {
       if (!(error instanceof S3Error)) throw error;
@@ -133,6 +143,9 @@ export class S3Server implements AsyncDisposable {
       answer = { ...xml(text), status: error.status };
       if (call.method === "HEAD") answer = { status: error.status };
     }
+    const { weakETags }: ServerKind = serverKinds[this.kind];
+    if (weakETags === true && answer.headers?.etag !== undefined)
+      answer = { ...answer, headers: { ...answer.headers, etag: `W/${answer.headers.etag}` } };
     if (fault?.kind === "reset") return void request.socket.destroy();
     if (fault?.kind === "stall" && fault.after === true) return;
     sendAnswer(response, call, fault?.kind === "error200" ? ERROR_AFTER_ALL : answer, fault);

@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import type { RequestBody } from "./aws-chunked.ts";
 import type { Checksum } from "./checksums.ts";
 import { BucketSettings } from "./s3-buckets.ts";
-import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
+import { type AtRest, askedFor, checkKmsKey, storedAs, toldHeaders } from "./s3-encryption.ts";
 import { type Answer, elementText, escapeXml, S3Error, xml } from "./s3-error.ts";
 import { answerListing } from "./s3-listing.ts";
 import {
@@ -34,6 +34,8 @@ export class S3Service {
   readonly uploads = new Map<string, S3Upload>();
   /** Keys of KMS that S3 may use, besides the managed one. */
   readonly kmsKeys = new Map<string, "enabled" | "disabled">();
+  /** As a server that does not know UpdateObjectEncryption, and overwrites the object with the request. */
+  takesUpdateForPut = false;
   /** Keys that may not be deleted, as a policy would say. */
   readonly undeletable = new Set<string>();
   readonly #settings = new BucketSettings();
@@ -48,6 +50,8 @@ export class S3Service {
     const objects = this.#bucket(bucket);
     if (upload !== undefined) return this.#answerUpload(call, upload, body);
     if (query.has("uploads") && method === "POST") return this.#create(call);
+    if (query.has("encryption") && method === "PUT" && !this.takesUpdateForPut)
+      return this.#updateEncryption(call, body);
     switch (method) {
       case "PUT":
         checkConditions(headers, objects.get(key));
@@ -83,6 +87,7 @@ export class S3Service {
       this.buckets.set(bucket, this.buckets.get(bucket) ?? new Map());
       return {};
     }
+    if (bucket === "" && method === "GET") return this.#listBuckets();
     const objects = this.#bucket(bucket);
     if (method === "HEAD") return {};
     const setting = this.#settings.answer(call, text);
@@ -109,6 +114,13 @@ export class S3Service {
     throw new S3Error(501, "NotImplemented");
   }
 
+  #listBuckets(): Answer {
+    const list = [...this.buckets.keys()].map(
+      (name) => `<Bucket><Name>${name}</Name><CreationDate>2026-01-01T00:00:00.000Z</CreationDate></Bucket>`,
+    );
+    return xml(`<ListAllMyBucketsResult><Buckets>${list.join("")}</Buckets></ListAllMyBucketsResult>`);
+  }
+
   #put(
     { bucket, key }: S3Call,
     body: Buffer,
@@ -119,6 +131,20 @@ export class S3Service {
   ): Answer {
     this.#bucket(bucket).set(key, { body, headers, eTag, atRest, checksum, modified: new Date() });
     return { headers: { etag: eTag, ...toldHeaders(atRest) } };
+  }
+
+  #updateEncryption({ bucket, key }: S3Call, { bytes, checksum }: RequestBody): Answer {
+    const object = this.#bucket(bucket).get(key);
+    if (object === undefined) throw new S3Error(404, "NoSuchKey");
+    if (checksum === undefined)
+      throw new S3Error(400, "InvalidRequest", "Missing required header: Content-MD5");
+    const kmsKeyId = elementText(bytes.toString(), "KMSKeyArn");
+    if (kmsKeyId === undefined) throw new S3Error(400, "MalformedXML");
+    if (!["AES256", "aws:kms"].includes(object.atRest.algorithm)) throw new S3Error(400, "InvalidRequest");
+    const atRest: AtRest = { algorithm: "aws:kms", kmsKeyId };
+    checkKmsKey(atRest, this.kmsKeys);
+    this.#bucket(bucket).set(key, { ...object, atRest });
+    return {};
   }
 
   #copySource(call: S3Call, text: string): StoredS3Object {

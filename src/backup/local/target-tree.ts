@@ -209,9 +209,13 @@ export class TargetTree {
     );
   }
 
-  /** Removes the directories that something was removed from, as far as they are empty. */
-  async removeEmptyParents(inTree: string): Promise<void> {
+  /**
+   * Removes the directories that something was removed from, as far as they are empty.
+   * @param isWanted those that stay all the same
+   */
+  async removeEmptyParents(inTree: string, isWanted: (inTree: string) => boolean): Promise<void> {
     for (let folder = path.posix.dirname(inTree); folder !== "."; folder = path.posix.dirname(folder)) {
+      if (isWanted(folder)) return;
       try {
         await this.remove(folder, "directory");
       } catch (error) {
