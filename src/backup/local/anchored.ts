@@ -1,6 +1,6 @@
 // Opening things below a folder so that no symbolic link is followed on the way, as well as Node allows: on Linux a
 // descriptor tells where it stands; elsewhere the path is looked at again, which leaves a moment in between.
-import { constants, existsSync } from "node:fs";
+import { constants, existsSync, readlinkSync } from "node:fs";
 import { readlink, realpath, stat } from "node:fs/promises";
 import { descriptors, fileError } from "../../disk/calls.ts";
 import { errorCode, isError } from "../../shapes.ts";
@@ -40,6 +40,11 @@ async function standsAt(descriptor: number, path: string): Promise<boolean> {
     stat(path, { bigint: true }),
   ]);
   return open.dev === named.dev && open.ino === named.ino;
+}
+
+/** Whether an open folder is still the one of that path. False where only looking again would tell. */
+export function stillStandsAt(descriptor: number, path: string): boolean {
+  return hasOpenFiles && readlinkSync(`${OPEN_FILES}/${descriptor}`) === path;
 }
 
 /** A path by which things in an open folder are reached, whatever becomes of its name. */

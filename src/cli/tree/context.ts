@@ -83,6 +83,8 @@ export async function openTree(
   const streamMemory = Math.min(MAX_STREAM_MEMORY, Math.floor(budget / 2));
   // What is wrong with keys is told before a journal is made.
   const given = await encryptionSettingsFrom({ ...options, memory: streamMemory }, purpose);
+  if (Object.hasOwn(given.encryptionContext ?? {}, "type"))
+    throw new UsageError("--context: the pair type is that of links and manifests, with -r");
   const [{ encryptS3Client }, { MANIFEST_CONTEXT }] = await Promise.all([
     import("../../s3/encrypt-s3-client.ts"),
     import("../../backup/manifest/place.ts"),
@@ -97,8 +99,6 @@ export async function openTree(
     multipartStates,
   };
   const { bind, format } = settings;
-  if (Object.hasOwn(settings.encryptionContext ?? {}, "type"))
-    throw new UsageError("--context: the pair type is that of links and manifests, with -r");
   const link = { ...settings.encryptionContext, type: "symlink" };
   return {
     ...place,

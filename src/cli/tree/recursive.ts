@@ -71,6 +71,13 @@ function visibleOptions(this: Help, command: Command): Option[] {
 
 function moreOptions(command: Command): string {
   const alone = [...(ofObjectsOnly.get(command) ?? [])];
-  const except = alone.length === 0 ? "" : `, except\n${alone.join(", ")}`;
-  return `\nThe options that frameseal ${command.name()} --help shows go with -r too${except}.`;
+  const except = alone.length === 0 ? "" : `, except ${alone.join(", ")}`;
+  const others = `The options that frameseal ${command.name()} --help shows go with -r too${except}.`;
+  const json = "With -r, --json prints a line of JSON for each entry, and at the end a summary.";
+  return `\n${[others, json].map(wrapped).join("\n")}`;
+}
+
+// As wide as what commands say about themselves.
+function wrapped(text: string): string {
+  return text.replace(/(.{1,99})(?: |$)/g, "$1\n").trimEnd();
 }

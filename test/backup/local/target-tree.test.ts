@@ -29,12 +29,17 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   expect(await readdir(outside), "nothing is written outside").toEqual([]);
+  for (const each of trees.splice(0)) each.close();
   await expect.poll(openFiles, { message: "no file stays open" }).toEqual([]);
   await rm(folder, { recursive: true, force: true });
 });
 const at = (name: string): string => path.join(root, name);
-const tree = (options?: TargetOptions): Promise<TargetTree> =>
-  TargetTree.open(root, { sync: "none", ...options });
+const trees: TargetTree[] = [];
+async function tree(options?: TargetOptions): Promise<TargetTree> {
+  const opened = await TargetTree.open(root, { sync: "none", ...options });
+  trees.push(opened);
+  return opened;
+}
 async function restore(into: TargetTree, name: string, content: string, attributes = hint): Promise<void> {
   const file = await into.openPartial(name);
   try {
@@ -78,7 +83,7 @@ describe("files", () => {
     expect(all()).toEqual(["a", "a/b", "a/b/c.txt"]);
   });
   test("are on disk if that is asked for", async () => {
-    const into = await TargetTree.open(root);
+    const into = await tree({ sync: "full" });
     const file = await into.openPartial("x");
     await file.write(Buffer.from("x"), 0);
     await file.sync();
