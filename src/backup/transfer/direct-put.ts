@@ -69,7 +69,7 @@ class DirectWay {
         return output;
       } catch (error) {
         if (rest[0]?.abortSignal?.aborted === true) throw error;
-        if (!isBusy(error)) this.#failures += 1;
+        if (!isBusy(error) && !(error instanceof ToSdk)) this.#failures += 1;
         if (this.#failures >= MAX_FAILURES) this.#templates.set(kind, null);
       }
     return client.send(command, ...rest);
@@ -115,6 +115,9 @@ function kindOf({
 function isBusy(error: unknown): boolean {
   return error instanceof NotStored && error.$metadata.httpStatusCode >= 500;
 }
+
+/** What only the SDK can send. */
+class ToSdk extends Error {}
 
 /** An answer that does not say that all went well. */
 class NotStored extends Error {
@@ -188,7 +191,7 @@ async function requestOf(template: PutTemplate, input: PutFields, config: Direct
   const credentials = await config.credentials();
   const now = new Date(Date.now() + (config.systemClockOffset ?? 0));
   const request = template.request(input, credentials, now);
-  if (request === undefined) throw new Error("to be encoded by the SDK");
+  if (request === undefined) throw new ToSdk("to be encoded by the SDK");
   return request;
 }
 
@@ -199,7 +202,7 @@ function directBase({ plain, begin }: DirectPutOptions): S3.S3Client {
     send: {
       async value(this: S3ClientLike, command: DirectPut, options: Rest[0]) {
         if (typeof command?.resolveMiddleware !== "function" || !(SHORT in Object(this.middlewareStack)))
-          throw new Error("to be sent by the SDK");
+          throw new ToSdk("to be sent by the SDK");
         const handler = command.resolveMiddleware(
           this.middlewareStack as unknown as MiddlewareStack,
           plain.config as unknown as DirectConfig,
@@ -234,7 +237,7 @@ class ShortStack implements MiddlewareStack {
     return new ShortStack(this.#entries, this.#begin);
   }
   concat(): never {
-    throw new Error("to be sent by the SDK");
+    throw new ToSdk("to be sent by the SDK");
   }
   add(middleware: Middleware, { step, name }: { readonly step: string; readonly name: string }): void {
     if (step !== "initialize") throw new Error(`internal error: middleware ${name} of the step ${step}`);
@@ -256,7 +259,7 @@ class ShortStack implements MiddlewareStack {
     const serialize = (context as { readonly [SERIALIZE]?: (input: PutFields) => Promise<PutRequest> })[
       SERIALIZE
     ];
-    if (serialize === undefined) throw new Error("to be sent by the SDK");
+    if (serialize === undefined) throw new ToSdk("to be sent by the SDK");
     let handler: Next = async (args) => {
       const { input } = args;
       const request = await serialize({
