@@ -16,7 +16,7 @@ export type ErrorCode =
   | "INVALID_HEADER"
   /** The metadata of an S3 object does not describe an encrypted object completely and without contradiction. */
   | "INVALID_METADATA"
-  /** The manifest of a tree is missing, is another one, or is not as its version demands. */
+  /** The manifest of a tree is missing or is none, or the tree is not what its manifest says. */
   | "INVALID_MANIFEST"
   /** A known layout with a version, algorithm suite or feature that is not supported here. */
   | "UNSUPPORTED"

@@ -45,7 +45,9 @@ const s3Rooms: Readonly<Record<string, readonly string[]>> = {
 };
 /** Files of `s3/` that join the rooms. */
 const s3Joints = new Set(
-  ["encrypt-s3-client", "formats", "rewrap", "whole-object"].map((name) => `s3/${name}.ts`),
+  ["encrypt-s3-client", "formats", "reencrypt", "replaced-object", "rewrap", "whole-object"].map(
+    (name) => `s3/${name}.ts`,
+  ),
 );
 /** The command line loads the benchmarks by name, and they know what it gives them; nothing else crosses. */
 const crossings = new Set([

@@ -26,6 +26,8 @@ export interface PlaceContext {
 export interface TreeContext extends PlaceContext {
   /** Encrypts and decrypts; keeps its multipart uploads in the journal, if there is one. */
   readonly client: S3Client;
+  /** The same for symbolic links: what it stores says in its encryption context that it is one, and what it reads must. */
+  readonly links: S3Client;
   /** The same, and always bound to the name of the object: for manifests. */
   readonly sealed: S3Client;
 }

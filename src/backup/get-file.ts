@@ -1,10 +1,9 @@
 // The verified plaintext of one object of a tree: whole into memory where it is small, into an open file where it is
 // large. Nothing here gives a file its name.
 import { createHash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type * as S3 from "@aws-sdk/client-s3";
-import { readSome, writeFully } from "../disk/calls.ts";
+import { readSome } from "../disk/calls.ts";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { pinnableETag, sameETag } from "../s3/etag.ts";
 import { nameHeadError, preconditionFailed } from "../s3/head-error.ts";
@@ -114,15 +113,21 @@ const RANGE_COST: Cost = { memory: 6 * 2 ** 20, kind: "part" };
 /** Verified bytes after which a run that is killed would go on there. */
 const SAVE_LENGTH = 64 * 2 ** 20;
 
+/** A file that is written to at several places. */
+export interface GrowingFile {
+  write(bytes: Uint8Array, position: number): Promise<void>;
+  /** Waits until what was written is on disk. */
+  sync(): Promise<void>;
+  truncate(length: number): Promise<void>;
+}
+
 /** A large object on its way into a file. */
 export interface LargeFetch {
   readonly name: ObjectName;
   readonly seen: SeenObject;
-  readonly file: FileHandle;
+  readonly file: GrowingFile;
   /** Bytes that were verified before and are in the file; 0 for objects that are not framed. */
   readonly verified: number;
-  /** Leaves out what is nothing but zeros. */
-  readonly sparse: boolean;
   /** Bytes that have arrived; negative when they are fetched again. */
   readonly onMoved: (bytes: number) => void;
   /** Everything before `position` is verified and on disk. Undefined: nobody remembers. */
@@ -134,47 +139,7 @@ export interface LargeFetch {
  * @returns its length
  */
 export async function fetchLarge(context: FetchContext, fetch: LargeFetch): Promise<number> {
-  const writer = new FileWriter(fetch);
-  const length = fetch.seen.isFramed
-    ? await new RangedFetch(context, fetch, writer).run()
-    : await fetchStream(context, fetch, writer);
-  await fetch.file.truncate(length); // a hole at the end makes no file longer
-  return length;
-}
-
-/** Writes into the file, and has an eye on what is zero. */
-class FileWriter {
-  readonly #fetch: LargeFetch;
-
-  constructor(fetch: LargeFetch) {
-    this.#fetch = fetch;
-  }
-
-  async write(chunk: Uint8Array, position: number): Promise<void> {
-    const { file, sparse, onMoved } = this.#fetch;
-    if (!sparse) await writeFully(file, chunk, position);
-    else
-      for (const [start, end] of piecesOf(chunk))
-        await writeFully(file, chunk.subarray(start, end), position + start);
-    onMoved(chunk.length);
-  }
-}
-
-/** Bytes that are left out together: a block of every usual file system. */
-const HOLE_LENGTH = 4096;
-const zeros = Buffer.alloc(HOLE_LENGTH);
-
-/** The pieces of a chunk that are not zero. */
-function* piecesOf(chunk: Uint8Array): Generator<readonly [start: number, end: number], void, void> {
-  let start: number | undefined;
-  for (let at = 0; at < chunk.length; at += HOLE_LENGTH) {
-    const end = Math.min(chunk.length, at + HOLE_LENGTH);
-    if (zeros.compare(chunk, at, end, 0, end - at) === 0) {
-      if (start !== undefined) yield [start, at];
-      start = undefined;
-    } else start ??= at;
-  }
-  if (start !== undefined) yield [start, chunk.length];
+  return fetch.seen.isFramed ? new RangedFetch(context, fetch).run() : fetchStream(context, fetch);
 }
 
 /** A range that is fetched. */
@@ -187,7 +152,6 @@ interface Range {
 class RangedFetch {
   readonly #context: FetchContext;
   readonly #fetch: LargeFetch;
-  readonly #writer: FileWriter;
   /** In the order of their places. */
   readonly #active = new Set<Range>();
   readonly #running = new Set<Promise<void>>();
@@ -199,10 +163,9 @@ class RangedFetch {
   #saving: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(context: FetchContext, fetch: LargeFetch, writer: FileWriter) {
+  constructor(context: FetchContext, fetch: LargeFetch) {
     this.#context = context;
     this.#fetch = fetch;
-    this.#writer = writer;
     this.#next = fetch.verified;
     this.#saved = fetch.verified;
   }
@@ -249,7 +212,7 @@ class RangedFetch {
 
   async #fetchRange(range: Range, abortSignal: AbortSignal, onSized: () => void): Promise<void> {
     const { sdk, client } = this.#context;
-    const { name, seen } = this.#fetch;
+    const { name, seen, file, onMoved } = this.#fetch;
     const output = await client.send(
       new sdk.GetObjectCommand({
         ...name,
@@ -265,15 +228,15 @@ class RangedFetch {
       giveUp(body);
       throw wrong;
     }
-    if (this.#size === undefined && this.#fetch.sparse) await this.#fetch.file.truncate(got.size);
     this.#size = got.size;
     onSized();
     const end = Math.min(range.end, got.size);
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
       if (this.#failure !== undefined) return; // ends the body
       if (range.position + chunk.length > end) throw longer();
-      await this.#writer.write(chunk, range.position);
+      await file.write(chunk, range.position);
       range.position += chunk.length;
+      onMoved(chunk.length);
       void this.#save(SAVE_LENGTH);
     }
     throwIfAborted(abortSignal);
@@ -308,7 +271,7 @@ class RangedFetch {
 
   async #saveUpTo(position: number, onSaved: (position: number) => void): Promise<void> {
     try {
-      await this.#fetch.file.datasync();
+      await this.#fetch.file.sync();
       onSaved(position);
       this.#saved = position;
     } catch (error) {
@@ -321,7 +284,6 @@ class RangedFetch {
 async function fetchStream(
   { sdk, client, queue, signal }: FetchContext,
   { name, seen, file, onMoved }: LargeFetch,
-  writer: FileWriter,
 ): Promise<number> {
   let position = 0;
   let job: Promise<void> | undefined;
@@ -339,8 +301,9 @@ async function fetchStream(
       throw preconditionFailed("the object was replaced while it was read: get it again");
     }
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
-      await writer.write(chunk, position);
+      await file.write(chunk, position);
       position += chunk.length;
+      onMoved(chunk.length);
     }
     throwIfAborted(abortSignal);
   };
@@ -359,12 +322,12 @@ async function fetchStream(
 const DIGEST_LENGTH = 2 ** 20;
 
 /** SHA-256 of what is in a file, hexadecimal. */
-export async function digestOf(file: FileHandle, signal: AbortSignal): Promise<string> {
+export async function digestOf(descriptor: number, signal: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafeSlow(DIGEST_LENGTH);
   for (let position = 0; ; ) {
     throwIfAborted(signal);
-    const count = await readSome(file, buffer, position);
+    const count = await readSome(descriptor, buffer, position);
     if (count === 0) return hash.digest("hex");
     hash.update(buffer.subarray(0, count));
     position += count;

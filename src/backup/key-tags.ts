@@ -74,6 +74,6 @@ export class KeyTags {
     }
     one = Math.imul(one ^ (one >>> 16), 2246822507) ^ Math.imul(two ^ (two >>> 13), 3266489909);
     two = Math.imul(two ^ (two >>> 16), 2246822507) ^ Math.imul(one ^ (one >>> 13), 3266489909);
-    return (2 ** 32 * (2 ** 20 - 1 - (0xfffff & two)) + (one >>> 0)) || 1;
+    return 2 ** 32 * (2 ** 20 - 1 - (0xfffff & two)) + (one >>> 0) || 1;
   }
 }

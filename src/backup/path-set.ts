@@ -25,6 +25,10 @@ export class PathSet {
     return true;
   }
 
+  get size(): number {
+    return this.#count;
+  }
+
   has(path: string): boolean {
     return this.#table[this.#find(...fingerprintOf(path))] !== 0n;
   }

@@ -4,15 +4,17 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import type * as S3 from "@aws-sdk/client-s3";
 import { settledChangeTime } from "./changed.ts";
+import type { PlaceContext } from "./context.ts";
 import type { TreeAddress } from "./entry.ts";
 import type { Journal, StoredRow } from "./journal/journal.ts";
+import { metadataOf } from "./local/attributes.ts";
 import { ResumableUpload } from "./resumable-upload.ts";
 import { ChangedWhileRead, readLink, type SourceEntry, SourceFile } from "./source-file.ts";
 import type { TransferQueue } from "./transfer/queue.ts";
 
 /** Where and how entries are stored. */
 export interface PutPlace {
-  readonly sdk: typeof S3;
+  readonly sdk: PlaceContext["sdk"];
   /** Encrypts; its states of uploads are those of the journal. */
   readonly client: Pick<S3.S3Client, "send">;
   /** The same for symbolic links: what it stores says in its encryption context that it is one. */
@@ -30,8 +32,6 @@ export interface PutPlace {
   readonly resumable: boolean;
   /** Further fields of the requests that make objects. */
   readonly fields: Readonly<Record<string, unknown>>;
-  /** What user metadata says of an entry. */
-  readonly metadataOf: (entry: SourceEntry) => Readonly<Record<string, string>>;
   /** Bytes of an entry have been sent. */
   readonly onMoved: (path: string, bytes: number) => void;
 }
@@ -171,7 +171,7 @@ async function putInParts(
 const NEVER = new AbortController().signal;
 
 /** What requests for an entry have in common. */
-function requestOf({ address, fields, metadataOf }: PutPlace, state: SourceEntry, key: string) {
+function requestOf({ address, fields }: PutPlace, state: SourceEntry, key: string) {
   const metadata = { ...(fields.Metadata as Record<string, string> | undefined), ...metadataOf(state) };
   return { ...fields, Bucket: address.bucket, Key: key, Metadata: metadata };
 }

@@ -2,8 +2,12 @@
 // filters, its hidden name matters.
 import type * as S3 from "@aws-sdk/client-s3";
 import { throwIfAborted } from "../errors.ts";
+import { noKeys } from "../keyring/no-keys.ts";
 import { isNotFound } from "../s3/object-source.ts";
+import { deleteWithSideObjects } from "../s3/requests/side-object.ts";
+import { SingleMessageFormat } from "../s3/single-message/format.ts";
 import { isTransient, statusOf } from "../s3/transient-error.ts";
+import { Transport } from "../s3/transport.ts";
 import type { EntryType, TreeAddress } from "./entry.ts";
 import type { Journal } from "./journal/journal.ts";
 import { type ListedObject, listTree } from "./list-tree.ts";
@@ -19,7 +23,7 @@ export interface RemoveContext {
     "ListObjectsV2Command" | "DeleteObjectsCommand" | "DeleteObjectCommand" | "HeadObjectCommand"
   >;
   /** One that does not encrypt: instruction files are listed and removed as objects are. */
-  readonly plain: Pick<S3.S3Client, "send">;
+  readonly plain: S3.S3Client;
   readonly address: TreeAddress;
   readonly names: KeyNames;
   readonly queue: TransferQueue;
@@ -157,11 +161,10 @@ async function removeTogether(
       Delete: { Objects: batch.map(({ key }) => ({ Key: key })), Quiet: true },
     });
   try {
-    const { Errors = [], $metadata } = await queue.run(
-      { memory: BATCH_MEMORY, kind: "small" },
-      (abortSignal) => plain.send(command(), { abortSignal }),
+    const { Errors = [] } = await queue.run({ memory: BATCH_MEMORY, kind: "small" }, (abortSignal) =>
+      plain.send(command(), { abortSignal }),
     );
-    return new Map(Errors.map((each) => [each.Key ?? "", serviceError(each, $metadata)]));
+    return new Map(Errors.map((each) => [each.Key ?? "", serviceError(each)]));
   } catch (error) {
     throwIfAborted(signal);
     if ([405, 501].includes(statusOf(error) ?? 0)) return undefined;
@@ -170,12 +173,18 @@ async function removeTogether(
 }
 
 // As the SDK makes them of whole answers.
-function serviceError(
-  { Code = "InternalError", Message = "" }: S3._Error,
-  $metadata: S3.DeleteObjectsCommandOutput["$metadata"],
-): Error {
-  return Object.assign(new Error(Message), { name: Code, $metadata });
+function serviceError({ Code = "InternalError", Message = "" }: S3._Error): Error {
+  const httpStatusCode = statuses[Code] ?? 400;
+  return Object.assign(new Error(Message), { name: Code, $metadata: { httpStatusCode } });
 }
+
+/** Of what a removal may meet, as far as it matters. */
+const statuses: Readonly<Record<string, number>> = {
+  AccessDenied: 403,
+  InternalError: 500,
+  ServiceUnavailable: 503,
+  SlowDown: 503,
+};
 
 // Hidden names that cannot be shown are no reason to keep what they name.
 function pathOf({ key, name }: ListedObject, names: KeyNames): string {
@@ -188,16 +197,17 @@ function pathOf({ key, name }: ListedObject, names: KeyNames): string {
 
 /**
  * Removes one object, with its instruction file.
- * @param remover encrypts, and writes a format that has instruction files
  * @returns false if there was none, as far as S3 lets this be seen
  */
 export async function removeObject(
-  { sdk, plain, queue, journal, dryRun }: Omit<RemoveContext, "address" | "names" | "report">,
-  remover: Pick<S3.S3Client, "send">,
-  object: { readonly Bucket: string; readonly Key: string },
+  { sdk, plain, address, queue, journal, report, dryRun }: RemoveContext,
+  key: string,
+  { instructionFileSuffix }: Pick<RemoveOptions, "instructionFileSuffix">,
 ): Promise<boolean> {
+  const object = { Bucket: address.bucket, Key: key };
+  const cost = { memory: 0, kind: "small" } as const;
   // A removal says nothing of whether there was something.
-  const isThere = await queue.run({ memory: 0, kind: "small" }, (abortSignal) =>
+  const isThere = await queue.run(cost, (abortSignal) =>
     plain.send(new sdk.HeadObjectCommand(object), { abortSignal }).then(
       () => true,
       (error: unknown) => {
@@ -207,10 +217,17 @@ export async function removeObject(
       },
     ),
   );
-  if (!isThere || dryRun) return isThere;
-  await queue.run({ memory: 0, kind: "small" }, (abortSignal) =>
-    remover.send(new sdk.DeleteObjectCommand(object), { abortSignal }),
-  );
-  journal?.removeStored(object.Key);
+  if (!isThere) return false;
+  if (!dryRun) {
+    const format = new SingleMessageFormat(3, { keyring: noKeys, instructionFileSuffix });
+    await queue.run(cost, (abortSignal) =>
+      deleteWithSideObjects(object, format, new Transport(plain, abortSignal), async () => ({
+        output: { ...(await plain.send(new sdk.DeleteObjectCommand(object), { abortSignal })) },
+        response: undefined,
+      })),
+    );
+    journal?.removeStored(key);
+  }
+  report.item({ action: "delete", path: key, key, ...(dryRun ? { dryRun } : {}) });
   return true;
 }

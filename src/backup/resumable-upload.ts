@@ -135,12 +135,7 @@ export class ResumableUpload {
     return { parts: eTags, sha256: reader.digest() };
   }
 
-  async #sendPart(
-    upload: UploadRow,
-    part: ReadPart,
-    bytes: Buffer,
-    signal: AbortSignal,
-  ): Promise<string> {
+  async #sendPart(upload: UploadRow, part: ReadPart, bytes: Buffer, signal: AbortSignal): Promise<string> {
     const { sdk, client } = this.#place;
     const output = await client.send(
       new sdk.UploadPartCommand({

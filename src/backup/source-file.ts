@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
 import { lstat, readlink } from "node:fs/promises";
-import { FramesealError } from "../errors.ts";
 import { descriptors, fileError, openAtOnce, readFully } from "../disk/calls.ts";
+import { FramesealError } from "../errors.ts";
 import type { SourceState } from "./changed.ts";
 
 /** Something of the source that is to be stored. */

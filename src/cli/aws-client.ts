@@ -53,8 +53,8 @@ function startTimeLimit({ timeout }: AwsOptions): void {
 
 const unitSeconds: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** `30`, `30s`, `5m`, `2h` as seconds. */
-function parseDuration(text: string): number {
+/** `30`, `30s`, `5m`, `2h`, `1d` as seconds. */
+export function parseDuration(text: string): number {
   const match = /^([0-9]{1,9})([smhd]?)$/i.exec(text);
   const seconds = Number(match?.[1]) * (unitSeconds[match?.[2]?.toLowerCase() ?? ""] ?? Number.NaN);
   if (!(seconds > 0)) throw new UsageError("expected a time, such as 30, 30s, 5m or 2h");

@@ -19,6 +19,15 @@ import {
   type ObjectOptions,
   parseObjectAddress,
 } from "./s3-options.ts";
+import { parseTreeAddress } from "./tree/address.ts";
+import {
+  addGetTreeOptions,
+  GET_ONE_OBJECT,
+  GET_TREE_HELP,
+  type GetRunOptions,
+  restoreFolder,
+} from "./tree/get.ts";
+import { addRecursiveOption, isRecursive } from "./tree/recursive.ts";
 
 interface GetOptions extends ObjectOptions {
   readonly force?: boolean;
@@ -48,9 +57,16 @@ export function register(program: Command): void {
   addReportOptions(command);
   addFieldOptions(command.optionsGroup("Fields of S3:"), "get");
   addAwsOptions(command);
-  command.addHelpText(
-    "after",
-    `
+  addRecursiveOption(command, "restore all below a prefix", GET_ONE_OBJECT);
+  addGetTreeOptions(command);
+  command.addHelpText("after", () =>
+    command.getOptionValue("recursive") === true
+      ? `${GET_TREE_HELP}
+
+Examples:
+  frameseal get -r --key backup.key s3://backups/home/ /restore
+  frameseal get -r --key backup.key --manifest latest s3://backups/home/ /restore`
+      : `
 The file appears under its name when all of the object is verified.
 
 Example:
@@ -59,8 +75,17 @@ Example:
   command.action(get);
 }
 
-async function get(from: string, target: string | undefined, options: GetOptions): Promise<void> {
+async function get(
+  from: string,
+  target: string | undefined,
+  options: GetOptions & GetRunOptions,
+  command: Command,
+): Promise<void> {
   if (!isObjectAddress(from)) throw new UsageError("the first operand is s3://bucket/key");
+  if (isRecursive(command)) {
+    if (target === undefined) throw new UsageError("-r takes a folder to restore to");
+    return restoreFolder("get", parseTreeAddress(from), target, options);
+  }
   const address = parseObjectAddress(from);
   const to = outputOf(await targetOf(target, address.Key));
   const { planFileTarget } = await import("../file/target.ts");

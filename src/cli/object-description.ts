@@ -1,13 +1,13 @@
 // What frameseal inspect tells about an object of S3: how it is encrypted on this side and on the server's.
 import type { HeadObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import { hasCode, isFramesealError } from "../errors.ts";
+import { noKeys } from "../keyring/no-keys.ts";
 import type { FramedFormat } from "../s3/framed/framed-format.ts";
 import type { StoredObject } from "../s3/object-format.ts";
 import { framedNames, USER_METADATA_PREFIX } from "../s3/object-metadata.ts";
 import type { SingleMessageFormat } from "../s3/single-message/format.ts";
 import { describeHeader, type HeaderDescription, printDescription, short } from "./header-description.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { noKeys } from "./no-keys.ts";
 import { fieldsFrom } from "./object-fields.ts";
 import { print } from "./output.ts";
 import {

@@ -8,7 +8,7 @@ import { collect, parsePairs } from "./values.ts";
 /** Fields of the input of an S3 request. */
 type Fields = Readonly<Record<string, unknown>>;
 /** The commands for objects. */
-type ObjectCommand = "put" | "get" | "cat" | "verify" | "inspect" | "rewrap" | "ls" | "rm";
+type ObjectCommand = "put" | "get" | "cat" | "verify" | "inspect" | "rewrap" | "reencrypt" | "ls" | "rm";
 
 interface Row {
   readonly flags: string;
@@ -20,7 +20,17 @@ interface Row {
   readonly fields: (value: never) => Fields;
 }
 
-const all: readonly ObjectCommand[] = ["put", "get", "cat", "verify", "inspect", "rewrap", "ls", "rm"];
+const all: readonly ObjectCommand[] = [
+  "put",
+  "get",
+  "cat",
+  "verify",
+  "inspect",
+  "rewrap",
+  "reencrypt",
+  "ls",
+  "rm",
+];
 const reading: readonly ObjectCommand[] = ["get", "cat", "verify", "inspect"];
 const contents: readonly ObjectCommand[] = ["get", "cat", "verify"];
 const writing: readonly ObjectCommand[] = ["put"];

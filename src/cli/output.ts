@@ -44,26 +44,24 @@ export function rewriteLine(text: string, width: number): void {
   writeText(2, `\r${visible(text).padEnd(width)}${text === "" ? "\r" : ""}`);
 }
 
-/** Columns of what stands at the end of the terminal, line by line. */
-let status: readonly number[] = [];
+/** What stands at the end of the terminal, line by line. */
+let status: readonly string[] = [];
 
 /**
- * Draws lines below everything else that is said, until that is said or other lines are drawn. Only for a terminal.
+ * Draws lines that stay below everything else that is said, until others are drawn. Only for a terminal.
  * @param lines each fits in the width of the terminal, less one
  */
 export function drawStatus(lines: readonly string[]): void {
-  const shown = lines.map(visible);
   const erased = erasure();
-  status = shown.map(columnsOf);
-  writeAll(2, `${erased}${shown.join("\n")}`);
+  status = lines.map(visible);
+  writeAll(2, `${erased}${status.join("\n")}`);
 }
 
 // A terminal that became narrower has wrapped the lines.
 function erasure(): string {
   if (status.length === 0) return "";
   const columns = terminalColumns();
-  const rows = status.reduce((sum, width) => sum + Math.max(1, Math.ceil(width / columns)), 0);
-  status = [];
+  const rows = status.reduce((sum, line) => sum + Math.max(1, Math.ceil(columnsOf(line) / columns)), 0);
   return `\r\u001b[K${"\u001b[A\u001b[2K".repeat(rows - 1)}`;
 }
 
@@ -74,9 +72,10 @@ export function terminalColumns(): number {
 
 function writeText(descriptor: 1 | 2, text: string): void {
   if (descriptor === 1) refuseClosed(1);
-  const isBelow = status.length > 0 && (descriptor === 2 || isTerminal(1));
-  if (isBelow) writeAll(2, erasure());
+  const isAbove = status.length > 0 && (descriptor === 2 || isTerminal(1));
+  if (isAbove) writeAll(2, erasure());
   writeAll(descriptor, text);
+  if (isAbove) writeAll(2, status.join("\n"));
 }
 
 // All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file

@@ -20,6 +20,15 @@ import {
   type ObjectOptions,
   parseObjectAddress,
 } from "./s3-options.ts";
+import { parseTreeAddress } from "./tree/address.ts";
+import {
+  addPutTreeOptions,
+  OF_ONE_OBJECT,
+  PUT_TREE_HELP,
+  type PutRunOptions,
+  putFolder,
+} from "./tree/put.ts";
+import { addRecursiveOption, isRecursive } from "./tree/recursive.ts";
 import { wordsBehindHyphens } from "./words.ts";
 
 interface PutOptions extends ObjectOptions {
@@ -33,20 +42,28 @@ interface PutOptions extends ObjectOptions {
 export function register(program: Command): void {
   const command = program
     .command("put")
-    .description("encrypt a file, standard input or the output of a command into an object of S3")
-    .usage("[options] [file] s3://bucket/key [-- command arguments...]")
+    .description("encrypt a file, standard input, the output of a command or a folder into objects of S3")
+    .usage(
+      "[options] [file] s3://bucket/key [-- command arguments...]\n       put -r [options] folder s3://bucket/prefix/",
+    )
     .argument("<words...>", "file (-, or none: standard input), then s3://bucket/key")
     .optionsGroup("Input and output:")
     .option("--from-command <text>", "store what this shell command writes, if it exits with 0")
     .option("--allow-empty", "store an empty object if the input has no bytes");
+  addRecursiveOption(command, "store a folder and all below it", OF_ONE_OBJECT);
   addReportOptions(command);
   for (const add of [addKeyOptions, addMessageOptions, addWriteOptions, addObjectOptions, addUploadOptions])
     add(command);
   addFieldOptions(command.optionsGroup("Fields of S3:"), "put");
   addAwsOptions(command);
-  command.addHelpText(
-    "after",
-    `
+  addPutTreeOptions(command);
+  command.addHelpText("after", () => (command.getOptionValue("recursive") === true ? PUT_TREE_HELP : HELP));
+  command.action((words: readonly string[], options: PutOptions & PutRunOptions) =>
+    isRecursive(command) ? putTree(words, options) : put(words, options),
+  );
+}
+
+const HELP = `
 The object appears when all of it has arrived; what fails before leaves nothing behind. A pipe does
 not tell that its writer failed: --from-command, and a command after --, store only what exited
 with 0, and a pipeline of which every part did. The command reads nothing, has no terminal, and is
@@ -55,9 +72,14 @@ ended with frameseal; if that is killed (SIGKILL), the command fails at its next
 Examples:
   frameseal put --key backup.key --from-command 'pg_dump shop | gzip' s3://backups/shop.sql.gz
   frameseal put --key backup.key s3://backups/shop.sql -- pg_dump shop
-  frameseal put --kms arn:aws:kms:eu-west-1:111122223333:key/1234 photos.tar s3://backups/2026/`,
-  );
-  command.action(put);
+  frameseal put --kms arn:aws:kms:eu-west-1:111122223333:key/1234 photos.tar s3://backups/2026/
+  frameseal put -r --key backup.key photos s3://backups/photos/`;
+
+function putTree(words: readonly string[], options: PutRunOptions): Promise<void> {
+  const [folder, to] = words;
+  if (folder === undefined || !isObjectAddress(to) || words.length > 2 || wordsBehindHyphens() !== undefined)
+    throw new UsageError("with -r give one folder, and then s3://bucket/prefix/");
+  return putFolder("put", folder, parseTreeAddress(to), options);
 }
 
 async function put(words: readonly string[], options: PutOptions): Promise<void> {

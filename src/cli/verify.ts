@@ -21,6 +21,11 @@ import {
   parseObjectAddress,
   refuseObjectOptions,
 } from "./s3-options.ts";
+import { addRecursiveOption, isRecursive } from "./tree/recursive.ts";
+import { addTreeVerifyOptions, type TreeVerifyOptions, verifyTreeCommand } from "./tree/verify.ts";
+
+/** Options that a tree has other ones for, or none. */
+const OF_ONE_OBJECT = ["--max-plaintext", "--version-id", "--if-match", "--if-none-match"];
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -38,14 +43,17 @@ export function register(program: Command): void {
     add(command);
   ofObjects(command, () => addFieldOptions(command.optionsGroup("Fields of S3:"), "verify"));
   addAwsOptions(command);
+  addRecursiveOption(command.optionsGroup("Trees:"), "check all below the address", OF_ONE_OBJECT);
+  addTreeVerifyOptions(command);
   command.action(verify);
 }
 
 async function verify(
   input: string | undefined,
-  options: FileCommandOptions & ObjectOptions,
+  options: FileCommandOptions & ObjectOptions & TreeVerifyOptions,
   command: Command,
 ): Promise<void> {
+  if (isRecursive(command)) return verifyTreeCommand(input, options);
   if (isObjectAddress(input)) return verifyObject(input, options);
   refuseObjectOptions(command);
   refuseIdleAwsOptions(options);

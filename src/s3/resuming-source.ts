@@ -106,6 +106,8 @@ export class ResumingSource extends Readable {
     this.#openLeg = open;
     this.#settings = settings;
     this.#signal = signal;
+    // Whoever reads hears of errors too; whoever has stopped reading, as at a header that is none, needs none.
+    this.on("error", () => {});
     if (first !== undefined) this.#take(first);
     if (signal?.aborted) this.#onAbort();
     else signal?.addEventListener("abort", this.#onAbort, { once: true });

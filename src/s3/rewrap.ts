@@ -11,24 +11,37 @@ import type { DataKeyRequest, Keyring } from "../keyring/keyring.ts";
 import { keyringOption } from "../keyring/keyring.ts";
 import { takeGeneratedKey, takeUnwrappedKey } from "../keyring/take-data-key.ts";
 import { untilAborted } from "../until-aborted.ts";
-import { fromStoredEncoding } from "./content-encoding.ts";
 import { formatCopySource } from "./copy-source.ts";
 import { checkClient, encrypts } from "./derived-client.ts";
-import { encryptS3Client } from "./encrypt-s3-client.ts";
-import { pinnableETag, sameETag } from "./etag.ts";
+import { pinnableETag } from "./etag.ts";
 import { createFormats, FORMAT_OPTIONS, type FormatOptions, keptSettings } from "./formats.ts";
 import { boundContext } from "./framed/key-binding.ts";
-import { nameHeadError, preconditionFailed } from "./head-error.ts";
-import type { ObjectFormat, ObjectLocation, StoredObject } from "./object-format.ts";
+import { nameHeadError } from "./head-error.ts";
+import type { ObjectFormat, ObjectLocation } from "./object-format.ts";
 import { LOCATION } from "./object-format.ts";
 import { INSTRUCTION_FILE_SUFFIX, joinMetadata } from "./object-metadata.ts";
 import { isNotFound } from "./object-source.ts";
-import { keptFields } from "./request-fields.ts";
+import {
+  checkRestored,
+  fieldsOf,
+  matchOf,
+  type NotKept,
+  type ObjectJob,
+  type ReplacedObject,
+  type Stored,
+  sendChange,
+  storeAgain,
+  taggingOf,
+  tagsOf,
+  targetCondition,
+  withTags,
+} from "./replaced-object.ts";
 import { describe, visibleMetadata } from "./requests/get.ts";
-import { findStored, type Mark, markOfAll, storeSurely } from "./requests/lost-answer.ts";
+import { type Mark, markOfAll } from "./requests/lost-answer.ts";
 import { type ObjectTags, readTags } from "./requests/object-tags.ts";
 import { uploadParts } from "./requests/parts-upload.ts";
 import { checkNotReserved } from "./requests/side-object.ts";
+import type { UploadSettings } from "./requests/upload-settings.ts";
 import { READ_OPTIONS, type ReadOptions } from "./resuming-source.ts";
 import { type Envelope, encodeEnvelope, envelopePlace } from "./single-message/envelope.ts";
 import { SingleMessageFormat } from "./single-message/format.ts";
@@ -89,22 +102,12 @@ const REWRAP_OPTIONS: Checks<RewrapOptions> = {
 };
 
 /** What was done. */
-export interface RewrapResult {
-  /** `re-encrypted` moved the whole object through this machine. */
+export interface RewrapResult extends ReplacedObject {
+  /** `re-encrypted` moved the whole object through this machine; of an `instruction-file` `eTag` and `versionId` are told. */
   readonly change: "metadata" | "instruction-file" | "re-encrypted";
-  readonly eTag: string | undefined;
-  readonly versionId: string | undefined;
   /** Key of the instruction file that was written. */
   readonly instructionFileKey: string | undefined;
-  /**
-   * What the object may have had and has no more, because it could not be read: `tags`, where the server has none or does
-   * not let us, and `expires`, the header, when it is no date.
-   */
-  readonly notKept: readonly NotKept[];
 }
-
-/** See `RewrapResult`. */
-export type NotKept = "tags" | "expires";
 
 /** S3 copies no more than this in one request. */
 const MAX_COPY_LENGTH = 5 * 2 ** 30;
@@ -125,33 +128,30 @@ export function rewrapObject(
   location: ObjectLocation,
   options: RewrapOptions,
 ): Promise<RewrapResult> {
-  return rewrapWithin(client, location, options, { copy: MAX_COPY_LENGTH, part: COPY_PART_LENGTH });
+  return rewrapWithin(client, location, options, {});
 }
 
-/** What S3 copies in one request. */
-interface CopyLimits {
-  readonly copy: number;
-  readonly part: number;
+/** What an object may take of S3, and of this machine. */
+interface RewrapLimits {
+  /** What S3 copies in one request. */
+  readonly copy?: number;
+  readonly part?: number;
+  /** How what is encrypted again is uploaded. */
+  readonly upload?: UploadSettings;
 }
 
 /** One object under way. */
-interface Job {
-  readonly client: S3ClientLike;
-  readonly transport: Transport;
+interface Job extends ObjectJob {
   readonly options: RewrapOptions;
-  readonly formats: readonly ObjectFormat[];
-  readonly object: StoredObject;
-  /** The object as it was seen first; everything is pinned to it. */
-  readonly head: S3.HeadObjectCommandOutput;
-  readonly limits: CopyLimits;
+  readonly limits: RewrapLimits;
 }
 
-/** The same with other limits of S3. */
+/** The same with other limits. */
 export async function rewrapWithin(
   client: S3ClientLike,
   givenLocation: ObjectLocation,
   givenOptions: RewrapOptions,
-  limits: CopyLimits,
+  limits: RewrapLimits,
 ): Promise<RewrapResult> {
   checkClient(client);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
@@ -168,11 +168,24 @@ async function rewrapLocated(
   client: S3ClientLike,
   location: ObjectLocation,
   options: RewrapOptions,
-  limits: CopyLimits,
+  limits: RewrapLimits,
 ): Promise<RewrapResult> {
-  const { from, signal, versionId, newInstructionFileSuffix } = options;
-  if (newInstructionFileSuffix?.startsWith("/"))
+  if (options.newInstructionFileSuffix?.startsWith("/"))
     throw new TypeError('"newInstructionFileSuffix" expected a string that begins with no slash');
+  const { format, ...seen } = await see(client, location, options);
+  const job: Job = { ...seen, options, limits };
+  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
+}
+
+/** How an object is read to rewrap it. */
+type Reading = SharedOptions & Pick<RewrapOptions, "from" | "versionId" | "signal">;
+
+async function see(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: Reading,
+): Promise<ObjectJob & { readonly format: ObjectFormat }> {
+  const { from, signal, versionId } = options;
   // An envelope of CBC is read, to say of it that it cannot be rewrapped.
   const formats = createFormats({
     ...formatOptions(options, from),
@@ -185,8 +198,48 @@ async function rewrapLocated(
     throw nameHeadError(error, "the object to rewrap");
   });
   const { format, object } = await describe(head, head.ContentLength, location, reading, formats, transport);
-  const job: Job = { client, transport, options, formats: formats.all, object, head, limits };
-  return format instanceof SingleMessageFormat ? rewrap(job, format) : reencrypt(job, format);
+  return { client, transport, formats: formats.all, object, head, versionId, format };
+}
+
+/** What `rewrapObject` would do, as far as an object tells without a key. Nothing of it is verified. */
+export interface RewrapPlan {
+  readonly change: RewrapResult["change"];
+  /** Bytes that this machine would read. */
+  readonly readLength: number;
+}
+
+/** Tells what would be done to an object. Needs no key, and changes nothing. */
+export async function planRewrap(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: Reading,
+): Promise<RewrapPlan> {
+  const { object, format } = await see(client, location, options);
+  const { storedLength } = object;
+  if (!(format instanceof SingleMessageFormat)) return { change: "re-encrypted", readLength: storedLength };
+  const { version } = await format.readEnvelope(object);
+  const isInMetadata = envelopePlace(object.metadata) === "metadata";
+  return {
+    change: isInMetadata ? "metadata" : "instruction-file",
+    readLength: version === 3 ? 0 : storedLength, // the whole body proves the key
+  };
+}
+
+/**
+ * Proves that `from` opens an object as it is.
+ * @returns its ETag
+ * @throws FramesealError when it does not
+ */
+export async function proveKey(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: Reading,
+): Promise<string | undefined> {
+  const { object, format, head } = await see(client, location, options);
+  if (format instanceof SingleMessageFormat)
+    wipe(await format.unwrapProven(object, await format.readEnvelope(object)));
+  else (await format.openWhole(object, bodyInRanges(object))).body.destroy();
+  return head.ETag;
 }
 
 // A single-message object: only its envelope changes.
@@ -268,7 +321,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
   const location = { ...object.location, key: oldFile.key };
   const tags = await readTags(transport, { Bucket: location.bucket, Key: location.key }, like);
   const condition = seen.head === "none" ? { IfNoneMatch: "*" } : matchOf(seen.head.ETag);
-  const output = await write(
+  const output = await sendChange(
     job,
     condition,
     (pinned) =>
@@ -286,6 +339,7 @@ async function replaceFile(job: Job, envelope: Envelope, oldFile: SeenFile): Pro
   );
   return {
     change: "instruction-file",
+    previousETag: job.head.ETag,
     eTag: output.ETag,
     versionId: output.VersionId,
     instructionFileKey: key,
@@ -299,9 +353,8 @@ async function replaceMetadata(
   format: SingleMessageFormat,
   envelope: Envelope,
 ): Promise<RewrapResult> {
-  const { transport, object, head, options, limits } = job;
+  const { transport, object, head, versionId, limits } = job;
   const { bucket: Bucket, key: Key } = object.location;
-  const { versionId } = options;
   const { bound, movable } = encodeEnvelope(envelope);
   const Metadata = joinMetadata(visibleMetadata(object.metadata, [format]), { ...bound, ...movable });
   const mark: Mark = { kind: "metadata", entries: { ...bound, ...movable } };
@@ -313,49 +366,45 @@ async function replaceMetadata(
   const { fields, notKept } = fieldsOf(head);
   const target = { Bucket, Key, ...fields, Metadata };
   const condition = await targetCondition(job);
-  if (object.storedLength <= limits.copy) {
+  if (object.storedLength <= (limits.copy ?? MAX_COPY_LENGTH)) {
     const copy = (more: object) => (pinned: object) =>
       transport.copyObject({ ...target, ...source, ...pinned, ...more, MetadataDirective: "REPLACE" });
     const answer = (found: Stored) => ({ ...found, CopyObjectResult: { ETag: found.ETag } });
     const where = object.location;
     let tags: ObjectTags = { kind: "none" }; // S3 copies them
-    const output = await write(job, condition, copy({}), where, mark, answer).catch(
+    const output = await sendChange(job, condition, copy({}), where, mark, answer).catch(
       async (error: unknown) => {
         // S3 does not copy tags for those who may not read them.
         if (statusOf(error) !== 403 || (await tagsOf(job)).kind !== "unknown") throw error;
         tags = { kind: "unknown" };
-        return write(job, condition, copy({ TaggingDirective: "REPLACE" }), where, mark, answer);
+        return sendChange(job, condition, copy({ TaggingDirective: "REPLACE" }), where, mark, answer);
       },
     );
-    return changed("metadata", output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
+    return changed(job, output.CopyObjectResult?.ETag, output.VersionId, withTags(notKept, tags));
   }
+  const { part = COPY_PART_LENGTH } = limits;
   const tags = await tagsOf(job);
   const create = { ...target, ...taggingOf(tags) };
   const output = await uploadParts(
     { location: object.location, create, concurrency: COPY_CONCURRENCY },
     transport,
     async (sender) => {
-      for (let start = 0, number = 1; start < object.storedLength; start += limits.part, number++) {
-        const end = Math.min(object.storedLength, start + limits.part);
+      for (let start = 0, number = 1; start < object.storedLength; start += part, number++) {
+        const end = Math.min(object.storedLength, start + part);
         await sender.copy(number, { ...source, CopySourceRange: `bytes=${start}-${end - 1}` });
       }
       // Somebody may have replaced the object after the last part was copied.
-      return { complete: (send) => write(job, condition, send, object.location, mark) };
+      return { complete: (send) => sendChange(job, condition, send, object.location, mark) };
     },
   );
-  return changed("metadata", output.ETag, output.VersionId, withTags(notKept, tags));
+  return changed(job, output.ETag, output.VersionId, withTags(notKept, tags));
 }
 
-// A framed object: opened and sealed again as a stream. Nothing of it is stored before its last frame was verified.
+// A framed object: opened and sealed again as a stream.
 async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> {
-  const { client, transport, object, head, options, formats } = job;
-  const { bucket: Bucket, key: Key } = object.location;
-  checkRestored(head);
-  const { fields, notKept } = fieldsOf(head);
-  const condition = await targetCondition(job);
-  const tags = await tagsOf(job);
-  const opened = await format.openWhole(object, bodyInRanges(object));
-  try {
+  const { object, options, limits } = job;
+  const open = () => format.openWhole(object, bodyInRanges(object));
+  const replaced = await storeAgain(job, open, async (opened) => {
     const settings = {
       ...formatOptions(options, options.to),
       ...keptSettings(options, opened.header),
@@ -367,26 +416,9 @@ async function reencrypt(job: Job, format: ObjectFormat): Promise<RewrapResult> 
           }),
     };
     if (options.enforceRotation === true) await checkNewKey(options, settings, object.location);
-    const writer = new Transport(encryptS3Client(client, settings), transport.signal);
-    const put = (pinned: object) =>
-      writer.putObject({
-        ...fields,
-        ...taggingOf(tags),
-        ...pinned,
-        Bucket,
-        Key,
-        // What the head tells is that of the stored bytes.
-        ContentEncoding: fromStoredEncoding(head.ContentEncoding, object.metadata),
-        Metadata: visibleMetadata(object.metadata, formats),
-        Body: opened.body,
-        ContentLength: opened.plaintextLength,
-      });
-    if (head.ETag !== undefined && pinnableETag(head.ETag) === undefined) await checkUnchanged(job);
-    const output = await put(condition);
-    return changed("re-encrypted", output.ETag, output.VersionId, withTags(notKept, tags));
-  } finally {
-    opened.body.destroy();
-  }
+    return { ...settings, ...limits.upload };
+  });
+  return { change: "re-encrypted", ...replaced, instructionFileKey: undefined };
 }
 
 // With a key that wraps nothing: what `to` wraps must be closed to `from` before anything of the object moves.
@@ -424,114 +456,16 @@ function notRotated(): FramesealError {
   return new FramesealError("POLICY", "the old key would still open the object: it was not rotated");
 }
 
-function formatOptions(options: RewrapOptions, keyring: Keyring): FormatOptions & ReadOptions {
+function formatOptions(options: SharedOptions, keyring: Keyring): FormatOptions & ReadOptions {
   return { ...pickOptions<SharedOptions>(options, SHARED_OPTIONS), keyring };
 }
 
 function changed(
-  change: "metadata" | "re-encrypted",
+  { head }: Job,
   eTag: string | undefined,
   versionId: string | undefined,
   notKept: readonly NotKept[],
 ): RewrapResult {
-  return { change, eTag, versionId, instructionFileKey: undefined, notKept };
-}
-
-type Condition = { readonly IfMatch?: string; readonly IfNoneMatch?: string };
-type Stored = { readonly ETag?: string | undefined; readonly VersionId?: string | undefined };
-
-function matchOf(eTag: string | undefined): Condition {
-  const pin = pinnableETag(eTag);
-  return pin === undefined ? {} : { IfMatch: pin };
-}
-
-/** What must still stand under the key when the result is stored. */
-async function targetCondition({ transport, object, head, options }: Job): Promise<Condition> {
-  if (options.versionId === undefined) return matchOf(head.ETag);
-  const { bucket: Bucket, key: Key } = object.location;
-  try {
-    return matchOf((await transport.headObject({ Bucket, Key })).ETag);
-  } catch (error) {
-    if (isNotFound(error)) return { IfNoneMatch: "*" };
-    throw nameHeadError(error, "the current version of the object");
-  }
-}
-
-/** @throws PreconditionFailed when the object is another one by now, for what no condition of a request can say */
-async function checkUnchanged({ transport, object, head, options }: Job): Promise<void> {
-  const { bucket: Bucket, key: Key } = object.location;
-  const { versionId: VersionId } = options;
-  const now = await transport.headObject({ Bucket, Key, VersionId }).catch((error: unknown) => {
-    throw nameHeadError(error, "the object that is rewrapped");
-  });
-  const unchanged =
-    (head.ETag === undefined || sameETag(now.ETag, head.ETag)) &&
-    now.LastModified?.getTime() === head.LastModified?.getTime();
-  if (!unchanged) throw preconditionFailed("the object was replaced meanwhile");
-}
-
-// Sends the request that makes the change, once the object has been seen unchanged, and looks when its answer is lost. A
-// server that knows no conditions is asked without.
-async function write<Output extends Stored>(
-  job: Job,
-  condition: Condition,
-  send: (pinned: Condition) => Promise<Output>,
-  where: ObjectLocation,
-  mark: Mark,
-  answer: (found: Stored) => Stored = (found) => found,
-): Promise<Output> {
-  const { transport } = job;
-  await checkUnchanged(job);
-  const look = async () => {
-    const found = await findStored(where, mark, {}, transport);
-    return found && (answer(found) as Output);
-  };
-  const once = (pinned: Condition) => storeSurely(() => send(pinned), look, transport.signal);
-  return once(condition).catch(async (error: unknown) => {
-    if (statusOf(error) !== 501 || Object.keys(condition).length === 0) throw error;
-    await checkUnchanged(job);
-    return once({});
-  });
-}
-
-/** What a HEAD tells and a new object would not have by itself. */
-function fieldsOf(head: Partial<S3.HeadObjectCommandOutput>): {
-  readonly fields: Partial<S3.CopyObjectCommandInput & S3.PutObjectCommandInput>;
-  readonly notKept: readonly NotKept[];
-} {
-  const fields = keptFields({ ...head });
-  const { ObjectLockMode: mode, ObjectLockRetainUntilDate: until } = head;
-  // S3 refuses a retention that has ended, and half of one, which is all that some may see.
-  if (mode === undefined || until === undefined || until.getTime() <= Date.now()) {
-    delete fields.ObjectLockMode;
-    delete fields.ObjectLockRetainUntilDate;
-  }
-  // Servers without locks refuse to be told that there is none.
-  if (head.ObjectLockLegalHoldStatus !== "ON") delete fields.ObjectLockLegalHoldStatus;
-  if (head.ObjectLockEventHold !== "ON") delete fields.ObjectLockEventHold;
-  if (head.Expires !== undefined || head.ExpiresString === undefined) return { fields, notKept: [] };
-  const date = new Date(head.ExpiresString);
-  if (Number.isNaN(date.getTime())) return { fields, notKept: ["expires"] };
-  return { fields: { ...fields, Expires: date }, notKept: [] };
-}
-
-/** @throws FramesealError UNSUPPORTED for an object whose bytes cannot be read before they are restored */
-function checkRestored({ StorageClass, ArchiveStatus, Restore }: S3.HeadObjectCommandOutput): void {
-  const archived =
-    ArchiveStatus ?? (/^(GLACIER|DEEP_ARCHIVE)$/.test(StorageClass ?? "") ? StorageClass : undefined);
-  if (archived !== undefined && !/ongoing-request="false"/.test(Restore ?? ""))
-    throw new FramesealError("UNSUPPORTED", `object is archived (${archived}): restore it first`);
-}
-
-function taggingOf(tags: ObjectTags): { Tagging?: string } {
-  return tags.kind === "tags" ? { Tagging: tags.text } : {};
-}
-
-function withTags(notKept: readonly NotKept[], tags: ObjectTags): readonly NotKept[] {
-  return tags.kind === "unknown" ? [...notKept, "tags"] : notKept;
-}
-
-function tagsOf({ transport, object, head, options }: Job) {
-  const { bucket: Bucket, key: Key } = object.location;
-  return readTags(transport, { Bucket, Key, VersionId: options.versionId }, head);
+  const previousETag = head.ETag;
+  return { change: "metadata", previousETag, eTag, versionId, instructionFileKey: undefined, notKept };
 }

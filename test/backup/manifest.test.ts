@@ -1,6 +1,7 @@
 // Manifests: written last and never over another, read line by line, and refused when they are not exactly what they
 // must be.
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { compareKeys } from "../../src/backup/key-order.ts";
@@ -383,4 +384,19 @@ test("keys are in the order of their bytes", () => {
       expect(Math.sign(compareKeys(one, other))).toBe(Buffer.compare(Buffer.from(one), Buffer.from(other)));
     }),
   );
+});
+
+test("the example in docs/MANIFEST.md is what is read and written", async () => {
+  const guide = readFileSync(new URL("../../docs/MANIFEST.md", import.meta.url), "utf8");
+  const text = /```\n(\{[^`]*)```/.exec(guide)?.[1] ?? "";
+  const lines = text.split("\n").slice(0, -1);
+  const place = treePlace(server, { bucket: "backups", prefix: "home/" });
+  await store(place, 2, text);
+  const back = await read(place);
+  expect(textOf(writeHeader(back.header), ...back.entries.map(writeEntry), writeSummary(back.summary))).toBe(
+    text,
+  );
+  expect([back.entries.length, lines.length]).toEqual([3, 5]);
+  expect(guide).toContain(`is \`${back.sha256}\``);
+  expect(sha256(text)).toBe(back.sha256);
 });

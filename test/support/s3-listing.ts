@@ -22,7 +22,9 @@ export function answerListing(objects: Objects, query: URLSearchParams): Answer 
     escapeXml(
       query.get("encoding-type") === "url" ? new URLSearchParams([["", text]]).toString().slice(1) : text,
     );
-  const items = itemsOf(objects, prefix, query.get("delimiter") ?? "").filter(({ name }) => name > after);
+  const items = itemsOf(objects, prefix, query.get("delimiter") ?? "").filter(
+    ({ name }) => after === "" || compareBytes(name, after) > 0,
+  );
   const page = items.slice(0, limit);
   const last = page.at(-1)?.name ?? "";
   const more = items.length > page.length;
@@ -52,7 +54,14 @@ function itemsOf(objects: Objects, prefix: string, delimiter: string): Item[] {
     const name = end < 0 ? key : key.slice(0, end + delimiter.length);
     items.set(name, { name, object: end < 0 ? object : undefined });
   }
-  return [...items.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...items.values()].sort((a, b) => compareBytes(a.name, b.name));
+}
+
+// Bytes of UTF-8 and units of UTF-16 are in another order where there are surrogates.
+function compareBytes(a: string, b: string): number {
+  if (/[\ud800-\udfff]/.test(a) || /[\ud800-\udfff]/.test(b))
+    return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function entryOf(kind: string, key: string, { body, eTag, modified, checksum }: StoredS3Object): string {

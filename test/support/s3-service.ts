@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import type { RequestBody } from "./aws-chunked.ts";
 import type { Checksum } from "./checksums.ts";
 import { BucketSettings } from "./s3-buckets.ts";
-import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
+import { type AtRest, askedFor, checkKmsKey, storedAs, toldHeaders } from "./s3-encryption.ts";
 import { type Answer, elementText, escapeXml, S3Error, xml } from "./s3-error.ts";
 import { answerListing } from "./s3-listing.ts";
 import {
@@ -19,7 +19,14 @@ import {
   type StoredS3Object,
   storedHeaders,
 } from "./s3-objects.ts";
-import { announcedChecksum, joinParts, listParts, putPart, type S3Upload } from "./s3-uploads.ts";
+import {
+  announcedChecksum,
+  joinParts,
+  listParts,
+  listUploads,
+  putPart,
+  type S3Upload,
+} from "./s3-uploads.ts";
 
 /** Buckets with what is in them, and uploads that are not complete. */
 export class S3Service {
@@ -27,6 +34,10 @@ export class S3Service {
   readonly uploads = new Map<string, S3Upload>();
   /** Keys of KMS that S3 may use, besides the managed one. */
   readonly kmsKeys = new Map<string, "enabled" | "disabled">();
+  /** As a server that does not know UpdateObjectEncryption, and overwrites the object with the request. */
+  takesUpdateForPut = false;
+  /** Keys that may not be deleted, as a policy would say. */
+  readonly undeletable = new Set<string>();
   readonly #settings = new BucketSettings();
 
   /** @throws S3Error for what the real service refuses */
@@ -39,6 +50,8 @@ export class S3Service {
     const objects = this.#bucket(bucket);
     if (upload !== undefined) return this.#answerUpload(call, upload, body);
     if (query.has("uploads") && method === "POST") return this.#create(call);
+    if (query.has("encryption") && method === "PUT" && !this.takesUpdateForPut)
+      return this.#updateEncryption(call, body);
     switch (method) {
       case "PUT":
         checkConditions(headers, objects.get(key));
@@ -74,6 +87,7 @@ export class S3Service {
       this.buckets.set(bucket, this.buckets.get(bucket) ?? new Map());
       return {};
     }
+    if (bucket === "" && method === "GET") return this.#listBuckets();
     const objects = this.#bucket(bucket);
     if (method === "HEAD") return {};
     const setting = this.#settings.answer(call, text);
@@ -86,22 +100,25 @@ export class S3Service {
         eTag: elementText(one, "ETag"),
       }));
       if (named.length > 1000) throw new S3Error(400, "MalformedXML");
-      const kept = named.filter(({ key, eTag }) => eTag !== undefined && objects.get(key)?.eTag !== eTag);
-      for (const { key } of named.filter((one) => !kept.includes(one))) objects.delete(key);
-      const errors = kept.map(
-        ({ key }) => `<Error><Key>${escapeXml(key)}</Key><Code>PreconditionFailed</Code></Error>`,
-      );
+      const errors: string[] = [];
+      for (const { key, eTag } of named) {
+        const isOther = eTag !== undefined && objects.get(key)?.eTag !== eTag;
+        const code = isOther ? "PreconditionFailed" : this.undeletable.has(key) ? "AccessDenied" : undefined;
+        if (code === undefined) objects.delete(key);
+        else errors.push(`<Error><Key>${escapeXml(key)}</Key><Code>${code}</Code></Error>`);
+      }
       return xml(`<DeleteResult>${errors.join("")}</DeleteResult>`);
     }
-    if (method === "GET" && query.has("uploads")) {
-      const found = [...this.uploads].filter(([, upload]) => upload.bucket === bucket);
-      const list = found.map(
-        ([id, { key }]) => `<Upload><Key>${escapeXml(key)}</Key><UploadId>${id}</UploadId></Upload>`,
-      );
-      return xml(`<ListMultipartUploadsResult>${list.join("")}</ListMultipartUploadsResult>`);
-    }
+    if (method === "GET" && query.has("uploads")) return listUploads(this.uploads, { bucket, query });
     if (method === "GET") return answerListing(objects, query);
     throw new S3Error(501, "NotImplemented");
+  }
+
+  #listBuckets(): Answer {
+    const list = [...this.buckets.keys()].map(
+      (name) => `<Bucket><Name>${name}</Name><CreationDate>2026-01-01T00:00:00.000Z</CreationDate></Bucket>`,
+    );
+    return xml(`<ListAllMyBucketsResult><Buckets>${list.join("")}</Buckets></ListAllMyBucketsResult>`);
   }
 
   #put(
@@ -114,6 +131,20 @@ export class S3Service {
   ): Answer {
     this.#bucket(bucket).set(key, { body, headers, eTag, atRest, checksum, modified: new Date() });
     return { headers: { etag: eTag, ...toldHeaders(atRest) } };
+  }
+
+  #updateEncryption({ bucket, key }: S3Call, { bytes, checksum }: RequestBody): Answer {
+    const object = this.#bucket(bucket).get(key);
+    if (object === undefined) throw new S3Error(404, "NoSuchKey");
+    if (checksum === undefined)
+      throw new S3Error(400, "InvalidRequest", "Missing required header: Content-MD5");
+    const kmsKeyId = elementText(bytes.toString(), "KMSKeyArn");
+    if (kmsKeyId === undefined) throw new S3Error(400, "MalformedXML");
+    if (!["AES256", "aws:kms"].includes(object.atRest.algorithm)) throw new S3Error(400, "InvalidRequest");
+    const atRest: AtRest = { algorithm: "aws:kms", kmsKeyId };
+    checkKmsKey(atRest, this.kmsKeys);
+    this.#bucket(bucket).set(key, { ...object, atRest });
+    return {};
   }
 
   #copySource(call: S3Call, text: string): StoredS3Object {
@@ -150,6 +181,7 @@ export class S3Service {
       atRest,
       checksum,
       parts: new Map(),
+      initiated: new Date(),
     });
     const { body, headers: type } = xml(
       `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`,

@@ -19,6 +19,7 @@ export interface S3Upload {
   /** Every part must have this checksum, or none may have one. */
   readonly checksum: ChecksumAlgorithm | undefined;
   readonly parts: Map<number, S3Part>;
+  readonly initiated: Date;
 }
 
 export interface S3Part {
@@ -60,6 +61,44 @@ export function putPart(
   if (copied !== undefined) return xml(`<CopyPartResult><ETag>${escapeXml(eTag)}</ETag></CopyPartResult>`);
   const told = checksum === undefined ? {} : { [`x-amz-checksum-${checksum.algorithm}`]: checksum.value };
   return { headers: { etag: eTag, ...told, ...toldHeaders(upload.atRest) } };
+}
+
+/** Answers ListMultipartUploads, a thousand at a time: by keys, and those of one key by the order in which they began. */
+export function listUploads(
+  uploads: ReadonlyMap<string, S3Upload>,
+  { bucket, query }: Pick<S3Call, "bucket" | "query">,
+): Answer {
+  const prefix = query.get("prefix") ?? "";
+  const keyMarker = query.get("key-marker") ?? "";
+  const idMarker = query.get("upload-id-marker") ?? "";
+  const limit = Math.min(1000, Number(query.get("max-uploads") ?? 1000));
+  const encoded = query.get("encoding-type") === "url";
+  const shown = (name: string): string =>
+    escapeXml(encoded ? encodeURIComponent(name).replaceAll("%20", "+").replaceAll("%2F", "/") : name);
+  const ordered = [...uploads]
+    .filter(([, upload]) => upload.bucket === bucket && upload.key.startsWith(prefix))
+    .sort(([, a], [, b]) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+  const behindKey = ordered.filter(
+    ([, { key }]) => Buffer.compare(Buffer.from(key), Buffer.from(keyMarker)) > 0,
+  );
+  const ofKey = idMarker === "" ? [] : ordered.filter(([, { key }]) => key === keyMarker);
+  const left = [...ofKey.slice(ofKey.findIndex(([id]) => id === idMarker) + 1), ...behindKey];
+  const page = left.slice(0, limit);
+  const list = page.map(
+    ([id, { key, initiated }]) =>
+      `<Upload><Key>${shown(key)}</Key><UploadId>${escapeXml(id)}</UploadId>` +
+      `<Initiated>${initiated.toISOString()}</Initiated></Upload>`,
+  );
+  const last = page.at(-1);
+  const isTruncated = left.length > page.length && last !== undefined;
+  return xml(
+    `<ListMultipartUploadsResult>${encoded ? "<EncodingType>url</EncodingType>" : ""}` +
+      `<IsTruncated>${isTruncated}</IsTruncated>` +
+      (isTruncated
+        ? `<NextKeyMarker>${shown(last[1].key)}</NextKeyMarker><NextUploadIdMarker>${escapeXml(last[0])}</NextUploadIdMarker>`
+        : "") +
+      `${list.join("")}</ListMultipartUploadsResult>`,
+  );
 }
 
 /** Answers ListParts, a thousand at a time. */

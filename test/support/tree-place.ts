@@ -1,9 +1,15 @@
 // A prefix on the strict S3 server, with the clients that operations on trees have.
+import { createHash } from "node:crypto";
 import * as sdk from "@aws-sdk/client-s3";
 import type { TreeAddress } from "../../src/backup/entry.ts";
 import type { Journal } from "../../src/backup/journal/journal.ts";
+import { metadataOf } from "../../src/backup/local/attributes.ts";
+import type { ManifestEntry } from "../../src/backup/manifest/format.ts";
 import { MANIFEST_CONTEXT } from "../../src/backup/manifest/place.ts";
+import { ManifestWriter } from "../../src/backup/manifest/writer.ts";
+import { plainNames } from "../../src/backup/names/plain-names.ts";
 import type { ItemRecord, Report } from "../../src/backup/report.ts";
+import type { TransferQueue } from "../../src/backup/transfer/queue.ts";
 import { RawAesKeyring } from "../../src/keyring/raw-aes-keyring.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../src/s3/encrypt-s3-client.ts";
 import type { S3Server } from "./s3-server.ts";
@@ -58,8 +64,16 @@ export function treePlace(
   if (!server.buckets.has(address.bucket)) server.buckets.set(address.bucket, new Map());
   const plain = server.client({ maxAttempts: 1 });
   const base = { keyring: treeKeyring, ...options };
+  const { signal } = new AbortController();
+  const queue: TransferQueue = {
+    run: (_, job) => job(signal),
+    ready: async () => {},
+    idle: async () => {},
+  };
   return {
     sdk,
+    queue,
+    names: plainNames,
     address,
     plain,
     client: encryptS3Client(plain, base),
@@ -71,6 +85,39 @@ export function treePlace(
     }),
     journal: undefined as Journal | undefined,
     report: new KeptReport(),
-    signal: new AbortController().signal,
+    signal,
   };
+}
+
+export type Place = ReturnType<typeof treePlace>;
+export type Tree = Readonly<Record<string, string>>;
+
+/** Stores a tree as a run does. Names that end in `@` are links; those that end in `/` are folders. */
+export async function storeTree(
+  place: Place,
+  tree: Tree,
+  unchanged: readonly ManifestEntry[] = [],
+): Promise<ManifestEntry[]> {
+  const writer = await ManifestWriter.create(place, { kind: "put", names: "plain" });
+  const entries = [...unchanged];
+  for (const [name, text] of Object.entries(tree)) {
+    const type = name.endsWith("@") ? "symlink" : name.endsWith("/") ? "directory" : "file";
+    const path = name.replace(/\/$/, "");
+    const attributes = { mtimeNs: BigInt(name.length) * 1_000_000_007n, mode: 0o640, uid: 1, gid: 2 };
+    const output = await (type === "symlink" ? place.links : place.client).send(
+      new place.sdk.PutObjectCommand({
+        Bucket: place.address.bucket,
+        Key: place.address.prefix + name,
+        Body: text,
+        Metadata: metadataOf({ ...attributes, type }),
+      }),
+    );
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    const eTag = output.ETag ?? "";
+    entries.push({ path, key: name, type, size: Buffer.byteLength(text), ...attributes, sha256, eTag });
+  }
+  for (const entry of entries) writer.add(entry);
+  await writer.finish({ failed: 0 });
+  writer.close();
+  return entries;
 }

@@ -7,6 +7,20 @@ export function journalError(text: string, options?: ErrorOptions): FramesealErr
   return new FramesealError("JOURNAL", text, options);
 }
 
+const inUse = new WeakSet<Error>();
+
+/** The error for a journal that another process works on, or may work on. */
+export function journalInUse(text: string): FramesealError {
+  const error = journalError(text);
+  inUse.add(error);
+  return error;
+}
+
+/** True for an error of `journalInUse`. */
+export function isJournalInUse(error: unknown): error is FramesealError {
+  return error instanceof FramesealError && inUse.has(error);
+}
+
 /** For a file that is damaged, or no journal at all. */
 export function damaged(file: string, what: string, cause?: unknown): FramesealError {
   return journalError(

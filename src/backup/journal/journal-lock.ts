@@ -18,7 +18,7 @@ import { hostname } from "node:os";
 import { lockFile } from "../../disk/file-lock.ts";
 import { quote } from "../../quote.ts";
 import { errorCode } from "../../shapes.ts";
-import { journalError } from "./journal-error.ts";
+import { journalInUse } from "./journal-error.ts";
 
 /** Who has a journal, as its owner file says. */
 interface Owner {
@@ -55,8 +55,11 @@ export function lockJournal(file: string): JournalLock {
     claim(file, owner, us);
     // What the package for SQLite leaves beside a file when its process is killed.
     ignoring("ENOENT", () => rmdirSync(`${file}.lock`));
+    let isHeld = true;
     return {
       release() {
+        if (!isHeld) return;
+        isHeld = false;
         if (readOwner(owner)?.token === us.token) ignoring("ENOENT", () => unlinkSync(owner));
         closeSync(descriptor);
       },
@@ -175,7 +178,7 @@ function inUse(file: string, owner: Owner | undefined, remove?: string): Error {
   const who =
     owner === undefined ? "another process" : `process ${owner.pid} on ${quote(String(owner.host))}`;
   const what = remove === undefined ? "" : `; if no such process runs any more, remove ${quote(remove)}`;
-  return journalError(`the journal ${quote(file)} is in use by ${who}${what}`);
+  return journalInUse(`the journal ${quote(file)} is in use by ${who}${what}`);
 }
 
 function ignoring(code: string, call: () => void): void {

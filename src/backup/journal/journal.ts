@@ -100,8 +100,10 @@ export interface Journal {
   /** Keys that runs began and did not end. */
   unended(): readonly string[];
 
-  /** Uploads that were there when a run began, and are of somebody else; instead of those named before. */
-  setForeignUploads(uploadIds: Iterable<string>): void;
+  /** Forgets which uploads are of somebody else. May be on disk only after `flush`, as `addForeignUploads`. */
+  clearForeignUploads(): void;
+  /** Uploads that were there when a run began, and are of somebody else. */
+  addForeignUploads(uploadIds: Iterable<string>): void;
   isForeignUpload(uploadId: string): boolean;
 
   /** Forgets the last listing. A listing need not survive the run, so all of it may be on disk only after `flush`. */

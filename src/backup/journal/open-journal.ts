@@ -29,6 +29,8 @@ export interface JournalOptions {
   readonly identity: JournalIdentity;
 }
 
+/** Fewer pages to write for rows of some hundred bytes. */
+const PAGE_SIZE = 8192;
 /** Files up to this size are looked through when they are opened; in larger ones damage is found where it is read. */
 const MAX_CHECKED_LENGTH = 32 * 2 ** 20;
 
@@ -77,6 +79,7 @@ function create(open: OpenSqlite, path: string, identity: JournalIdentity): void
   let database: Sqlite | undefined;
   try {
     database = open(temporary);
+    database.exec(`PRAGMA page_size = ${PAGE_SIZE}`);
     setModes(database);
     database.exec(`BEGIN; ${SCHEMA}`);
     const insert = database.prepare("INSERT INTO identity (name, value) VALUES (?, ?)");

@@ -72,15 +72,13 @@ export class SqliteJournal implements Journal {
     );
   }
 
-  setForeignUploads(uploadIds: Iterable<string>): void {
-    this.#connection.transaction(() => {
-      this.#connection.run("DELETE FROM foreign_uploads");
-      for (const uploadId of uploadIds)
-        this.#connection.run(
-          "INSERT OR IGNORE INTO foreign_uploads (upload_id) VALUES (?)",
-          bytesOf(uploadId),
-        );
-    });
+  clearForeignUploads(): void {
+    this.#connection.gather("DELETE FROM foreign_uploads");
+  }
+
+  addForeignUploads(uploadIds: Iterable<string>): void {
+    const sql = "INSERT OR IGNORE INTO foreign_uploads (upload_id) VALUES (?)";
+    for (const uploadId of uploadIds) this.#connection.gather(sql, bytesOf(uploadId));
   }
 
   isForeignUpload(uploadId: string): boolean {

@@ -35,6 +35,9 @@ export interface WalkOptions {
 
 /** How many names are looked at together. */
 const BATCH_LENGTH = 256;
+/** How many directories are read before their turn, of one folder and of all that the walk stands in. */
+const MAX_READ_AHEAD = 8;
+const MAX_READ_AHEAD_IN_ALL = 64;
 /** Holes that are worth a note. */
 const MIN_HOLES = 2 ** 20;
 /** How many files with several names are remembered at most. */
@@ -51,7 +54,8 @@ interface Found {
   readonly target?: Buffer | undefined;
   /** Where a list names only some of what is below. */
   readonly below: NamedRange | undefined;
-  readonly skip?: SkipReason | undefined;
+  /** A link that is to be followed, and cannot be. */
+  readonly isBroken?: true;
 }
 
 /** A folder that the walk stands in. */
@@ -87,6 +91,7 @@ class Walk {
   readonly #folders: Folder[] = [];
   /** First names of files that have others, and how many of those are to come. */
   readonly #linked = new Map<string, { readonly path: string; left: number }>();
+  readonly #ahead = new Map<Found, Promise<Folder>>();
   #rootDevice = 0n;
 
   constructor(options: WalkOptions) {
@@ -96,13 +101,17 @@ class Walk {
   async *events(): AsyncGenerator<WalkEvent, void, void> {
     const { root, named } = this.#options;
     const absolute = await this.#until(realpath(root));
-    const top = await this.#read({ prefix: "", absolute }, named?.isEverything ? undefined : named?.all);
+    const top = await this.#read(
+      { prefix: "", absolute },
+      undefined,
+      named?.isEverything ? undefined : named?.all,
+    );
     this.#rootDevice = top.device;
     this.#folders.push(top);
     for (let folder = this.#folders.at(-1); folder !== undefined; folder = this.#folders.at(-1)) {
       const next = await this.#next(folder);
       if (next === undefined) this.#folders.pop();
-      else if (next.stats?.isDirectory() === true && next.skip === undefined) yield* this.#enter(next);
+      else if (next.stats?.isDirectory() === true) yield* this.#enter(next);
       else yield* this.#tell(next);
     }
   }
@@ -111,13 +120,17 @@ class Walk {
     return untilAborted(work, this.#options.signal);
   }
 
-  /** Reads the names of a folder. */
-  async #read(where: Pick<Folder, "prefix" | "absolute">, range: NamedRange | undefined): Promise<Folder> {
-    const { signal, named } = this.#options;
-    const close = (late: number): void => void descriptors.close(late).catch(() => {});
-    const descriptor = await untilAborted(openFolder(where.absolute), signal, close);
+  /** Reads the names of a folder, and looks at the first of them. */
+  async #read(
+    where: Pick<Folder, "prefix" | "absolute">,
+    stats: BigIntStats | undefined,
+    range: NamedRange | undefined,
+  ): Promise<Folder> {
+    const { named } = this.#options;
+    const descriptor = await this.#open(where.absolute);
     try {
-      const stats = await this.#until(descriptors.stat(descriptor, { bigint: true }));
+      const { dev: device, ino: inode } =
+        stats ?? (await this.#until(descriptors.stat(descriptor, { bigint: true })));
       let names: string[];
       let below: Map<string, NamedRange | undefined> | undefined;
       if (range === undefined || named === undefined) {
@@ -127,18 +140,44 @@ class Walk {
         below = new Map(Array.from(named.namesOf(range), (each) => [each.name, each.below]));
         names = [...below.keys()];
       }
-      const { dev: device, ino: inode } = stats;
-      return { ...where, device, inode, names, below, at: 0, batch: [], waiting: [] };
+      const folder: Folder = { ...where, device, inode, names, below, at: 0, batch: [], waiting: [] };
+      await this.#look(folder, descriptor);
+      return folder;
     } finally {
       close(descriptor);
     }
+  }
+
+  #open(absolute: string): Promise<number> {
+    return untilAborted(openFolder(absolute), this.#options.signal, close);
+  }
+
+  /** Begins to read the next directories of a folder, so that they are there when their turn comes. */
+  #readAhead(folder: Folder): void {
+    const next = folder.batch.slice(0, MAX_READ_AHEAD).filter((each) => this.#isToRead(each));
+    for (const found of next) {
+      if (this.#ahead.size >= MAX_READ_AHEAD_IN_ALL || this.#ahead.has(found)) continue;
+      const reading = this.#readFound(found);
+      reading.catch(() => {}); // told when its turn comes
+      this.#ahead.set(found, reading);
+    }
+  }
+
+  #isToRead(found: Found): boolean {
+    const { stats } = found;
+    if (stats?.isDirectory() !== true || this.#faultOf(found) !== undefined) return false;
+    return this.#options.oneFileSystem !== true || stats.dev === this.#rootDevice;
+  }
+
+  #readFound(found: Found): Promise<Folder> {
+    return this.#read({ prefix: `${found.path}/`, absolute: found.absolute }, found.stats, found.below);
   }
 
   /** What comes next in a folder, in the order of keys. */
   async #next(folder: Folder): Promise<Found | undefined> {
     for (;;) {
       if (folder.batch.length === 0 && folder.at < folder.names.length) {
-        await this.#look(folder);
+        await this.#lookAgain(folder);
         continue;
       }
       const [found] = folder.batch;
@@ -146,44 +185,41 @@ class Walk {
       if (waiting !== undefined && (found === undefined || `${waiting.raw}/` < found.raw))
         return folder.waiting.pop();
       if (found === undefined) return undefined;
+      if (found.stats?.isDirectory() === true) {
+        this.#readAhead(folder);
+        folder.waiting.push(found);
+      }
       folder.batch.shift();
       if (found.stats?.isDirectory() !== true) return found;
-      folder.waiting.push(found);
     }
   }
 
-  /** Looks at the next names of a folder. What filters exclude is not heard of again. */
-  async #look(folder: Folder): Promise<void> {
+  async #lookAgain(folder: Folder): Promise<void> {
     throwIfAborted(this.#options.signal);
-    const names = folder.names.slice(folder.at, folder.at + BATCH_LENGTH);
-    folder.at += names.length;
-    const { signal } = this.#options;
-    const close = (late: number): void => void descriptors.close(late).catch(() => {});
     let descriptor: number;
     try {
-      descriptor = await untilAborted(openFolder(folder.absolute), signal, close);
+      descriptor = await this.#open(folder.absolute);
     } catch (error) {
-      throwIfAborted(signal);
-      folder.batch = names.map((raw) => this.#found(folder, raw, undefined, error));
+      throwIfAborted(this.#options.signal);
+      folder.batch = nextNames(folder).map((raw) => this.#found(folder, raw, undefined, error));
       return;
     }
-    try {
-      const base = insideOf(descriptor, folder.absolute);
-      const paths = names.map((raw) => pathIn(base, raw));
-      const looked = await this.#until(lookAt(paths));
-      for (const [at, raw] of names.entries()) {
-        const stats = looked[at];
-        const found = isError(stats)
-          ? this.#found(folder, raw, undefined, stats)
-          : this.#found(folder, raw, stats, undefined);
-        const told =
-          stats !== undefined && !isError(stats) && stats.isSymbolicLink()
-            ? await this.#until(this.#linkAt(found, paths[at] ?? ""))
-            : found;
-        if (!this.#isExcluded(told)) folder.batch.push(told);
-      }
-    } finally {
-      close(descriptor);
+    await this.#look(folder, descriptor).finally(() => close(descriptor));
+  }
+
+  /** Looks at the next names of a folder. What filters exclude is not heard of again. */
+  async #look(folder: Folder, descriptor: number): Promise<void> {
+    const names = nextNames(folder);
+    const base = insideOf(descriptor, folder.absolute);
+    const paths = names.map((raw) => pathIn(base, raw));
+    const looked = await this.#until(lookAt(paths));
+    for (const [at, raw] of names.entries()) {
+      const stats = looked[at];
+      const isFault = isError(stats);
+      let found = this.#found(folder, raw, isFault ? undefined : stats, isFault ? stats : undefined);
+      if (found.stats?.isSymbolicLink() === true)
+        found = await this.#until(this.#linkAt(found, paths[at] ?? ""));
+      if (!this.#isExcluded(found)) folder.batch.push(found);
     }
   }
 
@@ -202,9 +238,10 @@ class Walk {
       if (links === "keep") return { ...found, target: await readlink(at, { encoding: "buffer" }) };
       const absolute = await realpath(found.absolute);
       const [stats] = await lookAt([absolute]);
-      return isError(stats) ? { ...found, stats: undefined, error: stats } : { ...found, absolute, stats };
+      if (isError(stats)) throw stats;
+      return { ...found, absolute, stats };
     } catch (error) {
-      return { ...found, stats: undefined, error: underName(error, found.absolute) };
+      return { ...found, stats: undefined, error: underName(error, found.absolute), isBroken: true };
     }
   }
 
@@ -232,7 +269,9 @@ class Walk {
     }
     let folder: Folder;
     try {
-      folder = await this.#read({ prefix: `${found.path}/`, absolute: found.absolute }, found.below);
+      const reading = this.#ahead.get(found) ?? this.#readFound(found);
+      this.#ahead.delete(found);
+      folder = await reading;
     } catch (error) {
       throwIfAborted(this.#options.signal);
       if (errorCode(error) === "ENOENT") yield skipped(found, "vanished", "was removed meanwhile");
@@ -245,11 +284,11 @@ class Walk {
 
   *#tell(found: Found): Generator<WalkEvent, void, void> {
     const { stats, error } = found;
-    const isNamed = this.#folders.at(-1)?.below !== undefined;
     if (stats === undefined) {
-      if (errorCode(error) === "ENOENT" && !isNamed)
-        yield skipped(found, "vanished", "was removed meanwhile");
-      else yield failed(found, error, "incomplete");
+      const isNamed = this.#folders.at(-1)?.below !== undefined;
+      const isGone = errorCode(error) === "ENOENT" && !isNamed && found.isBroken !== true;
+      if (isGone) yield skipped(found, "vanished", "was removed meanwhile");
+      else yield* this.#failedWithBelow(found, error, "incomplete");
       return;
     }
     const fault = this.#faultOf(found);
@@ -259,7 +298,7 @@ class Walk {
     }
     if (found.below !== undefined) {
       const text = stats.isSymbolicLink() ? "is a symbolic link" : "is no folder";
-      yield failed(found, fileError("ENOTDIR", "lstat", found.absolute, text), "complete");
+      yield* this.#failedWithBelow(found, fileError("ENOTDIR", "lstat", found.absolute, text), "complete");
     } else if (stats.isSymbolicLink()) {
       if (found.target === undefined) yield skipped(found, "symlink", "is a symbolic link");
       else yield { kind: "entry", entry: entryOf(found, stats, "symlink") };
@@ -272,6 +311,18 @@ class Walk {
       yield* this.#notesOf(entry);
       yield { kind: "entry", entry };
     }
+  }
+
+  /** A failed item for what a list names: below a name that leads nowhere, all of that. */
+  *#failedWithBelow(
+    found: Found,
+    error: unknown,
+    rest: "complete" | "incomplete",
+  ): Generator<WalkEvent, void, void> {
+    if (found.below === undefined) yield failed(found, error, rest);
+    else
+      for (const raw of this.#options.named?.pathsOf(found.below) ?? [])
+        yield failed({ ...found, path: textOf(raw) ?? shownBytes(raw) }, error, rest);
   }
 
   *#notesOf(entry: WalkedEntry): Generator<WalkEvent, void, void> {
@@ -349,6 +400,16 @@ function pathIn(base: string, raw: string): string | Buffer {
   const name = textOf(raw);
   const start = base.endsWith(SEPARATOR) ? base : base + SEPARATOR;
   return name === undefined ? Buffer.concat([Buffer.from(start), Buffer.from(raw, "latin1")]) : start + name;
+}
+
+function nextNames(folder: Folder): readonly string[] {
+  const names = folder.names.slice(folder.at, folder.at + BATCH_LENGTH);
+  folder.at += names.length;
+  return names;
+}
+
+function close(descriptor: number): void {
+  void descriptors.close(descriptor).catch(() => {});
 }
 
 function byBytes(a: string, b: string): number {

@@ -140,8 +140,8 @@ export function readHeader(line: string): ManifestHeader {
     previous: fields.previous === undefined ? undefined : linkOf(fields.previous),
   };
   if (header.run < 1) throw invalid("its run has no number");
-  if (header.previous !== undefined && !(header.previous.run >= 1 && header.previous.run < header.run))
-    throw invalid("the run before is none before");
+  // The first has none before it.
+  if ((header.previous?.run ?? 0) !== header.run - 1) throw invalid("it does not name the run before it");
   if (writeHeader(header) !== line) throw invalid("its first line is not written as it must be");
   return header;
 }

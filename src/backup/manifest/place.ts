@@ -4,9 +4,9 @@ import { FramesealError } from "../../errors.ts";
 import { sameETag } from "../../s3/etag.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "../entry.ts";
 import type { Journal } from "../journal/journal.ts";
+import { listTree } from "../list-tree.ts";
 import type { Report } from "../report.ts";
 import { invalid, type ManifestLink } from "./format.ts";
-import { listKeys } from "./list-keys.ts";
 
 /**
  * Pairs of the encryption context of manifests, which `sealed` writes and demands: no other object passes for one.
@@ -36,6 +36,7 @@ export interface ListedRun {
 }
 
 const DIGITS = 8;
+const RUN_NAME = /^[0-9]{8}$/;
 /** The highest number that a run can have. */
 export const MAX_RUN = 10 ** DIGITS - 1;
 
@@ -51,11 +52,10 @@ export function manifestKey(address: TreeAddress, run: number): string {
 
 /** The runs that have a manifest, in their order. What else lies beside them is passed over. */
 export async function* listRuns(place: ManifestPlace): AsyncGenerator<ListedRun> {
-  const folder = manifestKey(place.address, 0).slice(0, -DIGITS);
-  for await (const { key, eTag } of listKeys(place, { ...place.address, prefix: folder })) {
-    const name = key.slice(folder.length);
-    if (new RegExp(`^[0-9]{${DIGITS}}$`).test(name) && Number(name) > 0) yield { run: Number(name), eTag };
-  }
+  const prefix = manifestKey(place.address, 0).slice(0, -DIGITS);
+  const { sdk, plain: client, address, signal } = place;
+  for await (const { name, eTag } of listTree({ sdk, client, address: { ...address, prefix }, signal }))
+    if (RUN_NAME.test(name) && Number(name) > 0) yield { run: Number(name), eTag };
 }
 
 /** The newest run that has a manifest. Keys that a server lists in another order than theirs do not mislead it. */

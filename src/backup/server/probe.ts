@@ -11,7 +11,7 @@ import { type Answer, applyFlags, readFlags, type ServerFlags, UNKNOWN_FLAGS, wr
 
 /** What a probe is given. */
 export interface ProbeContext {
-  readonly sdk: typeof S3;
+  readonly sdk: typeof import("@aws-sdk/client-s3");
   /** Encrypts. */
   readonly client: S3.S3Client;
   /** The client that `client` was made from. */

@@ -140,9 +140,10 @@ const steps = {
     return false;
   },
   setForeign(journal: Journal, model: Model, { key }: Step) {
-    journal.setForeignUploads([key]);
+    journal.clearForeignUploads();
+    journal.addForeignUploads([key]);
     model.foreign = new Set([key]);
-    return true;
+    return false;
   },
   flush(journal: Journal) {
     journal.flush();

@@ -23,8 +23,8 @@ export function newPlace(): string {
 export function afterKill(file: string): string {
   const copy = newPlace();
   mkdirSync(path.dirname(copy), { recursive: true });
-  // The owner file would name this process, which lives on: the lock of the system, which decides, is not copied.
-  for (const name of readdirSync(path.dirname(file)))
+  // The owner file would name this process, which lives on.
+  for (const name of readdirSync(path.dirname(file)).filter((each) => !each.endsWith(".owner")))
     cpSync(path.join(path.dirname(file), name), path.join(path.dirname(copy), name), { recursive: true });
   return copy;
 }

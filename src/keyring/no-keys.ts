@@ -1,5 +1,5 @@
 // The keyring of commands that describe objects and open none.
-import type { Keyring } from "../keyring/keyring.ts";
+import type { Keyring } from "./keyring.ts";
 
 const refuse = (): never => {
   throw new Error("internal error: nothing is opened to be described");

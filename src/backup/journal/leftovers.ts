@@ -1,0 +1,119 @@
+// What killed runs left in the bucket. Each upload is known to the journal, or its key is: so nothing of anybody else is
+// touched. No clock is asked.
+import { messageOf } from "../../errors.ts";
+import { quote } from "../../quote.ts";
+import { isErrorNamed } from "../../shapes.ts";
+import type { PlaceContext } from "../context.ts";
+import type { Journal, UploadRow } from "./journal.ts";
+import { type ListedUpload, listUploads, type UploadPlace } from "./upload-listing.ts";
+
+/** Requests without a body. */
+const ABORT_COST = { memory: 128 * 2 ** 10, kind: "small" } as const;
+
+export interface LeftoverContext extends UploadPlace, Pick<PlaceContext, "report" | "dryRun"> {
+  readonly journal: Journal;
+}
+
+/** What was found. */
+export interface Leftovers {
+  readonly aborted: number;
+  /** To be gone on with. */
+  readonly kept: number;
+}
+
+/**
+ * Aborts the uploads that earlier runs left: those of the journal for which `keep` is false, and those whose ids no run
+ * came to know. Call it before a run begins any.
+ * @param keep whether an upload is to be gone on with: the source is as it was
+ */
+export async function abortLeftovers(
+  context: LeftoverContext,
+  keep: (upload: UploadRow) => boolean | Promise<boolean>,
+): Promise<Leftovers> {
+  const { journal, dryRun } = context;
+  let aborted = 0;
+  let kept = 0;
+  for (const upload of journal.allUploads()) {
+    if (await keep(upload)) kept += 1;
+    else {
+      await abortKnown(context, upload);
+      aborted += 1;
+    }
+  }
+  const known = new Set(journal.allUploads().map(({ uploadId }) => uploadId));
+  const isOther = ({ uploadId }: ListedUpload): boolean =>
+    !known.has(uploadId) && !journal.isForeignUpload(uploadId);
+  try {
+    for (const key of journal.unended()) {
+      for await (const page of listUploads(context, key)) {
+        const left = page.filter((upload) => upload.key === key && isOther(upload));
+        await Promise.all(left.map((upload) => abortKnown(context, upload)));
+        aborted += left.length;
+      }
+      if (!dryRun) journal.end(key);
+    }
+    if (!dryRun) await rememberForeign(context, known);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    context.report.warn(
+      `uploads cannot be listed here (${messageOf(error)}): what killed runs left is not looked for; ` +
+        "a lifecycle rule that aborts incomplete uploads removes it",
+    );
+  }
+  return { aborted, kept };
+}
+
+// What is there before a run is not of that run: of whoever else works below the prefix.
+async function rememberForeign(context: LeftoverContext, known: ReadonlySet<string>): Promise<void> {
+  const { journal, address, report } = context;
+  let count = 0;
+  journal.clearForeignUploads();
+  for await (const page of listUploads(context, address.prefix)) {
+    const foreign = page.map(({ uploadId }) => uploadId).filter((id) => !known.has(id));
+    journal.addForeignUploads(foreign);
+    count += foreign.length;
+  }
+  journal.flush();
+  if (count > 0)
+    report.warn(
+      `${count} uploads below the prefix never ended, and are not of this journal: frameseal uploads lists and aborts them`,
+    );
+}
+
+async function abortKnown(
+  context: LeftoverContext,
+  upload: Pick<UploadRow, "key" | "uploadId">,
+): Promise<void> {
+  const { journal, report, dryRun } = context;
+  report.warn(`an upload of ${quote(upload.key)} that an earlier run left is aborted`);
+  if (dryRun) return;
+  await abortUpload(context, upload);
+  await journal.states.remove(upload.uploadId);
+  journal.endUpload(upload.uploadId);
+}
+
+/** Aborts an upload. One that is gone is as good as aborted. */
+export async function abortUpload(
+  { sdk, plain, address, queue }: UploadPlace,
+  { key, uploadId }: Pick<UploadRow, "key" | "uploadId">,
+): Promise<void> {
+  await queue.run(ABORT_COST, async (signal) => {
+    const command = new sdk.AbortMultipartUploadCommand({
+      Bucket: address.bucket,
+      Key: key,
+      UploadId: uploadId,
+    });
+    try {
+      await plain.send(command, { abortSignal: signal });
+    } catch (error) {
+      if (!isErrorNamed(error, "NoSuchUpload")) throw error;
+    }
+  });
+}
+
+/** The server has no such listing, or does not allow it. */
+function isRefusal(error: unknown): boolean {
+  const status = (error as { readonly $metadata?: { readonly httpStatusCode?: number } }).$metadata
+    ?.httpStatusCode;
+  return status === 403 || status === 405 || status === 501;
+}
