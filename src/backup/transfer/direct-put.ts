@@ -9,7 +9,7 @@ import { type PutFields, type PutRequest, PutTemplate } from "./put-template.ts"
 
 /** What `withDirectPuts` is given. */
 export interface DirectPutOptions {
-  readonly sdk: typeof S3;
+  readonly sdk: Pick<typeof S3, "PutObjectCommand">;
   /** Does not encrypt. */
   readonly plain: S3.S3Client;
   /** Encrypts; made from `plain`. */
@@ -296,7 +296,6 @@ function outputOf(headers: Readonly<Record<string, string>>): Record<string, unk
     VersionId: headers["x-amz-version-id"],
     ServerSideEncryption: headers["x-amz-server-side-encryption"],
     SSEKMSKeyId: headers["x-amz-server-side-encryption-aws-kms-key-id"],
-    SSECustomerAlgorithm: headers["x-amz-server-side-encryption-customer-algorithm"],
     ChecksumCRC32: headers["x-amz-checksum-crc32"],
   };
 }

@@ -36,9 +36,9 @@ const OWN: ReadonlySet<string> = new Set([
   "amz-sdk-invocation-id",
   "amz-sdk-request",
 ]);
-/** Headers that hold for the next objects as well. */
+/** Headers that hold for the next objects as well: those of SSE-C may hold another key for each. */
 const KEPT =
-  /^(host|user-agent|content-type|content-language|content-disposition|content-encoding|cache-control|x-amz-(user-agent|acl|storage-class|tagging|request-payer|expected-bucket-owner|sdk-checksum-algorithm|server-side-encryption(-[a-z-]+)?))$/;
+  /^(host|user-agent|content-type|content-language|content-disposition|content-encoding|cache-control|x-amz-(user-agent|acl|storage-class|tagging|request-payer|expected-bucket-owner|sdk-checksum-algorithm|server-side-encryption(-aws-kms-key-id|-bucket-key-enabled|-context)?))$/;
 const DIGEST = /^([0-9a-f]{64}|UNSIGNED-PAYLOAD)$/;
 const CREDENTIAL = /^AWS4-HMAC-SHA256 Credential=[^,]*\/\d{8}\/([^/,]+)\/([^/,]+)\/aws4_request,/;
 /** Text that is signed as it stands. */
