@@ -94,32 +94,37 @@ export async function openTree(
     import("../../backup/manifest/place.ts"),
   ]);
   const { place, bare } = await open(options, address, report, opening);
-  const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
-  const { authentication } = opening;
-  const settings = {
-    ...given,
-    authentication,
-    unsignedPayload: await unsignedPayloadFor(bare),
-    multipartStates,
-  };
-  const { bind, format } = settings;
-  const link = { ...settings.encryptionContext, type: "symlink" };
-  return {
-    ...place,
-    settings,
-    streamMemory,
-    client: purpose === "encrypt" ? await putting(place, bare, settings) : encryptS3Client(bare, settings),
-    links: encryptS3Client(bare, { ...settings, encryptionContext: link }),
-    // Manifests are framed whatever the entries are, and never bound to less than the bucket.
-    sealed: encryptS3Client(bare, {
-      ...settings,
-      ...(format === "framed" || format === undefined
-        ? {}
-        : { format: "framed", instructionFiles: undefined }),
-      bind: bind === "bucket" ? "bucket" : "key",
-      encryptionContext: { ...settings.encryptionContext, ...MANIFEST_CONTEXT },
-    }),
-  };
+  try {
+    const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
+    const { authentication } = opening;
+    const unsignedPayload = await unsignedPayloadFor(bare);
+    const settings = { ...given, authentication, unsignedPayload, multipartStates };
+    const { bind, format, encryptionContext } = settings;
+    // What is told from others by its context is framed, whatever the entries are: the others may have none.
+    const framed =
+      format === "framed" || format === undefined
+        ? settings
+        : { ...settings, format: "framed" as const, instructionFiles: undefined };
+    return {
+      ...place,
+      settings,
+      streamMemory,
+      client: purpose === "encrypt" ? await putting(place, bare, settings) : encryptS3Client(bare, settings),
+      links: encryptS3Client(bare, {
+        ...framed,
+        encryptionContext: { ...encryptionContext, type: "symlink" },
+      }),
+      // Never bound to less than the key.
+      sealed: encryptS3Client(bare, {
+        ...framed,
+        bind: bind === "bucket" ? "bucket" : "key",
+        encryptionContext: { ...encryptionContext, ...MANIFEST_CONTEXT },
+      }),
+    };
+  } catch (error) {
+    place.close();
+    throw error;
+  }
 }
 
 // A key service is asked as seldom as the binding allows.
