@@ -57,12 +57,12 @@ export function rewrapTree(context: RenewContext, options: RewrapTreeOptions): P
   return renewTree(context, renewal);
 }
 
-/** Manifests have a context and a binding of their own, whatever those of the tree are. */
-export function optionsFor<Options extends Pick<RewrapOptions, "bind" | "encryptionContext">>(
+/** Manifests are bound to their keys, whatever the tree is bound to; their context has all pairs of the tree. */
+export function optionsFor<Options extends Pick<RewrapOptions, "bind">>(
   { isManifest }: RenewedObject,
   options: Options,
 ): Options {
-  return isManifest ? { ...options, bind: undefined, encryptionContext: undefined } : options;
+  return isManifest ? { ...options, bind: undefined } : options;
 }
 
 function storedBy({ change, ...result }: RewrapResult, { storedSize }: RenewedObject): Stored {

@@ -83,7 +83,7 @@ async function probe(context: ServerSideContext, keyArn: string): Promise<void> 
   const object = { Bucket: address.bucket, Key: `${address.prefix}${RESERVED_FOLDER}probe-${mark}` };
   const abort = { abortSignal: signal };
   const { VersionId } = await plain.send(
-    new sdk.PutObjectCommand({ ...object, Body: "", Metadata: { mark } }),
+    new sdk.PutObjectCommand({ ...object, Body: new Uint8Array(0), Metadata: { mark } }),
     abort,
   );
   try {

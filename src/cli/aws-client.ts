@@ -263,11 +263,11 @@ interface Answered {
 /** Notes to which host each request of a client goes, and which errors were met there. */
 function nameHosts(service: Service, client: { readonly middlewareStack: unknown }): void {
   const step =
-    (next: (args: unknown) => Promise<Answered>) =>
+    (next: (args: unknown) => Promise<Answered>, { commandName = "" }: { readonly commandName?: string }) =>
     async (args: { readonly request: { readonly hostname: string; readonly port?: number } }) => {
       const { hostname, port } = args.request;
       const host = port === undefined ? hostname : `${hostname}:${port}`;
-      noteRequest(service, host);
+      noteRequest(service, host, commandName.replace(/Command$/, ""));
       try {
         const result = await next(args);
         checkAnswer(host, result);

@@ -7,12 +7,20 @@ export type Service = "s3" | "kms";
 const hosts = new Map<Service, string>();
 const failures = new Map<Service, Error>();
 const metAt = new WeakMap<Error, string>();
+const requests = new Map<Service, Map<string, number>>();
 let last: string | undefined;
 
-/** Remembers that a request goes to this host. */
-export function noteRequest(service: Service, host: string): void {
+/** Remembers that a request for an operation of the service goes to this host. */
+export function noteRequest(service: Service, host: string, operation: string): void {
   hosts.set(service, host);
   last = host;
+  const counts = requests.get(service) ?? new Map<string, number>();
+  requests.set(service, counts.set(operation, (counts.get(operation) ?? 0) + 1));
+}
+
+/** How many requests went to a service, those that were repeated too, by operation. */
+export function requestCounts(service: Service): Readonly<Record<string, number>> {
+  return Object.fromEntries(requests.get(service) ?? []);
 }
 
 /** Remembers that an answer came: what was met before is over. */

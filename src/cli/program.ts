@@ -28,10 +28,12 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   verify: () => import("./verify.ts"),
   put: () => import("./put.ts"),
   get: () => import("./get.ts"),
+  sync: () => import("./tree/sync.ts"),
   cat: () => import("./cat.ts"),
   ls: () => import("./ls.ts"),
   rm: () => import("./rm.ts"),
   rewrap: () => import("./rewrap.ts"),
+  reencrypt: () => import("./reencrypt.ts"),
   uploads: () => import("./tree/uploads.ts"),
   policy: () => import("./policy.ts"),
   engine: () => import("./engine.ts"),
@@ -41,7 +43,7 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
 const description = `Streaming AES-256-GCM for files, pipes and Amazon S3 data, as AWS Encryption SDK messages.
 
 Exit codes: 0 done; 1 failed; 2 usage; 3 not authentic, truncated, wrong key or wrong context;
-130 and 143 on SIGINT and SIGTERM; 141 on a closed pipe.`;
+4 done, but some of many failed; 130 and 143 on SIGINT and SIGTERM; 141 on a closed pipe.`;
 
 /** The program with one command, or with all of them if `name` is none. */
 export async function createProgram(name?: string | undefined): Promise<Command> {

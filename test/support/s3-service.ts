@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import type { RequestBody } from "./aws-chunked.ts";
 import type { Checksum } from "./checksums.ts";
 import { BucketSettings } from "./s3-buckets.ts";
-import { type AtRest, askedFor, storedAs, toldHeaders } from "./s3-encryption.ts";
+import { type AtRest, askedFor, checkKmsKey, storedAs, toldHeaders } from "./s3-encryption.ts";
 import { type Answer, elementText, escapeXml, S3Error, xml } from "./s3-error.ts";
 import { answerListing } from "./s3-listing.ts";
 import {
@@ -48,6 +48,7 @@ export class S3Service {
     const objects = this.#bucket(bucket);
     if (upload !== undefined) return this.#answerUpload(call, upload, body);
     if (query.has("uploads") && method === "POST") return this.#create(call);
+    if (query.has("encryption") && method === "PUT") return this.#updateEncryption(call, body);
     switch (method) {
       case "PUT":
         checkConditions(headers, objects.get(key));
@@ -127,6 +128,20 @@ export class S3Service {
   ): Answer {
     this.#bucket(bucket).set(key, { body, headers, eTag, atRest, checksum, modified: new Date() });
     return { headers: { etag: eTag, ...toldHeaders(atRest) } };
+  }
+
+  #updateEncryption({ bucket, key }: S3Call, { bytes, checksum }: RequestBody): Answer {
+    const object = this.#bucket(bucket).get(key);
+    if (object === undefined) throw new S3Error(404, "NoSuchKey");
+    if (checksum === undefined)
+      throw new S3Error(400, "InvalidRequest", "Missing required header: Content-MD5");
+    const kmsKeyId = elementText(bytes.toString(), "KMSKeyArn");
+    if (kmsKeyId === undefined) throw new S3Error(400, "MalformedXML");
+    if (!["AES256", "aws:kms"].includes(object.atRest.algorithm)) throw new S3Error(400, "InvalidRequest");
+    const atRest: AtRest = { algorithm: "aws:kms", kmsKeyId };
+    checkKmsKey(atRest, this.kmsKeys);
+    this.#bucket(bucket).set(key, { ...object, atRest });
+    return {};
   }
 
   #copySource(call: S3Call, text: string): StoredS3Object {

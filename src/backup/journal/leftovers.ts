@@ -65,11 +65,19 @@ export async function abortLeftovers(
 
 // What is there before a run is not of that run: of whoever else works below the prefix.
 async function rememberForeign(context: LeftoverContext, known: ReadonlySet<string>): Promise<void> {
-  const { journal, address } = context;
+  const { journal, address, report } = context;
+  let count = 0;
   journal.clearForeignUploads();
-  for await (const page of listUploads(context, address.prefix))
-    journal.addForeignUploads(page.map(({ uploadId }) => uploadId).filter((id) => !known.has(id)));
+  for await (const page of listUploads(context, address.prefix)) {
+    const foreign = page.map(({ uploadId }) => uploadId).filter((id) => !known.has(id));
+    journal.addForeignUploads(foreign);
+    count += foreign.length;
+  }
   journal.flush();
+  if (count > 0)
+    report.warn(
+      `${count} uploads below the prefix never ended, and are not of this journal: frameseal uploads lists and aborts them`,
+    );
 }
 
 async function abortKnown(

@@ -29,6 +29,8 @@ export interface JournalOptions {
   readonly identity: JournalIdentity;
 }
 
+/** Fewer pages to write for rows of some hundred bytes. */
+const PAGE_SIZE = 8192;
 /** Files up to this size are looked through when they are opened; in larger ones damage is found where it is read. */
 const MAX_CHECKED_LENGTH = 32 * 2 ** 20;
 
@@ -77,6 +79,7 @@ function create(open: OpenSqlite, path: string, identity: JournalIdentity): void
   let database: Sqlite | undefined;
   try {
     database = open(temporary);
+    database.exec(`PRAGMA page_size = ${PAGE_SIZE}`);
     setModes(database);
     database.exec(`BEGIN; ${SCHEMA}`);
     const insert = database.prepare("INSERT INTO identity (name, value) VALUES (?, ?)");
@@ -174,8 +177,14 @@ function refuseOthers(path: string, known: ReadonlyMap<string, string>, identity
   const theirs = known.get(name);
   if (theirs === undefined) throw damaged(path, "is damaged");
   throw journalError(
-    `the journal ${quote(path)} is of the ${name} ${quote(theirs)}, not ${quote(ours)}: choose another with --journal`,
+    `the journal ${quote(path)} is of ${described(name, theirs)}, not of ${described(name, ours)}: choose another with --journal`,
   );
+}
+
+// Of what `facts` made.
+function described(name: string, fact: string): string {
+  const value: unknown = JSON.parse(fact);
+  return value === null ? `no ${name}` : `the ${name} ${quote(String(value))}`;
 }
 
 function closeQuietly(database: Sqlite | undefined): void {

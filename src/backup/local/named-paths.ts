@@ -33,13 +33,14 @@ export class NamedPaths {
     }
   }
 
+  /** The paths of `range`, with slashes. */
+  *pathsOf({ from, to }: NamedRange): Generator<string> {
+    for (let at = from; at < to; at++) yield this.#paths[at]?.replaceAll("\0", "/") ?? "";
+  }
+
   /** Whether the root itself is named. */
   get isEverything(): boolean {
     return this.#paths[0] === "";
-  }
-
-  get length(): number {
-    return this.#paths.length;
   }
 
   #nameAt(at: number, depth: number): string {

@@ -3,7 +3,7 @@ import type { EntryType, TreeEntry } from "../entry.ts";
 
 /** An entry of a tree on disk, as it was when the walk looked at it. */
 export interface WalkedEntry extends TreeEntry {
-  /** Absolute, without links on the way: of a link that was followed, where it leads. */
+  /** Absolute, without links on the way: of a link that was followed, where it leads. To be opened by `openUnlinked`. */
   readonly absolute: string;
   readonly ctimeNs: bigint;
   readonly inode: bigint;

@@ -54,7 +54,8 @@ interface Found {
   readonly target?: Buffer | undefined;
   /** Where a list names only some of what is below. */
   readonly below: NamedRange | undefined;
-  readonly skip?: SkipReason | undefined;
+  /** A link that is to be followed, and cannot be. */
+  readonly isBroken?: true;
 }
 
 /** A folder that the walk stands in. */
@@ -110,7 +111,7 @@ class Walk {
     for (let folder = this.#folders.at(-1); folder !== undefined; folder = this.#folders.at(-1)) {
       const next = await this.#next(folder);
       if (next === undefined) this.#folders.pop();
-      else if (next.stats?.isDirectory() === true && next.skip === undefined) yield* this.#enter(next);
+      else if (next.stats?.isDirectory() === true) yield* this.#enter(next);
       else yield* this.#tell(next);
     }
   }
@@ -148,7 +149,7 @@ class Walk {
   }
 
   #open(absolute: string): Promise<number> {
-    return untilAborted(openFolder(absolute), this.#options.signal, close);
+    return openFolder(absolute, this.#options.signal);
   }
 
   /** Begins to read the next directories of a folder, so that they are there when their turn comes. */
@@ -237,9 +238,10 @@ class Walk {
       if (links === "keep") return { ...found, target: await readlink(at, { encoding: "buffer" }) };
       const absolute = await realpath(found.absolute);
       const [stats] = await lookAt([absolute]);
-      return isError(stats) ? { ...found, stats: undefined, error: stats } : { ...found, absolute, stats };
+      if (isError(stats)) throw stats;
+      return { ...found, absolute, stats };
     } catch (error) {
-      return { ...found, stats: undefined, error: underName(error, found.absolute) };
+      return { ...found, stats: undefined, error: underName(error, found.absolute), isBroken: true };
     }
   }
 
@@ -282,11 +284,11 @@ class Walk {
 
   *#tell(found: Found): Generator<WalkEvent, void, void> {
     const { stats, error } = found;
-    const isNamed = this.#folders.at(-1)?.below !== undefined;
     if (stats === undefined) {
-      if (errorCode(error) === "ENOENT" && !isNamed)
-        yield skipped(found, "vanished", "was removed meanwhile");
-      else yield failed(found, error, "incomplete");
+      const isNamed = this.#folders.at(-1)?.below !== undefined;
+      const isGone = errorCode(error) === "ENOENT" && !isNamed && found.isBroken !== true;
+      if (isGone) yield skipped(found, "vanished", "was removed meanwhile");
+      else yield* this.#failedWithBelow(found, error, "incomplete");
       return;
     }
     const fault = this.#faultOf(found);
@@ -296,7 +298,7 @@ class Walk {
     }
     if (found.below !== undefined) {
       const text = stats.isSymbolicLink() ? "is a symbolic link" : "is no folder";
-      yield failed(found, fileError("ENOTDIR", "lstat", found.absolute, text), "complete");
+      yield* this.#failedWithBelow(found, fileError("ENOTDIR", "lstat", found.absolute, text), "complete");
     } else if (stats.isSymbolicLink()) {
       if (found.target === undefined) yield skipped(found, "symlink", "is a symbolic link");
       else yield { kind: "entry", entry: entryOf(found, stats, "symlink") };
@@ -309,6 +311,18 @@ class Walk {
       yield* this.#notesOf(entry);
       yield { kind: "entry", entry };
     }
+  }
+
+  /** A failed item for what a list names: below a name that leads nowhere, all of that. */
+  *#failedWithBelow(
+    found: Found,
+    error: unknown,
+    rest: "complete" | "incomplete",
+  ): Generator<WalkEvent, void, void> {
+    if (found.below === undefined) yield failed(found, error, rest);
+    else
+      for (const raw of this.#options.named?.pathsOf(found.below) ?? [])
+        yield failed({ ...found, path: textOf(raw) ?? shownBytes(raw) }, error, rest);
   }
 
   *#notesOf(entry: WalkedEntry): Generator<WalkEvent, void, void> {

@@ -17,6 +17,7 @@ import { createTransferQueue } from "../../backup/transfer/queue.ts";
 import { type AwsOptions, addAwsOptions, createS3Client, parseDuration } from "../aws-client.ts";
 import { CommandFailure, codeOf, describe, PartialFailure, UsageError } from "../failure.ts";
 import { interruptSignal } from "../interrupt.ts";
+import { shown } from "../names.ts";
 import { formatBytes, note, print, printJson } from "../output.ts";
 import { oneOf } from "../values.ts";
 import { parseTreeAddress } from "./address.ts";
@@ -121,7 +122,8 @@ async function knownUploads(
   const nothing = { isResumable: () => false, isRunning: false };
   const place = await journalPlace(client, address, options);
   if (place === undefined || !existsSync(place.file)) {
-    if (typeof options.journal === "string") throw new CommandFailure("there is no such journal (--journal)");
+    if (typeof options.journal === "string")
+      throw new CommandFailure(`--journal: there is no file ${shown(options.journal)}`);
     return nothing;
   }
   try {

@@ -98,9 +98,10 @@ describe("leftovers", () => {
   test("more uploads than a page holds are all found", async () => {
     await tidy();
     journal.begin(["p/many"]);
+    const upload = await template();
     for (let index = 0; index < 2300; index++)
       server.uploads.set(`id-${index}`, {
-        ...(await template()),
+        ...upload,
         key: index % 100 === 0 ? `p/many${index}` : "p/many",
       });
     journal.addForeignUploads(Array.from({ length: 2200 }, (_, index) => `id-${index}`));
