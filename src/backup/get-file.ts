@@ -105,13 +105,13 @@ export async function seeObject({ sdk, plain, queue }: FetchContext, name: Objec
 }
 
 /** Plaintext bytes of one request. */
-const RANGE_LENGTH = 32 * 2 ** 20;
+const RANGE_LENGTH = 16 * 2 ** 20;
 /** Requests for one file at a time. */
 const RANGES_AT_A_TIME = 8;
 /** What the streams of one request hold. */
 const RANGE_COST: Cost = { memory: 6 * 2 ** 20, kind: "part" };
 /** Verified bytes after which a run that is killed would go on there. */
-const SAVE_LENGTH = 64 * 2 ** 20;
+const SAVE_LENGTH = 16 * 2 ** 20;
 
 /** A file that is written to at several places. */
 export interface GrowingFile {
