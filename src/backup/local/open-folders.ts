@@ -1,12 +1,18 @@
 // Folders that stay open while many files are made in them.
 import { close } from "node:fs";
-import { openFolder, stillStandsAt } from "./anchored.ts";
+import { syncFolder } from "../../disk/new-file.ts";
+import { insideOf, openFolder, stillStandsAt } from "./anchored.ts";
 
 /** An open folder. What is made through it is in this folder, whatever becomes of its name. */
 export interface OpenFolder {
   readonly descriptor: number;
   /** Canonical. */
   readonly absolute: string;
+  /**
+   * Waits until the names in it are on disk that are there now; false where the system cannot do that. Those who wait at
+   * the same time share one call.
+   */
+  sync(): Promise<boolean>;
   /** To be called once. */
   release(): void;
 }
@@ -15,6 +21,9 @@ interface Kept {
   readonly descriptor: number;
   users: number;
   isKept: boolean;
+  syncing: Promise<unknown>;
+  /** Begins when `syncing` has ended. */
+  nextSync: Promise<boolean> | undefined;
 }
 
 /** How many folders stay open that nobody uses. */
@@ -31,7 +40,13 @@ export class OpenFolders {
 
   /** Takes over an open folder. */
   add(absolute: string, descriptor: number): OpenFolder {
-    const kept: Kept = { descriptor, users: 0, isKept: true };
+    const kept: Kept = {
+      descriptor,
+      users: 0,
+      isKept: true,
+      syncing: Promise.resolve(),
+      nextSync: undefined,
+    };
     this.#forget(absolute);
     this.#kept.set(absolute, kept);
     for (const [each] of this.#kept) {
@@ -69,6 +84,16 @@ function use(absolute: string, kept: Kept): OpenFolder {
   return {
     descriptor: kept.descriptor,
     absolute,
+    sync: () => {
+      kept.nextSync ??= kept.syncing
+        .catch(() => {}) // told to those who waited for it
+        .then(() => {
+          kept.syncing = kept.nextSync ?? kept.syncing;
+          kept.nextSync = undefined;
+          return syncFolder(insideOf(kept.descriptor, absolute));
+        });
+      return kept.nextSync;
+    },
     release: () => {
       kept.users--;
       closeUnused(kept);

@@ -7,7 +7,7 @@ import { rm } from "node:fs/promises";
 import { promisify } from "node:util";
 import { descriptors, fileError } from "../../disk/calls.ts";
 import { lockFile } from "../../disk/file-lock.ts";
-import { type Durability, existsAlready, notDurable, syncFolder } from "../../disk/new-file.ts";
+import { type Durability, existsAlready, notDurable } from "../../disk/new-file.ts";
 import { errorCode } from "../../shapes.ts";
 import { insideOf, underName } from "./anchored.ts";
 import type { FileCalls } from "./file-calls.ts";
@@ -157,7 +157,7 @@ export class PartialFile {
     this.#state = "published";
     try {
       await this.#calls.close(this.#descriptor);
-      const isSynced = this.#choice.sync !== "none" && (await syncFolder(at));
+      const isSynced = this.#choice.sync !== "none" && (await this.#parent.sync());
       if (leftover !== undefined) throw leftover;
       return isSynced ? "synced" : "not-synced";
     } catch (error) {

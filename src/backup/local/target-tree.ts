@@ -1,7 +1,7 @@
 // Makes things below a folder, and only there: no part of a path is followed if it is a link, and no file has its final
 // name before it is complete.
 import { randomBytes } from "node:crypto";
-import { type BigIntStats, constants } from "node:fs";
+import type { BigIntStats } from "node:fs";
 import { lchown, lutimes, mkdir, readlink, realpath, rename, rmdir, symlink, unlink } from "node:fs/promises";
 import path from "node:path";
 import { descriptors, fileError } from "../../disk/calls.ts";
@@ -9,7 +9,7 @@ import { existsAlready } from "../../disk/new-file.ts";
 import { FramesealError } from "../../errors.ts";
 import { errorCode } from "../../shapes.ts";
 import type { EntryType } from "../entry.ts";
-import { insideOf, openFolder, openUnlinked, underName } from "./anchored.ts";
+import { insideOf, openFolder, underName } from "./anchored.ts";
 import { FileCalls } from "./file-calls.ts";
 import { type Folding, NameCollisions, probeFolding } from "./folding.ts";
 import { faultOfTarget } from "./link-target.ts";
@@ -113,21 +113,6 @@ export class TargetTree {
     return PartialFile.open(this.#calls, parent, nameOf(inTree), this.#options, resumeFrom);
   }
 
-  /** Removes what an interrupted run left of a file, unless somebody works on it. */
-  async removePartial(inTree: string): Promise<void> {
-    const existing = await this.look(parentOf(inTree, partialNameOf(nameOf(inTree))));
-    if (existing?.type !== "file") return;
-    const parent = await this.#openParent(inTree, "look");
-    const file = await PartialFile.open(
-      this.#calls,
-      parent,
-      nameOf(inTree),
-      { ...this.#options, overwrite: "replace" },
-      0,
-    );
-    await file.discard();
-  }
-
   /** Makes a directory, and gives it its attributes; one that is there keeps its own unless things are replaced. */
   async makeDirectory(inTree: string, attributes: RestoredAttributes): Promise<"made" | "there"> {
     const parent = await this.#openParent(inTree, "make");
@@ -225,11 +210,6 @@ export class TargetTree {
     }
   }
 
-  /** Opens a file that is there for reading. */
-  async openExisting(inTree: string): Promise<number> {
-    return openUnlinked(this.absoluteOf(inTree), constants.O_RDONLY);
-  }
-
   async #inParent<Result>(
     inTree: string,
     purpose: "look" | "make",
@@ -300,8 +280,4 @@ function typeOf(stats: BigIntStats): Existing["type"] {
 
 function nameOf(inTree: string): string {
   return path.posix.basename(inTree);
-}
-
-function parentOf(inTree: string, name: string): string {
-  return path.posix.join(path.posix.dirname(inTree), name);
 }

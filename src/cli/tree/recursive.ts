@@ -17,8 +17,9 @@ const ofObjectsOnly = new WeakMap<Command, ReadonlySet<string>>();
  */
 export function addRecursiveOption(command: Command, what: string, alone: readonly string[] = []): Command {
   ofObjectsOnly.set(command, new Set(alone));
+  const text = `${what}: see frameseal ${command.name()} -r --help`;
   return command
-    .option("-r, --recursive", `${what}: see frameseal ${command.name()} -r --help`)
+    .addOption(command.createOption("-r, --recursive", text).helpGroup("Trees:"))
     .configureHelp({ visibleOptions })
     .addHelpText("after", () => (isTree(command) ? moreOptions(command) : ""));
 }
