@@ -8,7 +8,17 @@ import { collect, parsePairs } from "./values.ts";
 /** Fields of the input of an S3 request. */
 type Fields = Readonly<Record<string, unknown>>;
 /** The commands for objects. */
-type ObjectCommand = "put" | "get" | "cat" | "verify" | "inspect" | "rewrap" | "reencrypt" | "ls" | "rm";
+type ObjectCommand =
+  | "put"
+  | "sync"
+  | "get"
+  | "cat"
+  | "verify"
+  | "inspect"
+  | "rewrap"
+  | "reencrypt"
+  | "ls"
+  | "rm";
 
 interface Row {
   readonly flags: string;
@@ -33,7 +43,7 @@ const all: readonly ObjectCommand[] = [
 ];
 const reading: readonly ObjectCommand[] = ["get", "cat", "verify", "inspect"];
 const contents: readonly ObjectCommand[] = ["get", "cat", "verify"];
-const writing: readonly ObjectCommand[] = ["put"];
+const writing: readonly ObjectCommand[] = ["put", "sync"];
 
 const as =
   (name: string) =>
@@ -136,13 +146,13 @@ const rows: Readonly<Record<string, Row>> = {
   overwrite: {
     flags: "--no-overwrite",
     description: "fail if the object exists",
-    commands: writing,
+    commands: ["put"],
     fields: (overwrite: boolean) => (overwrite ? {} : { IfNoneMatch: "*" }),
   },
   ifMatch: {
     flags: "--if-match <etag>",
     description: "fail unless the object has this ETag now",
-    commands: [...writing, ...contents],
+    commands: ["put", ...contents],
     fields: (eTag: string) => ({ IfMatch: quoted(eTag) }),
   },
   ifNoneMatch: {

@@ -59,7 +59,12 @@ export function addKeyOptions(command: Command): Command {
 
 /** The same for commands that decrypt, where AWS KMS may choose the key. */
 export function addReadingKeyOptions(command: Command): Command {
-  return addKeyOptions(command).option(
+  return addDiscoveryOption(addKeyOptions(command));
+}
+
+/** Adds what it takes for that. */
+export function addDiscoveryOption(command: Command): Command {
+  return command.option(
     "--kms-discovery <account[:partition]>",
     "decrypt with any KMS key of this account",
     parseAccount,

@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, () => Promise<CommandFile>>> = {
   verify: () => import("./verify.ts"),
   put: () => import("./put.ts"),
   get: () => import("./get.ts"),
+  sync: () => import("./tree/sync.ts"),
   cat: () => import("./cat.ts"),
   ls: () => import("./ls.ts"),
   rm: () => import("./rm.ts"),

@@ -110,6 +110,14 @@ export function refuseObjectOptions(command: Command): void {
 
 /** Adds what only uploads take. */
 export function addUploadOptions(command: Command): Command {
+  return addStoringOptions(command)
+    .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount)
+    .option("--memory <bytes>", "for parts; longer ones wait on disk (default: 64M)", parseSize)
+    .option("--expected-size <bytes>", "about how long a pipe will be, to choose parts by", parseSize);
+}
+
+/** Those of them that uploads of trees take too. */
+export function addStoringOptions(command: Command): Command {
   return command
     .option(
       "--format <framed|s3ec-v3|s3ec-v2>",
@@ -126,9 +134,6 @@ export function addUploadOptions(command: Command): Command {
     .option("--sse <s3|kms|c>", "server-side encryption to ask for in addition", oneOf("s3", "kms", "c"))
     .option("--sse-kms-key <id>", "KMS key of --sse kms (default: the AWS managed key)")
     .option("--part-size <bytes>", "plaintext bytes of an upload part (default: 8M)", parseSize)
-    .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount)
-    .option("--memory <bytes>", "for parts; longer ones wait on disk (default: 64M)", parseSize)
-    .option("--expected-size <bytes>", "about how long a pipe will be, to choose parts by", parseSize)
     .option("--spool-folder <folder>", "where parts wait as ciphertext (default: the system's)");
 }
 

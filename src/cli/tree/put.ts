@@ -24,7 +24,7 @@ import {
 import { addJournalOptions } from "./journal-options.ts";
 import { addNameOptions } from "./name-options.ts";
 import { ofTrees } from "./recursive.ts";
-import { TreeReport } from "./report.ts";
+import { reported, TreeReport } from "./report.ts";
 import { addTreeReportOptions } from "./report-options.ts";
 import { addTransferOptions } from "./transfer-options.ts";
 
@@ -100,6 +100,8 @@ export async function putFolder(
 ): Promise<void> {
   const root = folderOf(source);
   const fields = fieldsFrom(options);
+  if ((options.links as string | undefined) === "anywhere")
+    throw new UsageError("--links anywhere is for what is restored, not for what is stored");
   if (options.delete === true && (options.filesFrom ?? options.filesFrom0) !== undefined)
     throw new UsageError("--delete would remove all that --files-from does not name: give one of them");
   if (options.trustJournal === true && options.journal === false)
@@ -107,7 +109,7 @@ export async function putFolder(
   const filters = await filtersFrom(options);
   const list = await pathListFrom(options, root);
   const report = new TreeReport(kind, options);
-  try {
+  await reported(report, async () => {
     const tree =
       options.dryRun === true
         ? { ...(await openPlace(options, address, report)), sealing: undefined }
@@ -137,11 +139,7 @@ export async function putFolder(
     } finally {
       tree.close();
     }
-  } catch (error) {
-    report.end(error);
-    throw error;
-  }
-  report.end();
+  });
 }
 
 async function openSealing(
