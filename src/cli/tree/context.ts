@@ -70,7 +70,7 @@ export async function openPlace(
   report: TreeReport,
   opening: Opening = {},
 ): Promise<OpenPlace> {
-  const { place } = await open(options, address, report, opening);
+  const { place } = await open(options, address, report, "read", opening);
   return place;
 }
 
@@ -93,7 +93,13 @@ export async function openTree(
     import("../../s3/encrypt-s3-client.ts"),
     import("../../backup/manifest/place.ts"),
   ]);
-  const { place, bare } = await open(options, address, report, opening);
+  const { place, bare } = await open(
+    options,
+    address,
+    report,
+    purpose === "encrypt" ? "write" : "read",
+    opening,
+  );
   const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
   const { authentication } = opening;
   const settings = {
@@ -154,13 +160,23 @@ async function open(
   options: TreeOptions,
   address: TreeAddress,
   report: TreeReport,
+  purpose: "read" | "write",
   { target, journal: hasJournal = true }: Opening,
 ): Promise<{ readonly place: OpenPlace; readonly bare: S3Client }> {
-  const [sdk, { namesFrom }, { createTransferQueue }, { TRANSFER_DEFAULTS }] = await Promise.all([
+  const [
+    sdk,
+    { namesFrom },
+    { createTransferQueue },
+    { TRANSFER_DEFAULTS },
+    { leaveOutChecksums },
+    { withOldListing },
+  ] = await Promise.all([
     import("@aws-sdk/client-s3"),
     import("./name-options.ts"),
     import("../../backup/transfer/queue.ts"),
     import("./transfer-options.ts"),
+    import("../../backup/server/flags.ts"),
+    import("../../backup/server/old-listing.ts"),
   ]);
   const { transfers, memory, retries } = { ...TRANSFER_DEFAULTS, ...options };
   const { signal } = report;
@@ -175,7 +191,8 @@ async function open(
       const { Bandwidth, limitBandwidth } = await import("../../backup/transfer/bandwidth.ts");
       limitBandwidth(bare, new Bandwidth(options.bwlimit));
     }
-    const plain = await withServerSide(bare, options);
+    leaveOutChecksums(bare, purpose);
+    const plain = withOldListing(sdk, await withServerSide(bare, options));
     if (hasJournal) journal = await openJournalOf(bare, address, options, target, dryRun);
     const close = (): void => {
       report.fact("transfers", { ...queue.counts });
