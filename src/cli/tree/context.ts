@@ -89,9 +89,10 @@ export async function openTree(
   if (Object.hasOwn(read.encryptionContext ?? {}, "type"))
     throw new UsageError("--context: the pair type is that of links and manifests, with -r");
   const given = { ...read, keyring: await keyringOf(read.keyring, options, report) };
-  const [{ encryptS3Client }, { MANIFEST_CONTEXT }] = await Promise.all([
+  const [{ encryptS3Client }, { MANIFEST_CONTEXT }, { withOldListing }] = await Promise.all([
     import("../../s3/encrypt-s3-client.ts"),
     import("../../backup/manifest/place.ts"),
+    import("../../backup/server/old-listing.ts"),
   ]);
   const { place, bare } = await open(
     options,
@@ -100,32 +101,40 @@ export async function openTree(
     purpose === "encrypt" ? "write" : "read",
     opening,
   );
-  const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
-  const { authentication } = opening;
-  const settings = {
-    ...given,
-    authentication,
-    unsignedPayload: await unsignedPayloadFor(bare),
-    multipartStates,
-  };
-  const { bind, format } = settings;
-  const link = { ...settings.encryptionContext, type: "symlink" };
-  return {
-    ...place,
-    settings,
-    streamMemory,
-    client: purpose === "encrypt" ? await putting(place, bare, settings) : encryptS3Client(bare, settings),
-    links: encryptS3Client(bare, { ...settings, encryptionContext: link }),
-    // Manifests are framed whatever the entries are, and never bound to less than the bucket.
-    sealed: encryptS3Client(bare, {
-      ...settings,
-      ...(format === "framed" || format === undefined
-        ? {}
-        : { format: "framed", instructionFiles: undefined }),
-      bind: bind === "bucket" ? "bucket" : "key",
-      encryptionContext: { ...settings.encryptionContext, ...MANIFEST_CONTEXT },
-    }),
-  };
+  try {
+    const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
+    const { authentication } = opening;
+    const unsignedPayload = await unsignedPayloadFor(bare);
+    const settings = { ...given, authentication, unsignedPayload, multipartStates };
+    const { bind, format, encryptionContext } = settings;
+    // What is told from others by its context is framed, whatever the entries are: the others may have none.
+    const framed =
+      format === "framed" || format === undefined
+        ? settings
+        : { ...settings, format: "framed" as const, instructionFiles: undefined };
+    return {
+      ...place,
+      settings,
+      streamMemory,
+      client:
+        purpose === "encrypt"
+          ? await putting(place, bare, settings)
+          : withOldListing(place.sdk, encryptS3Client(bare, settings)),
+      links: encryptS3Client(bare, {
+        ...framed,
+        encryptionContext: { ...encryptionContext, type: "symlink" },
+      }),
+      // Never bound to less than the key.
+      sealed: encryptS3Client(bare, {
+        ...framed,
+        bind: bind === "bucket" ? "bucket" : "key",
+        encryptionContext: { ...encryptionContext, ...MANIFEST_CONTEXT },
+      }),
+    };
+  } catch (error) {
+    place.close();
+    throw error;
+  }
 }
 
 // A key service is asked as seldom as the binding allows.
