@@ -32,7 +32,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-const large = Buffer.alloc(11 * 2 ** 20, "large "); // two parts
+const large = Buffer.alloc(5.5 * 2 ** 20, "large "); // two parts
 
 test.each(Object.keys(serverKinds) as ServerKindName[])("%s", async (kind) => {
   await using server = await S3Server.start();
@@ -59,16 +59,16 @@ test.each(Object.keys(serverKinds) as ServerKindName[])("%s", async (kind) => {
       )
       .map(({ method, key }) => `${method} ${key.replace(/probe-.*/, "probe")}`);
 
-  const told = await frameseal("put", "-r", source, "s3://b/p", "--json");
+  const told = await frameseal("put", "-r", source, "s3://b/p", "--part-size", "5M", "--json");
   expect(told).toContain('"record":"server"');
   expect(server.uploads.size).toBe(0);
   let first = server.calls.length;
-  await frameseal("put", "-r", source, "s3://b/p", "--quiet");
+  await frameseal("put", "-r", source, "s3://b/p", "--part-size", "5M", "--quiet");
   expect(sentSince(first).filter((line) => !line.includes(".frameseal/"))).toEqual([]);
   files["sub/3 ü"] = Buffer.from("changed");
   writeFileSync(path.join(source, "sub/3 ü"), "changed");
   first = server.calls.length;
-  await frameseal("put", "-r", source, "s3://b/p", "--quiet");
+  await frameseal("put", "-r", source, "s3://b/p", "--part-size", "5M", "--quiet");
   expect(sentSince(first).filter((line) => !line.includes(".frameseal/"))).toEqual(["PUT p/sub/3 ü"]);
   await frameseal("verify", "-r", "s3://b/p", "--manifest", "latest", "--quiet");
   const target = path.join(place, "target");
