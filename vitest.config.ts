@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 
 /** Files that look at FULL of test/support/full.ts. */
 const longer = [
+  "test/backup/kills.test.ts",
   "test/disk/calls.test.ts",
   "test/disk/publication.test.ts",
   "test/cli/limits.test.ts",

@@ -30,7 +30,7 @@ export function compare(
   if (row === undefined) return "new";
   if (source.type !== row.type || source.size !== row.size) return "changed";
   if (source.type === "directory") return sameTimes(source, row) ? "unchanged" : "changed";
-  if (checksum) return "digest";
+  if (checksum) return sameRights(source, row) ? "digest" : "changed";
   if (!sameTimes(source, row)) return "changed";
   if (row.inode === NO_INODE) return "unchanged"; // from a manifest, which does not have it
   return source.ctimeNs === row.ctimeNs && source.inode === row.inode ? "unchanged" : "digest";
@@ -38,12 +38,11 @@ export function compare(
 
 // What the metadata of the object tells, and would be wrong.
 function sameTimes(source: SourceState, row: StoredRow): boolean {
-  return (
-    source.mtimeNs === row.mtimeNs &&
-    source.mode === row.mode &&
-    source.uid === row.uid &&
-    source.gid === row.gid
-  );
+  return source.mtimeNs === row.mtimeNs && sameRights(source, row);
+}
+
+function sameRights(source: SourceState, row: StoredRow): boolean {
+  return source.mode === row.mode && source.uid === row.uid && source.gid === row.gid;
 }
 
 /** File systems count the time of a change in steps of up to so much. */

@@ -167,9 +167,7 @@ export class EntryRestore {
     // A link may be the one that the object turns out to be.
     if (there !== undefined && there.type !== "symlink" && existing === "refuse")
       throw existsAlready(absolute, "open");
-    return this.#context.dryRun
-      ? { dryRun: true, reason: there === undefined ? "new" : "changed" }
-      : undefined;
+    return this.#context.dryRun ? { dryRun: true, reason: reasonOf(there) } : undefined;
   }
 
   // Whether the file is what would be restored, as far as length and time tell.
@@ -204,7 +202,7 @@ export class EntryRestore {
       }
       if (there !== undefined && this.#options.existing === "refuse")
         throw existsAlready(this.#options.target.absoluteOf(wanted.path), "open");
-      return this.#file(wanted, bytes, facts, signal);
+      return { ...(await this.#file(wanted, bytes, facts, signal)), reason: reasonOf(there) };
     });
     // More than was listed.
     return outcome ?? this.#large(wanted);
@@ -249,7 +247,12 @@ export class EntryRestore {
     return made === "made" ? { type: "symlink", reason: "new" } : { ...UNCHANGED, type: "symlink" };
   }
 
-  async #file(wanted: Wanted, bytes: Uint8Array, facts: ObjectFacts, signal: AbortSignal): Promise<Outcome> {
+  async #file(
+    wanted: Wanted,
+    bytes: Uint8Array,
+    facts: ObjectFacts,
+    signal: AbortSignal,
+  ): Promise<Partial<ItemRecord>> {
     checkDigest(wanted, wanted.proof === undefined ? undefined : digestOfBytes(bytes), facts);
     const attributes = this.#attributesOf(wanted, facts);
     // The queue lets go of a job at once when the signal is aborted: nobody would hear of the file.
@@ -268,7 +271,8 @@ export class EntryRestore {
     const { target } = this.#options;
     const { journal, report } = this.#context;
     const { path, key } = wanted;
-    const judged = await this.#judge(wanted, await target.look(path));
+    const there = await target.look(path);
+    const judged = await this.#judge(wanted, there);
     if (judged !== undefined) return judged;
     const { name, seen } = await this.#seeVersion(wanted);
     const absolute = target.absoluteOf(path);
@@ -307,7 +311,7 @@ export class EntryRestore {
       throwIfAborted(this.#context.signal);
       await file.publish(attributes);
       journal?.endDownload(absolute);
-      return recordOf(seen, size, attributes);
+      return { ...recordOf(seen, size, attributes), reason: reasonOf(there) };
     } catch (error) {
       // What is not authentic is nothing to go on with; another key is.
       if (isUntrusted(error) && !hasCode(error, "NO_DATA_KEY") && !hasCode(error, "CONTEXT_MISMATCH"))
@@ -372,6 +376,10 @@ function checkDigest({ proof }: Wanted, sha256: string | undefined, { eTag }: Ob
 function recordOf(facts: ObjectFacts, size: number, { mtimeNs }: RestoredAttributes): Partial<ItemRecord> {
   const { eTag, versionId } = facts;
   return { type: "file", size, mtimeNs, eTag, versionId };
+}
+
+function reasonOf(there: Existing | undefined): string {
+  return there === undefined ? "new" : "changed";
 }
 
 function timeOf(time: Date | undefined): bigint | undefined {

@@ -43,8 +43,8 @@ export async function rememberKey(keyring: Keyring, signal: AbortSignal): Promis
 
 /** Whether `keyring` has the key that is remembered; false where that cannot be known. */
 export async function isKnownKey(keyring: Keyring, known: KnownKey, signal: AbortSignal): Promise<boolean> {
-  const opened = await unwrapped(keyring, known, signal);
-  if (opened !== undefined) return equalConstantTime(Buffer.from(opened), Buffer.from(known.digest));
+  const digest = await unwrapped(keyring, known, signal);
+  if (digest !== undefined) return equalConstantTime(Buffer.from(digest), Buffer.from(known.digest));
   // Public keys are called after their hash, and keys of AWS KMS have ARNs; what raw AES keyrings say is never the same.
   const now = await rememberKey(keyring, signal);
   const namesOf = ({ wrapped }: KnownKey): string =>

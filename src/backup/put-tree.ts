@@ -398,7 +398,8 @@ class PutRun {
     if (comparison === "digest" && row !== undefined) {
       const { sha256, state } = await this.#digest(entry);
       if (sha256 !== row.sha256) return false;
-      this.#keep(state, row);
+      // With the time that the metadata of the object tell, also where the source has another one.
+      this.#keep({ ...state, mtimeNs: row.mtimeNs }, row);
       return true;
     }
     if (!this.#isUnknown || comparison !== "new" || this.#listed?.has(key) !== true) return false;

@@ -2,9 +2,10 @@
 import { createHash } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
 import { lstat, readlink } from "node:fs/promises";
-import { descriptors, fileError, openAtOnce, readFully } from "../disk/calls.ts";
+import { descriptors, fileError, readFully } from "../disk/calls.ts";
 import { FramesealError } from "../errors.ts";
 import type { SourceState } from "./changed.ts";
+import { openUnlinked } from "./local/anchored.ts";
 
 /** Something of the source that is to be stored. */
 export interface SourceEntry extends SourceState {
@@ -54,9 +55,8 @@ export class SourceFile {
 
   /** @throws Error with the system's code, also for what is no file any more */
   static async open(entry: SourceEntry, signal: AbortSignal): Promise<SourceFile> {
-    const { O_RDONLY, O_NOFOLLOW = 0 } = constants;
     const readAtNs = BigInt(Date.now()) * 1_000_000n;
-    const descriptor = await openAtOnce(entry.absolute, O_RDONLY | O_NOFOLLOW, signal);
+    const descriptor = await openUnlinked(entry.absolute, constants.O_RDONLY, signal);
     try {
       const stats = await descriptors.stat(descriptor, { bigint: true });
       if (!stats.isFile()) throw fileError("EBUSY", "open", entry.absolute, "is no file any more");

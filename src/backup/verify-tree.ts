@@ -209,10 +209,10 @@ class TreeCheck {
     const { path, isDirectory } = this.#context.names.entryOf(listed.key);
     const item = { ...recordOf(listed), path };
     return this.#told(item, async () => {
-      const read = await this.#read(listed, this.#context.client);
+      const read = await this.#read(listed, path, this.#context.client);
       const isLink = hintsOf(read.metadata).isSymlink;
       if (isDirectory && read.size > 0) throw invalid("it is named as a directory, and is not empty");
-      if (isLink) await this.#read(listed, this.#context.links);
+      if (isLink) await this.#read(listed, path, this.#context.links);
       return { ...told(item, read), type: isDirectory ? "directory" : isLink ? "symlink" : "file" };
     });
   }
@@ -239,7 +239,7 @@ class TreeCheck {
   ): Promise<ItemRecord> {
     try {
       if (listed === undefined) throw invalid("it is missing");
-      const read = await this.#read(listed, this.#clientOf(entry));
+      const read = await this.#read(listed, entry.path, this.#clientOf(entry));
       compare(entry, read);
       return told(item, read);
     } catch (error) {
@@ -264,7 +264,7 @@ class TreeCheck {
   async #hasVersion(entry: ManifestEntry, VersionId: string): Promise<boolean> {
     const known = { key: entry.key, eTag: entry.eTag, storedSize: entry.size };
     try {
-      compare(entry, await this.#read(known, this.#clientOf(entry), VersionId));
+      compare(entry, await this.#read(known, entry.path, this.#clientOf(entry), VersionId));
       return true;
     } catch (error) {
       const status = statusOf(error);
@@ -320,7 +320,7 @@ class TreeCheck {
   }
 
   /** Reads an object to its end. */
-  #read(listed: Listed, client: S3.S3Client, VersionId?: string): Promise<Read> {
+  #read(listed: Listed, path: string, client: S3.S3Client, VersionId?: string): Promise<Read> {
     const { address, queue, report, sdk } = this.#context;
     const request = { Bucket: address.bucket, Key: address.prefix + listed.key, VersionId };
     return queue.run(costOf(listed), async (abortSignal) => {
@@ -331,10 +331,10 @@ class TreeCheck {
         for await (const chunk of output.Body as AsyncIterable<Uint8Array>) {
           hash.update(chunk);
           size += chunk.length;
-          report.moved(listed.key, chunk.length);
+          report.moved(path, chunk.length);
         }
       } catch (error) {
-        report.moved(listed.key, -size);
+        report.moved(path, -size);
         throw error;
       }
       const { Metadata = {}, ETag, VersionId: versionId } = output;

@@ -72,31 +72,35 @@ Examples:
 
 async function remove(place: string, options: RemoveCommandOptions, command: Command): Promise<void> {
   if (!isObjectAddress(place)) throw new UsageError("the operand is s3://bucket/key");
-  const tree = isRecursive(command);
+  const operation = isRecursive(command)
+    ? await removalOfTree(place, options)
+    : removalOfObject(place, options);
   const report = new TreeReport("rm", options);
-  await reported(report, () =>
-    tree ? removeAll(place, options, report) : removeOne(place, options, report),
-  );
+  await reported(report, async () => {
+    const context = await contextOf(options, report);
+    try {
+      await operation(context);
+    } finally {
+      context.plain.destroy();
+    }
+  });
 }
 
-async function removeOne(place: string, options: RemoveCommandOptions, report: TreeReport): Promise<void> {
+/** Runs when all that was typed has been checked. */
+type Operation = (context: Awaited<ReturnType<typeof contextOf>>) => Promise<void>;
+
+function removalOfObject(place: string, options: RemoveCommandOptions): Operation {
   const { Bucket, Key } = parseObjectAddress(place);
-  const { removeObject } = await import("../backup/remove-tree.ts");
-  const context = await contextOf(options, report);
-  try {
+  return async (context) => {
+    const { removeObject } = await import("../backup/remove-tree.ts");
     const address = { bucket: Bucket, prefix: "" };
-    if (
-      !(await removeObject({ ...context, address, names: plainNames }, Key, {
-        instructionFileSuffix: suffixOf(options),
-      }))
-    )
+    const suffix = { instructionFileSuffix: suffixOf(options) };
+    if (!(await removeObject({ ...context, address, names: plainNames }, Key, suffix)))
       throw new CommandFailure(`${shown(place)}: there is no such object`);
-  } finally {
-    context.plain.destroy();
-  }
+  };
 }
 
-async function removeAll(place: string, options: RemoveCommandOptions, report: TreeReport): Promise<void> {
+async function removalOfTree(place: string, options: RemoveCommandOptions): Promise<Operation> {
   const address = parseTreeAddress(place);
   if (address.prefix === "" && !place.endsWith("/"))
     throw new UsageError(`all of a bucket is ${shown(`${place}/`)}, with the slash`);
@@ -104,9 +108,8 @@ async function removeAll(place: string, options: RemoveCommandOptions, report: T
     throw new UsageError("--key goes with --encrypt-names: nothing else that is removed needs one");
   const names = await namesFrom(options, address.prefix);
   const filters = await filtersFrom(options);
-  const { removeTree } = await import("../backup/remove-tree.ts");
-  const context = await contextOf(options, report);
-  try {
+  return async (context) => {
+    const { removeTree } = await import("../backup/remove-tree.ts");
     const found = await removeTree(
       { ...context, address, names },
       {
@@ -117,10 +120,8 @@ async function removeAll(place: string, options: RemoveCommandOptions, report: T
         instructionFileSuffix: suffixOf(options),
       },
     );
-    if (found === 0) report.warn("there is nothing to remove");
-  } finally {
-    context.plain.destroy();
-  }
+    if (found === 0) context.report.warn("there is nothing to remove");
+  };
 }
 
 const suffixOf = (options: RemoveCommandOptions): string => options.instructionFileSuffix ?? SUFFIX;

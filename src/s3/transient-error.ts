@@ -15,11 +15,19 @@ export function isTransient(error: unknown): boolean {
   const status = statusOf(error);
   // 429 is SlowDown of some servers, 408 a request that came too slowly.
   if (status !== undefined)
-    return status >= 500 || status === 429 || status === 408 || isErrorNamed(error, "RequestTimeout");
+    return (
+      (status >= 500 && status !== NOT_IMPLEMENTED) ||
+      status === 429 ||
+      status === 408 ||
+      isErrorNamed(error, "RequestTimeout")
+    );
   if (isErrorNamed(error, "CredentialsProviderError", "AbortError")) return false;
   // Errors of a connection have a code of the system, or have been through the SDK's own attempts.
   return isErrorNamed(error, "TimeoutError") || errorCode(error) !== undefined || hasMetadata(error);
 }
+
+/** What a server lacks, it lacks later too. */
+const NOT_IMPLEMENTED = 501;
 
 function hasMetadata(error: unknown): boolean {
   return isError(error) && "$metadata" in error;

@@ -132,6 +132,17 @@ describe("a manifest that is written", () => {
     for (const writer of writers) runs.push((await writer.finish({ failed: 0 })).run);
     expect(runs).toEqual([1, 2]);
     expect(server.calls.filter(({ headers }) => headers["if-none-match"] !== undefined)).toEqual([]);
+    expect(place.report.warnings[0]?.text).toContain("does not keep the condition");
+  });
+
+  test("is written to a server that says only then that it knows no such condition", async () => {
+    const place = treePlace(server);
+    server.fault = ({ headers }) =>
+      headers["if-none-match"] === undefined
+        ? undefined
+        : { kind: "error", status: 501, code: "NotImplemented" };
+    expect([(await write(place, [])).run, (await write(place, [])).run]).toEqual([1, 2]);
+    expect(place.report.warnings).toHaveLength(2);
   });
 
   test("never takes a number again, and tells that the newest was removed", async () => {

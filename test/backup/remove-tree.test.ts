@@ -80,7 +80,7 @@ function refusing(Errors: sdk._Error[], plain = server.client()): sdk.S3Client {
 }
 
 test("all below a prefix goes, but for what is reserved and what lies beside it", async () => {
-  const odd = ["p/a", "p/a b+c&<%41", "p/\u0001\r\n\u202e\ufffe", "p/f/", "p/é/x"];
+  const odd = ["p/a", "p/a b+c&<%41", "p/\u0001\r\n\u202e\ufffe", "p/f/", "p/é/x", "p/line\r\nend"];
   for (const key of [...odd, "p/.frameseal/runs/00000001", "p", "pp/a", "q"]) await put(key);
   expect(await remove()).toBe(odd.length);
   expect(keys()).toEqual(["p", "p/.frameseal/runs/00000001", "pp/a", "q"]);

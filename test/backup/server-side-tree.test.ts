@@ -41,7 +41,7 @@ test("every object is under the key, and as it was otherwise", async () => {
 });
 
 test("a server that takes the request for a PutObject loses nothing", async () => {
-  tree.server.takesUpdateForPut = true;
+  tree.server.kind = "ceph-rgw";
   const before = tree.server.object("b", "p/a");
   await expect(updateTreeEncryption(tree.context(), ARN)).rejects.toMatchObject({
     code: "UNSUPPORTED",

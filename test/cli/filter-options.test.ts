@@ -51,6 +51,7 @@ describe("rules", () => {
   test.each([
     [["--include", "a"], /there is none/],
     [["--include", "a", "--exclude", "b"], /there is none/],
+    [["--exclude-from", ""], /--exclude-from expected the name of a file/],
     [["--exclude", ""], /--exclude expected a pattern/],
     [["--exclude", "!"], /--exclude expected a pattern/],
     [["--exclude", "a", "--include", ""], /--include expected a pattern/],

@@ -141,7 +141,7 @@ beforeAll(async () => {
     ["put", "--kms", "{kmsKey}", "--kms-endpoint", "{kms}", "plain", "s3://bucket/kms", ...s3],
     ["put", "-k", "a.jwk", "--format", "s3ec-v3", "long", "s3://bucket/single", ...s3],
     ["put", "-k", "a.jwk", "--format", "s3ec-v3", ...suffix, "plain", "s3://bucket/beside", ...s3],
-    ...Object.keys(treeFiles).map((name) => ["put", "-k", "a.jwk", name, `s3://bucket/${name}`, ...s3]),
+    ["put", "-r", "-q", "-k", "a.jwk", "--links", "keep", "tree", "s3://bucket/tree/", ...s3],
   ]) {
     const { code, stderr } = await observe(run, fill(line));
     expect({ code, stderr }, line.join(" ")).toEqual({ code: 0, stderr: "" });

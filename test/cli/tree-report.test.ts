@@ -109,7 +109,7 @@ describe("records", () => {
         warnings: 1,
         seconds: expect.any(Number),
         failures: [],
-        server: { checksums: true, weakETags: false },
+        facts: { server: { checksums: true, weakETags: false } },
       },
     ]);
   });

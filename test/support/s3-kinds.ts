@@ -29,16 +29,13 @@ const ofPlainBucket = (call: S3Call): S3Error | undefined =>
 /** The table. */
 export const serverKinds = {
   aws: {
-    refuse: (call) =>
-      call.method === "PUT" && isOfObject(call) && asksFor(call, "encryption")
-        ? new S3Error(404, "KMS.NotFoundException")
-        : ofPlainBucket(call),
+    refuse: ofPlainBucket,
     ignored: [],
   },
   // Knows no encryption of objects that are there, and takes the request for a PutObject. Complete has no conditions.
   "ceph-rgw": {
     refuse: ofPlainBucket,
-    ignored: ["if-none-match of Complete"],
+    ignored: ["if-none-match of Complete", "encryption"],
   },
   "minio-like": {
     refuse: (call) =>

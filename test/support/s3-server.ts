@@ -25,10 +25,6 @@ export class S3Server implements AsyncDisposable {
   readonly kmsKeys = this.#service.kmsKeys;
   readonly undeletable = this.#service.undeletable;
   readonly calls: S3Call[] = [];
-  /** See `S3Service`. */
-  set takesUpdateForPut(value: boolean) {
-    this.#service.takesUpdateForPut = value;
-  }
   /** Which servers it imitates, where they differ from the real service. */
   kind: ServerKindName = "aws";
   /** Asked for each call; undefined is no fault. */

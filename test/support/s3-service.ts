@@ -34,8 +34,6 @@ export class S3Service {
   readonly uploads = new Map<string, S3Upload>();
   /** Keys of KMS that S3 may use, besides the managed one. */
   readonly kmsKeys = new Map<string, "enabled" | "disabled">();
-  /** As a server that does not know UpdateObjectEncryption, and overwrites the object with the request. */
-  takesUpdateForPut = false;
   /** Keys that may not be deleted, as a policy would say. */
   readonly undeletable = new Set<string>();
   readonly #settings = new BucketSettings();
@@ -50,8 +48,7 @@ export class S3Service {
     const objects = this.#bucket(bucket);
     if (upload !== undefined) return this.#answerUpload(call, upload, body);
     if (query.has("uploads") && method === "POST") return this.#create(call);
-    if (query.has("encryption") && method === "PUT" && !this.takesUpdateForPut)
-      return this.#updateEncryption(call, body);
+    if (query.has("encryption") && method === "PUT") return this.#updateEncryption(call, body);
     switch (method) {
       case "PUT":
         checkConditions(headers, objects.get(key));

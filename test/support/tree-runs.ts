@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -122,6 +123,26 @@ export class TreeRun {
     };
   }
 
+  /** What puts bucket, journals and target back as they are now. The source must not be changed meanwhile. */
+  snapshot(): () => void {
+    const folders = ["state", "out"].map((name) => path.join(this.folder, name));
+    const objects = new Map(this.server.buckets.get(this.bucket));
+    const kept = path.join(this.folder, "kept");
+    for (const folder of folders)
+      if (existsSync(folder))
+        cpSync(folder, path.join(kept, path.basename(folder)), { recursive: true, preserveTimestamps: true });
+    return () => {
+      this.server.buckets.set(this.bucket, new Map(objects));
+      for (const [id, { bucket }] of this.server.uploads)
+        if (bucket === this.bucket) this.server.uploads.delete(id);
+      for (const folder of folders) {
+        rmSync(folder, { recursive: true, force: true });
+        const copy = path.join(kept, path.basename(folder));
+        if (existsSync(copy)) cpSync(copy, folder, { recursive: true, preserveTimestamps: true });
+      }
+    };
+  }
+
   /** Uploads that are not complete. */
   get uploads(): string[] {
     return [...this.server.uploads.values()]
@@ -131,7 +152,9 @@ export class TreeRun {
 
   /** Files that a run made for itself and has not removed. */
   get leftovers(): string[] {
-    const all = readdirSync(this.folder, { recursive: true, encoding: "utf8" });
+    const all = readdirSync(this.folder, { recursive: true, encoding: "utf8" }).filter(
+      (name) => !name.startsWith("kept"),
+    );
     const isOfRuns =
       /(^|\/)(state\/.*(-wal|-shm|-journal|\.lock|\.owner.*|\.new.*)|(.*\/)?\..*(tmp|partial|frameseal)[^/]*)$/;
     return all.filter((name) => isOfRuns.test(name));

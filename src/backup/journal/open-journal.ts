@@ -177,8 +177,14 @@ function refuseOthers(path: string, known: ReadonlyMap<string, string>, identity
   const theirs = known.get(name);
   if (theirs === undefined) throw damaged(path, "is damaged");
   throw journalError(
-    `the journal ${quote(path)} is of the ${name} ${quote(theirs)}, not ${quote(ours)}: choose another with --journal`,
+    `the journal ${quote(path)} is of ${described(name, theirs)}, not of ${described(name, ours)}: choose another with --journal`,
   );
+}
+
+// Of what `facts` made.
+function described(name: string, fact: string): string {
+  const value: unknown = JSON.parse(fact);
+  return value === null ? `no ${name}` : `the ${name} ${quote(String(value))}`;
 }
 
 function closeQuietly(database: Sqlite | undefined): void {

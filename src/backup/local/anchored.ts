@@ -1,8 +1,8 @@
 // Opening things below a folder so that no symbolic link is followed on the way, as well as Node allows: on Linux a
 // descriptor tells where it stands; elsewhere the path is looked at again, which leaves a moment in between.
-import { constants, existsSync } from "node:fs";
+import { constants, existsSync, readlinkSync } from "node:fs";
 import { readlink, realpath, stat } from "node:fs/promises";
-import { descriptors, fileError } from "../../disk/calls.ts";
+import { descriptors, fileError, openAtOnce } from "../../disk/calls.ts";
 import { errorCode, isError } from "../../shapes.ts";
 
 const OPEN_FILES = "/proc/self/fd";
@@ -12,11 +12,15 @@ const hasOpenFiles = process.platform === "linux" && existsSync(OPEN_FILES);
 /**
  * Opens an existing file or folder, without waiting for anybody.
  * @param path canonical: absolute, and without links when it was looked up
- * @throws Error with the system's code: ELOOP if a part of the path is a link now
+ * @throws Error with the system's code: ELOOP if a part of the path is a link now; FramesealError ABORTED
  */
-export async function openUnlinked(path: string, flags: number): Promise<number> {
-  const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants; // Windows has no such things
-  const descriptor = await descriptors.open(path, flags | O_NOFOLLOW | O_NONBLOCK);
+export async function openUnlinked(
+  path: string,
+  flags: number,
+  signal?: AbortSignal | undefined,
+): Promise<number> {
+  const { O_NOFOLLOW = 0 } = constants; // Windows has no such thing
+  const descriptor = await openAtOnce(path, flags | O_NOFOLLOW, signal);
   try {
     if (await standsAt(descriptor, path)) return descriptor;
     throw fileError("ELOOP", "open", path, "is reached through a symbolic link, or was moved meanwhile");
@@ -27,9 +31,9 @@ export async function openUnlinked(path: string, flags: number): Promise<number>
 }
 
 /** The same for a folder. */
-export function openFolder(path: string): Promise<number> {
+export function openFolder(path: string, signal?: AbortSignal | undefined): Promise<number> {
   const { O_RDONLY, O_DIRECTORY = 0 } = constants;
-  return openUnlinked(path, O_RDONLY | O_DIRECTORY);
+  return openUnlinked(path, O_RDONLY | O_DIRECTORY, signal);
 }
 
 async function standsAt(descriptor: number, path: string): Promise<boolean> {
@@ -40,6 +44,11 @@ async function standsAt(descriptor: number, path: string): Promise<boolean> {
     stat(path, { bigint: true }),
   ]);
   return open.dev === named.dev && open.ino === named.ino;
+}
+
+/** Whether an open folder is still the one of that path. False where only looking again would tell. */
+export function stillStandsAt(descriptor: number, path: string): boolean {
+  return hasOpenFiles && readlinkSync(`${OPEN_FILES}/${descriptor}`) === path;
 }
 
 /** A path by which things in an open folder are reached, whatever becomes of its name. */

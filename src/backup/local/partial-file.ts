@@ -2,30 +2,21 @@
 // name it appears when it is complete.
 
 import { randomBytes } from "node:crypto";
-import { type BigIntStats, constants, fchmod, fdatasync, ftruncate } from "node:fs";
-import { link, lstat, rename, rm, unlink } from "node:fs/promises";
+import { type BigIntStats, constants, fdatasync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { promisify } from "node:util";
-import { descriptors, fileError, writeFully } from "../../disk/calls.ts";
+import { descriptors, fileError } from "../../disk/calls.ts";
 import { lockFile } from "../../disk/file-lock.ts";
-import { type Durability, existsAlready, notDurable, syncFolder } from "../../disk/new-file.ts";
-import { leadsTo } from "../../disk/temporary-file.ts";
+import { type Durability, existsAlready, notDurable } from "../../disk/new-file.ts";
 import { errorCode } from "../../shapes.ts";
 import { insideOf, underName } from "./anchored.ts";
+import type { FileCalls } from "./file-calls.ts";
 import { dataRuns } from "./holes.ts";
+import type { OpenFolder } from "./open-folders.ts";
 import { partialNameOf } from "./partial-name.ts";
 import { type AttributeChoice, type RestoredAttributes, setAttributes } from "./restored-attributes.ts";
 
-const calls = {
-  truncate: promisify(ftruncate),
-  sync: promisify(fdatasync),
-  mode: promisify(fchmod),
-};
-
-/** A folder that is open, and that the file is made in. */
-export interface ParentFolder {
-  readonly descriptor: number;
-  readonly absolute: string;
-}
+const syncData = promisify(fdatasync);
 
 /** How files are made. */
 export interface FileChoice extends AttributeChoice {
@@ -48,7 +39,8 @@ export class PartialFile {
   readonly temporary: string;
   /** Bytes that an earlier run wrote and that are kept. */
   readonly resumed: number;
-  readonly #parent: ParentFolder;
+  readonly #calls: FileCalls;
+  readonly #parent: OpenFolder;
   readonly #name: string;
   readonly #temporaryName: string;
   readonly #descriptor: number;
@@ -57,7 +49,14 @@ export class PartialFile {
   #length: number;
   #state: "open" | "published" | "ended" = "open";
 
-  private constructor(parent: ParentFolder, name: string, choice: FileChoice, opened: Opened) {
+  private constructor(
+    calls: FileCalls,
+    parent: OpenFolder,
+    name: string,
+    choice: FileChoice,
+    opened: Opened,
+  ) {
+    this.#calls = calls;
     this.#parent = parent;
     this.#name = name;
     this.#choice = choice;
@@ -70,22 +69,23 @@ export class PartialFile {
   }
 
   /**
-   * @param parent closed when the file ends, or cannot be opened
+   * @param parent released when the file ends, or cannot be opened
    * @param resumeFrom bytes at the beginning that are verified and on disk; what is behind them is cut off. Undefined for a
    *   file that is not gone on with
    * @throws Error with the system's code: EEXIST; EBUSY if another process works on it
    */
   static async open(
-    parent: ParentFolder,
+    calls: FileCalls,
+    parent: OpenFolder,
     name: string,
     choice: FileChoice,
     resumeFrom: number | undefined,
   ): Promise<PartialFile> {
     try {
       const at = insideOf(parent.descriptor, parent.absolute);
-      await checkFinalName(`${at}/${name}`, `${parent.absolute}/${name}`, choice);
+      await checkFinalName(calls, `${at}/${name}`, `${parent.absolute}/${name}`, choice);
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const opened = await tryToOpen(at, name, resumeFrom);
+        const opened = await tryToOpen(calls, at, name, resumeFrom);
         if (opened === "busy")
           throw fileError(
             "EBUSY",
@@ -93,7 +93,7 @@ export class PartialFile {
             `${parent.absolute}/${name}`,
             "is being restored by somebody else",
           );
-        if (opened !== undefined) return new PartialFile(parent, name, choice, opened);
+        if (opened !== undefined) return new PartialFile(calls, parent, name, choice, opened);
       }
       throw fileError(
         "EBUSY",
@@ -102,7 +102,7 @@ export class PartialFile {
         "cannot be made: its partial file is taken away",
       );
     } catch (error) {
-      await descriptors.close(parent.descriptor).catch(() => {});
+      parent.release();
       throw underName(error, `${parent.absolute}/${name}`);
     }
   }
@@ -124,19 +124,19 @@ export class PartialFile {
     await this.#told(async () => {
       const runs = this.#choice.sparse === true ? dataRuns(bytes, position) : [{ from: 0, to: bytes.length }];
       for (const { from, to } of runs)
-        await writeFully(this.#descriptor, bytes.subarray(from, to), position + from);
+        await this.#calls.write(this.#descriptor, bytes.subarray(from, to), position + from);
       this.#length = Math.max(this.#length, position + bytes.length);
     });
   }
 
   /** Waits until what was written is on disk, so that a later run may go on from there. */
   async sync(): Promise<void> {
-    await this.#told(() => calls.sync(this.#descriptor));
+    await this.#told(() => syncData(this.#descriptor));
   }
 
   /** Cuts off what is behind `length`. */
   async truncate(length: number): Promise<void> {
-    await this.#told(() => calls.truncate(this.#descriptor, length));
+    await this.#told(async () => this.#calls.truncate(this.#descriptor, length));
     this.#length = length;
   }
 
@@ -148,15 +148,16 @@ export class PartialFile {
   async publish(attributes: RestoredAttributes): Promise<Durability> {
     const at = insideOf(this.#parent.descriptor, this.#parent.absolute);
     const leftover = await this.#told(async () => {
-      await calls.truncate(this.#descriptor, this.#length);
-      await setAttributes(this.#descriptor, attributes, this.#choice);
+      // A hole at the end is no byte that was written.
+      if (this.#choice.sparse === true) await this.#calls.truncate(this.#descriptor, this.#length);
+      await setAttributes(this.#calls, this.#descriptor, attributes, this.#choice);
       if (this.#choice.sync !== "none") await descriptors.sync(this.#descriptor);
       return this.#move(at);
     });
     this.#state = "published";
     try {
-      await descriptors.close(this.#descriptor);
-      const isSynced = this.#choice.sync !== "none" && (await syncFolder(at));
+      await this.#calls.close(this.#descriptor);
+      const isSynced = this.#choice.sync !== "none" && (await this.#parent.sync());
       if (leftover !== undefined) throw leftover;
       return isSynced ? "synced" : "not-synced";
     } catch (error) {
@@ -164,37 +165,41 @@ export class PartialFile {
         error === leftover ? { error: leftover, leftover: this.temporary } : { error },
       ]);
     } finally {
-      await descriptors.close(this.#parent.descriptor).catch(() => {});
+      this.#parent.release();
     }
   }
 
   /** @returns why the file still has its temporary name as well, if it has */
-  async #move(at: string): Promise<Error | undefined> {
+  async #move(at: string): Promise<unknown> {
     const [from, to] = [`${at}/${this.#temporaryName}`, `${at}/${this.#name}`];
-    if (!(await leadsTo(from, this.#stats)))
+    if (!(await this.#calls.leadsTo(from, this.#stats)))
       throw fileError("ENOENT", "rename", this.#absolute, "was not made: its partial file was taken away");
     if (this.#choice.overwrite === "replace") return this.#rename(from, to);
     // link(2) fails when the name exists, rename(2) does not.
     try {
-      await link(from, to);
+      await this.#calls.link(from, to);
     } catch (error) {
-      if (await leadsTo(to, this.#stats)) return undefined; // done, though its answer was lost
+      if (await this.#calls.leadsTo(to, this.#stats)) return undefined; // done, though its answer was lost
       if (errorCode(error) === "EEXIST") throw existsAlready(this.#absolute, "link");
       // A file system without hard links: there is a moment in which a file that appears there is replaced.
-      await checkFinalName(to, this.#absolute, this.#choice);
+      await checkFinalName(this.#calls, to, this.#absolute, this.#choice);
       return this.#rename(from, to);
     }
-    return unlink(from).then(
-      () => undefined,
-      (error: Error) => (errorCode(error) === "ENOENT" ? undefined : error),
-    );
+    try {
+      await this.#calls.unlink(from);
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") return error;
+    }
+    return undefined;
   }
 
   // A network file system may lose the answer of a call that was done.
   async #rename(from: string, to: string): Promise<undefined> {
-    await rename(from, to).catch(async (error) => {
-      if (!(await leadsTo(to, this.#stats))) throw error;
-    });
+    try {
+      await this.#calls.rename(from, to);
+    } catch (error) {
+      if (!(await this.#calls.leadsTo(to, this.#stats))) throw error;
+    }
   }
 
   /** Removes it. Safe after the other ends, and more than once. */
@@ -202,7 +207,9 @@ export class PartialFile {
     if (this.#state !== "open") return;
     const at = `${insideOf(this.#parent.descriptor, this.#parent.absolute)}/${this.#temporaryName}`;
     // While it is locked, so that it is nobody else's. The failure that led here is the one to report.
-    if (await leadsTo(at, this.#stats)) await unlink(at).catch(() => {});
+    try {
+      if (await this.#calls.leadsTo(at, this.#stats)) await this.#calls.unlink(at);
+    } catch {}
     await this.keep();
   }
 
@@ -211,7 +218,7 @@ export class PartialFile {
     if (this.#state !== "open") return;
     this.#state = "ended";
     await descriptors.close(this.#descriptor).catch(() => {});
-    await descriptors.close(this.#parent.descriptor).catch(() => {});
+    this.#parent.release();
   }
 
   async #told<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -231,23 +238,32 @@ interface Opened {
   readonly resumed: number;
 }
 
-async function checkFinalName(at: string, absolute: string, choice: FileChoice): Promise<void> {
-  const stats = await lstat(at).catch((error) => {
-    if (errorCode(error) !== "ENOENT") throw error;
-  });
-  if (stats === undefined) return;
+async function checkFinalName(
+  calls: FileCalls,
+  at: string,
+  absolute: string,
+  choice: FileChoice,
+): Promise<void> {
+  let stats: BigIntStats;
+  try {
+    stats = await calls.look(at);
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return;
+    throw error;
+  }
   if (choice.overwrite !== "replace") throw existsAlready(absolute, "open");
   if (stats.isDirectory())
     throw fileError("EISDIR", "open", absolute, "is a folder, and is not replaced by a file");
 }
 
 async function tryToOpen(
+  calls: FileCalls,
   at: string,
   name: string,
   resumeFrom: number | undefined,
 ): Promise<Opened | "busy" | undefined> {
   const partial = partialNameOf(name);
-  const opened = await openOwn(`${at}/${partial}`);
+  const opened = await openOwn(calls, `${at}/${partial}`);
   if (opened === undefined) return undefined;
   const { descriptor, stats } = opened;
   try {
@@ -258,15 +274,15 @@ async function tryToOpen(
     }
     if (lock === "unknown" && resumeFrom === undefined) {
       // Somebody else might work on it as well: a name that nobody else has.
-      await unlink(`${at}/${partial}`).catch(() => {});
       await descriptors.close(descriptor);
-      return openFresh(at, partialNameOf(`${name}.${randomBytes(6).toString("hex")}`));
+      await rm(`${at}/${partial}`, { force: true });
+      return openFresh(calls, at, partialNameOf(`${name}.${randomBytes(6).toString("hex")}`));
     }
-    if (await leadsTo(`${at}/${partial}`, stats)) {
-      const { size } = await descriptors.stat(descriptor, { bigint: true });
+    if (await calls.leadsTo(`${at}/${partial}`, stats)) {
+      const { size, mode } = await calls.stat(descriptor);
       const resumed = resumeFrom !== undefined && size >= BigInt(resumeFrom) ? resumeFrom : 0;
-      await calls.mode(descriptor, PRIVATE);
-      await calls.truncate(descriptor, resumed);
+      if ((mode & 0o7777n) !== BigInt(PRIVATE)) await calls.setMode(descriptor, PRIVATE);
+      if (size > BigInt(resumed)) await calls.truncate(descriptor, resumed);
       return { name: partial, descriptor, stats, resumed };
     }
   } catch (error) {
@@ -277,21 +293,22 @@ async function tryToOpen(
   return undefined;
 }
 
-async function openFresh(at: string, name: string): Promise<Opened> {
+async function openFresh(calls: FileCalls, at: string, name: string): Promise<Opened> {
   const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW = 0 } = constants;
-  const descriptor = await descriptors.open(`${at}/${name}`, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, PRIVATE);
-  return { name, descriptor, stats: await descriptors.stat(descriptor, { bigint: true }), resumed: 0 };
+  const descriptor = await calls.open(`${at}/${name}`, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, PRIVATE);
+  return { name, descriptor, stats: await calls.stat(descriptor), resumed: 0 };
 }
 
 // A link, a FIFO, or a file of somebody else or with another name is nothing to write into: it is taken away.
 async function openOwn(
+  calls: FileCalls,
   path: string,
 ): Promise<{ readonly descriptor: number; readonly stats: BigIntStats } | undefined> {
   const { O_CREAT, O_RDWR, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
   let descriptor: number | undefined;
   try {
-    descriptor = await descriptors.open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_NONBLOCK, PRIVATE);
-    const stats = await descriptors.stat(descriptor, { bigint: true });
+    descriptor = await calls.open(path, O_CREAT | O_RDWR | O_NOFOLLOW | O_NONBLOCK, PRIVATE);
+    const stats = await calls.stat(descriptor);
     const owner = process.geteuid?.();
     const isOwn = owner === undefined || Number(stats.uid) === owner;
     if (stats.isFile() && stats.nlink === 1n && isOwn) return { descriptor, stats };

@@ -1,10 +1,6 @@
 // Times, permissions and owners of what is restored, set through an open file.
-import { fchmod, fchown, futimes } from "node:fs";
-import { promisify } from "node:util";
-import { descriptors } from "../../disk/calls.ts";
 import type { Attributes } from "../entry.ts";
-
-const calls = { mode: promisify(fchmod), owner: promisify(fchown), times: promisify(futimes) };
+import type { FileCalls } from "./file-calls.ts";
 
 /** What an entry had, as far as it is known. */
 export interface RestoredAttributes extends Partial<Attributes> {
@@ -29,6 +25,7 @@ const PERMISSIONS = 0o777;
  * @throws Error with the system's code
  */
 export async function setAttributes(
+  calls: FileCalls,
   descriptor: number,
   attributes: RestoredAttributes,
   choice: AttributeChoice,
@@ -36,24 +33,22 @@ export async function setAttributes(
   const { mtimeNs, mode, uid, gid } = attributes;
   // Before the mode, since it takes away setuid and setgid.
   if (choice.owner === "restore" && (uid !== undefined || gid !== undefined))
-    await calls.owner(descriptor, uid ?? UNCHANGED, gid ?? UNCHANGED);
+    await calls.setOwner(descriptor, uid ?? UNCHANGED, gid ?? UNCHANGED);
   if (choice.mode !== "leave" && mode !== undefined)
-    await calls.mode(descriptor, await allowedMode(descriptor, attributes, mode));
-  if (choice.times !== "leave" && mtimeNs !== undefined) {
-    const time = secondsOf(mtimeNs);
-    await calls.times(descriptor, time, time);
-  }
+    await calls.setMode(descriptor, await allowedMode(calls, descriptor, attributes, mode));
+  if (choice.times !== "leave" && mtimeNs !== undefined) await calls.setTimes(descriptor, secondsOf(mtimeNs));
 }
 
 const UNCHANGED = 2 ** 32 - 1;
 
 async function allowedMode(
+  calls: FileCalls,
   descriptor: number,
   { proof, uid, gid }: RestoredAttributes,
   mode: number,
 ): Promise<number> {
   if (proof !== "sealed" || (mode & ~PERMISSIONS) === 0) return mode & PERMISSIONS;
-  const stats = await descriptors.stat(descriptor, { bigint: true });
+  const stats = await calls.stat(descriptor);
   const isSameOwner =
     uid !== undefined && gid !== undefined && Number(stats.uid) === uid && Number(stats.gid) === gid;
   return mode & (isSameOwner ? 0o7777 : PERMISSIONS | 0o1000);

@@ -1,29 +1,20 @@
 // Makes things below a folder, and only there: no part of a path is followed if it is a link, and no file has its final
 // name before it is complete.
 import { randomBytes } from "node:crypto";
-import { type BigIntStats, constants } from "node:fs";
-import {
-  lchown,
-  lstat,
-  lutimes,
-  mkdir,
-  readlink,
-  realpath,
-  rename,
-  rmdir,
-  symlink,
-  unlink,
-} from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
+import { lchown, lutimes, mkdir, readlink, realpath, rename, rmdir, symlink, unlink } from "node:fs/promises";
 import path from "node:path";
 import { descriptors, fileError } from "../../disk/calls.ts";
 import { existsAlready } from "../../disk/new-file.ts";
 import { FramesealError } from "../../errors.ts";
 import { errorCode } from "../../shapes.ts";
 import type { EntryType } from "../entry.ts";
-import { insideOf, openFolder, openUnlinked, underName } from "./anchored.ts";
+import { insideOf, openFolder, underName } from "./anchored.ts";
+import { FileCalls } from "./file-calls.ts";
 import { type Folding, NameCollisions, probeFolding } from "./folding.ts";
 import { faultOfTarget } from "./link-target.ts";
-import { type FileChoice, type ParentFolder, PartialFile } from "./partial-file.ts";
+import { type OpenFolder, OpenFolders } from "./open-folders.ts";
+import { type FileChoice, PartialFile } from "./partial-file.ts";
 import { partialNameOf } from "./partial-name.ts";
 import { type RestoredAttributes, secondsOf, setAttributes } from "./restored-attributes.ts";
 
@@ -49,6 +40,8 @@ export class TargetTree {
   readonly root: string;
   readonly #options: TargetOptions;
   readonly #collisions: NameCollisions;
+  readonly #calls = new FileCalls();
+  readonly #folders = new OpenFolders();
 
   private constructor(root: string, options: TargetOptions, folding: Folding) {
     this.root = root;
@@ -102,7 +95,7 @@ export class TargetTree {
    */
   async look(inTree: string): Promise<Existing | undefined> {
     return this.#inParent(inTree, "look", async (at) => {
-      const stats = await lstat(at, { bigint: true });
+      const stats = await this.#calls.look(at);
       const target = stats.isSymbolicLink() ? await readlink(at, { encoding: "buffer" }) : undefined;
       return { type: typeOf(stats), stats, target };
     }).catch((error) => {
@@ -117,38 +110,20 @@ export class TargetTree {
    */
   async openPartial(inTree: string, resumeFrom?: number | undefined): Promise<PartialFile> {
     const parent = await this.#openParent(inTree, "make");
-    return PartialFile.open(parent, nameOf(inTree), this.#options, resumeFrom);
-  }
-
-  /** Removes what an interrupted run left of a file, unless somebody works on it. */
-  async removePartial(inTree: string): Promise<void> {
-    const existing = await this.look(parentOf(inTree, partialNameOf(nameOf(inTree))));
-    if (existing?.type !== "file") return;
-    const parent = await this.#openParent(inTree, "look");
-    const file = await PartialFile.open(
-      parent,
-      nameOf(inTree),
-      { ...this.#options, overwrite: "replace" },
-      0,
-    );
-    await file.discard();
+    return PartialFile.open(this.#calls, parent, nameOf(inTree), this.#options, resumeFrom);
   }
 
   /** Makes a directory, and gives it its attributes; one that is there keeps its own unless things are replaced. */
   async makeDirectory(inTree: string, attributes: RestoredAttributes): Promise<"made" | "there"> {
     const parent = await this.#openParent(inTree, "make");
     const absolute = this.absoluteOf(inTree);
-    let made: "made" | "there" = "made";
     try {
       const at = `${insideOf(parent.descriptor, parent.absolute)}/${nameOf(inTree)}`;
-      await mkdir(at).catch((error) => {
-        if (errorCode(error) !== "EEXIST") throw error;
-        made = "there";
-      });
+      const made = await this.#makeFolder(at, absolute);
       const descriptor = await openFolder(absolute);
       try {
         if (made === "made" || this.#options.overwrite === "replace")
-          await setAttributes(descriptor, attributes, this.#options);
+          await setAttributes(this.#calls, descriptor, attributes, this.#options);
       } finally {
         await descriptors.close(descriptor);
       }
@@ -156,7 +131,7 @@ export class TargetTree {
     } catch (error) {
       throw underName(error, absolute);
     } finally {
-      await descriptors.close(parent.descriptor).catch(() => {});
+      parent.release();
     }
   }
 
@@ -235,11 +210,6 @@ export class TargetTree {
     }
   }
 
-  /** Opens a file that is there for reading. */
-  async openExisting(inTree: string): Promise<number> {
-    return openUnlinked(this.absoluteOf(inTree), constants.O_RDONLY);
-  }
-
   async #inParent<Result>(
     inTree: string,
     purpose: "look" | "make",
@@ -252,41 +222,50 @@ export class TargetTree {
     } catch (error) {
       throw underName(error, this.absoluteOf(inTree));
     } finally {
-      await descriptors.close(parent.descriptor).catch(() => {});
+      parent.release();
     }
   }
 
-  async #openParent(inTree: string, purpose: "look" | "make"): Promise<ParentFolder> {
+  async #openParent(inTree: string, purpose: "look" | "make"): Promise<OpenFolder> {
     const folder = path.posix.dirname(inTree);
     const absolute = this.absoluteOf(folder === "." ? "" : folder);
     try {
-      return { descriptor: await openFolder(absolute), absolute };
+      return await this.#folders.open(absolute);
     } catch (error) {
       if (errorCode(error) !== "ENOENT" || purpose === "look" || folder === ".") throw error;
     }
-    return { descriptor: await this.#makeFolders(folder.split("/")), absolute };
+    return this.#makeFolders(folder.split("/"));
   }
 
   /** Opens a folder, and makes what of it is missing, name by name. */
-  async #makeFolders(names: readonly string[]): Promise<number> {
-    let absolute = this.root;
-    let descriptor = await openFolder(absolute);
+  async #makeFolders(names: readonly string[]): Promise<OpenFolder> {
+    let folder = await this.#folders.open(this.root);
     for (const name of names) {
-      const at = `${insideOf(descriptor, absolute)}/${name}`;
-      absolute = path.join(absolute, name);
+      const at = `${insideOf(folder.descriptor, folder.absolute)}/${name}`;
+      const absolute = path.join(folder.absolute, name);
       try {
-        await mkdir(at).catch((error) => {
-          if (errorCode(error) !== "EEXIST") throw underName(error, absolute);
-        });
-        const next = await openFolder(absolute);
-        await descriptors.close(descriptor);
-        descriptor = next;
-      } catch (error) {
-        await descriptors.close(descriptor).catch(() => {});
-        throw error;
+        await this.#makeFolder(at, absolute);
+      } finally {
+        folder.release();
       }
+      folder = await this.#folders.open(absolute);
     }
-    return descriptor;
+    return folder;
+  }
+
+  async #makeFolder(at: string, absolute: string): Promise<"made" | "there"> {
+    try {
+      await this.#calls.makeFolder(at);
+      return "made";
+    } catch (error) {
+      if (errorCode(error) === "EEXIST") return "there";
+      throw underName(error, absolute);
+    }
+  }
+
+  /** Closes the folders that are kept open. Files that are on their way are not concerned. */
+  close(): void {
+    this.#folders.close();
   }
 }
 
@@ -301,8 +280,4 @@ function typeOf(stats: BigIntStats): Existing["type"] {
 
 function nameOf(inTree: string): string {
   return path.posix.basename(inTree);
-}
-
-function parentOf(inTree: string, name: string): string {
-  return path.posix.join(path.posix.dirname(inTree), name);
 }

@@ -149,7 +149,7 @@ class Walk {
   }
 
   #open(absolute: string): Promise<number> {
-    return untilAborted(openFolder(absolute), this.#options.signal, close);
+    return openFolder(absolute, this.#options.signal);
   }
 
   /** Begins to read the next directories of a folder, so that they are there when their turn comes. */

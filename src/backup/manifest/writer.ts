@@ -66,6 +66,8 @@ export class ManifestWriter {
   readonly #lines: SortedLines;
   #run: number;
   #previous: ManifestLink | undefined;
+  /** The server keeps the condition that a new object must not exist. */
+  #byCondition: boolean;
 
   private constructor(
     place: ManifestPlace,
@@ -79,6 +81,8 @@ export class ManifestWriter {
     this.#lines = new SortedLines(start.sort);
     this.#run = run;
     this.#previous = previous;
+    this.#byCondition = start.existence !== "before-writing";
+    if (!this.#byCondition) this.#tellUnconditional();
   }
 
   /** Looks which runs there were. Tells when the newest that the journal knows is not there any more, or cannot be read. */
@@ -129,6 +133,11 @@ export class ManifestWriter {
         rememberRun(this.#place, written);
         return written;
       } catch (error) {
+        if (this.#byCondition && statusOf(error) === 501) {
+          this.#byCondition = false;
+          this.#tellUnconditional();
+          continue;
+        }
         if (statusOf(error) !== 412 || attempt === ATTEMPTS) throw error;
       }
       const taken = this.#run;
@@ -160,19 +169,25 @@ export class ManifestWriter {
       this.#lines,
       failed,
     );
-    const byCondition = this.#start.existence !== "before-writing";
-    if (!byCondition) await this.#refuseTaken(key);
+    if (!this.#byCondition) await this.#refuseTaken(key);
     const output: S3.PutObjectCommandOutput = await sealed.send(
       new sdk.PutObjectCommand({
         Bucket: address.bucket,
         Key: key,
         Body: text.body(),
         ContentType: "application/x-ndjson",
-        IfNoneMatch: byCondition ? "*" : undefined,
+        IfNoneMatch: this.#byCondition ? "*" : undefined,
       }),
       { abortSignal: signal },
     );
     return { run: this.#run, key, eTag: output.ETag ?? "", ...text.end() };
+  }
+
+  #tellUnconditional(): void {
+    this.#place.report.warn(
+      "the server does not keep the condition that a new object must not exist: of two runs that end at the same time, " +
+        "one may replace the manifest of the other",
+    );
   }
 
   // As the server answers where it keeps the condition.

@@ -1,6 +1,6 @@
 // One queue for small and large: what may be in flight adapts to the server, what is in memory to the budget.
 import { MemoryBudget } from "./budget.ts";
-import { InFlight, observeAttempts } from "./in-flight.ts";
+import { type Attempt, InFlight, observeAttempts } from "./in-flight.ts";
 import { delayAfter, mayPass } from "./retry.ts";
 
 /** What a job takes. */
@@ -44,6 +44,8 @@ export interface TransferCounts {
 export interface AdaptiveQueue extends TransferQueue {
   /** Learns from every attempt of a client; call it before others are made from that client, and once for each. */
   observe(client: { readonly middlewareStack: unknown }): void;
+  /** Begins an attempt that goes past the middleware of clients. */
+  begin(): Attempt;
   readonly counts: TransferCounts;
 }
 
@@ -161,6 +163,10 @@ class Queue implements AdaptiveQueue {
 
   observe(client: { readonly middlewareStack: unknown }): void {
     observeAttempts(client, this.#inFlight);
+  }
+
+  begin(): Attempt {
+    return this.#inFlight.begin();
   }
 
   run<Result>(cost: Cost, job: (signal: AbortSignal) => Promise<Result>): Promise<Result> {

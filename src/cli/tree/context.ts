@@ -5,8 +5,11 @@ import type { PlaceContext, TreeContext } from "../../backup/context.ts";
 import type { TreeAddress } from "../../backup/entry.ts";
 import type { Journal } from "../../backup/journal/journal.ts";
 import type { AdaptiveQueue } from "../../backup/transfer/queue.ts";
+import type { Keyring } from "../../keyring/keyring.ts";
 import type { EncryptS3ClientOptions } from "../../s3/encrypt-s3-client.ts";
+import type { KeyBinding } from "../../s3/object-format.ts";
 import type { AuthenticationMode } from "../../s3/single-message/body.ts";
+import { requestCounts } from "../contacted.ts";
 import { UsageError } from "../failure.ts";
 import {
   createBareClient,
@@ -82,40 +85,74 @@ export async function openTree(
   const budget = options.memory ?? (await import("./transfer-options.ts")).TRANSFER_DEFAULTS.memory;
   const streamMemory = Math.min(MAX_STREAM_MEMORY, Math.floor(budget / 2));
   // What is wrong with keys is told before a journal is made.
-  const given = await encryptionSettingsFrom({ ...options, memory: streamMemory }, purpose);
+  const read = await encryptionSettingsFrom({ ...options, memory: streamMemory }, purpose);
+  if (Object.hasOwn(read.encryptionContext ?? {}, "type"))
+    throw new UsageError("--context: the pair type is that of links and manifests, with -r");
+  const given = { ...read, keyring: await keyringOf(read.keyring, options, report) };
   const [{ encryptS3Client }, { MANIFEST_CONTEXT }] = await Promise.all([
     import("../../s3/encrypt-s3-client.ts"),
     import("../../backup/manifest/place.ts"),
   ]);
   const { place, bare } = await open(options, address, report, opening);
-  const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
-  const { authentication } = opening;
-  const settings = {
-    ...given,
-    authentication,
-    unsignedPayload: await unsignedPayloadFor(bare),
-    multipartStates,
-  };
-  const { bind, format } = settings;
-  if (Object.hasOwn(settings.encryptionContext ?? {}, "type"))
-    throw new UsageError("--context: the pair type is that of links and manifests, with -r");
-  const link = { ...settings.encryptionContext, type: "symlink" };
-  return {
-    ...place,
-    settings,
-    streamMemory,
-    client: encryptS3Client(bare, settings),
-    links: encryptS3Client(bare, { ...settings, encryptionContext: link }),
-    // Manifests are framed whatever the entries are, and never bound to less than the bucket.
-    sealed: encryptS3Client(bare, {
-      ...settings,
-      ...(format === "framed" || format === undefined
-        ? {}
-        : { format: "framed", instructionFiles: undefined }),
-      bind: bind === "bucket" ? "bucket" : "key",
-      encryptionContext: { ...settings.encryptionContext, ...MANIFEST_CONTEXT },
-    }),
-  };
+  try {
+    const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
+    const { authentication } = opening;
+    const unsignedPayload = await unsignedPayloadFor(bare);
+    const settings = { ...given, authentication, unsignedPayload, multipartStates };
+    const { bind, format, encryptionContext } = settings;
+    // What is told from others by its context is framed, whatever the entries are: the others may have none.
+    const framed =
+      format === "framed" || format === undefined
+        ? settings
+        : { ...settings, format: "framed" as const, instructionFiles: undefined };
+    return {
+      ...place,
+      settings,
+      streamMemory,
+      client: purpose === "encrypt" ? await putting(place, bare, settings) : encryptS3Client(bare, settings),
+      links: encryptS3Client(bare, {
+        ...framed,
+        encryptionContext: { ...encryptionContext, type: "symlink" },
+      }),
+      // Never bound to less than the key.
+      sealed: encryptS3Client(bare, {
+        ...framed,
+        bind: bind === "bucket" ? "bucket" : "key",
+        encryptionContext: { ...encryptionContext, ...MANIFEST_CONTEXT },
+      }),
+    };
+  } catch (error) {
+    place.close();
+    throw error;
+  }
+}
+
+// A key service is asked as seldom as the binding allows.
+async function keyringOf(keyring: Keyring, options: TreeOptions, report: TreeReport): Promise<Keyring> {
+  if ((options.kms ?? []).length === 0 && options.kmsDiscovery === undefined) return keyring;
+  const { treeKeyring } = await import("../../backup/transfer/tree-keyring.ts");
+  return treeKeyring(keyring, { bind: options.bind as KeyBinding | undefined, report });
+}
+
+/** A client for many small objects; those with side objects go one way alone. */
+async function putting(
+  { sdk, queue }: OpenPlace,
+  plain: S3Client,
+  settings: EncryptS3ClientOptions,
+): Promise<S3Client> {
+  const { encryptS3Client } = await import("../../s3/encrypt-s3-client.ts");
+  const client = encryptS3Client(plain, settings);
+  if (settings.instructionFiles !== undefined) return client;
+  const { withDirectPuts } = await import("../../backup/transfer/direct-put.ts");
+  // What is asked of the server is in the request that shows how.
+  const bare = { serverSideEncryption: undefined, unsignedPayload: "never" } as const;
+  return withDirectPuts({
+    sdk,
+    plain,
+    client,
+    seal: (base) => encryptS3Client(base, { ...settings, ...bare }),
+    begin: () => queue.begin(),
+  });
 }
 
 async function open(
@@ -147,6 +184,8 @@ async function open(
     if (hasJournal) journal = await openJournalOf(bare, address, options, target, dryRun);
     const close = (): void => {
       report.fact("transfers", { ...queue.counts });
+      const keyService = requestCounts("kms");
+      if (Object.keys(keyService).length > 0) report.fact("key-service", keyService);
       journal?.close();
       bare.destroy();
     };

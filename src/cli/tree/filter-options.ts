@@ -92,6 +92,7 @@ export async function filtersFrom(options: FilterOptions): Promise<Filters> {
   const sources: FilterSource[] = [];
   for (const { kind, value } of given) {
     if (kind === "file") {
+      if (value === "") throw new UsageError("--exclude-from expected the name of a file");
       refuseKey("--exclude-from", value);
       sources.push({ kind, content: await ofFile(value, readRules(value)) });
     } else {

@@ -17,8 +17,9 @@ const ofObjectsOnly = new WeakMap<Command, ReadonlySet<string>>();
  */
 export function addRecursiveOption(command: Command, what: string, alone: readonly string[] = []): Command {
   ofObjectsOnly.set(command, new Set(alone));
+  const text = `${what}: see frameseal ${command.name()} -r --help`;
   return command
-    .option("-r, --recursive", `${what}: see frameseal ${command.name()} -r --help`)
+    .addOption(command.createOption("-r, --recursive", text).helpGroup("Trees:"))
     .configureHelp({ visibleOptions })
     .addHelpText("after", () => (isTree(command) ? moreOptions(command) : ""));
 }
@@ -71,6 +72,13 @@ function visibleOptions(this: Help, command: Command): Option[] {
 
 function moreOptions(command: Command): string {
   const alone = [...(ofObjectsOnly.get(command) ?? [])];
-  const except = alone.length === 0 ? "" : `, except\n${alone.join(", ")}`;
-  return `\nThe options that frameseal ${command.name()} --help shows go with -r too${except}.`;
+  const except = alone.length === 0 ? "" : `, except ${alone.join(", ")}`;
+  const others = `The options that frameseal ${command.name()} --help shows go with -r too${except}.`;
+  const json = "With -r, --json prints a line of JSON for each entry, and at the end a summary.";
+  return `\n${[others, json].map(wrapped).join("\n")}`;
+}
+
+// As wide as what commands say about themselves.
+function wrapped(text: string): string {
+  return text.replace(/(.{1,99})(?: |$)/g, "$1\n").trimEnd();
 }

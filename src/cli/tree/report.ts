@@ -183,7 +183,6 @@ export class TreeReport implements Report {
     const { json, quiet, dryRun } = this.#options;
     this.#record(
       {
-        ...Object.fromEntries(this.#facts),
         record: "summary",
         command: this.#command,
         ...(dryRun === true ? { dryRun } : {}),
@@ -196,6 +195,7 @@ export class TreeReport implements Report {
         seconds: Math.round(seconds * 1000) / 1000,
         ...(failure === undefined ? {} : { error: describe(failure) }),
         failures: this.#named,
+        facts: Object.fromEntries(this.#facts),
       },
       json === true,
     );

@@ -38,6 +38,7 @@ test.each([
   ["504", failure(504), 4],
   ["a time-out", Object.assign(new Error("x"), { name: "TimeoutError" }), 4],
   ["a broken connection", Object.assign(new Error("x"), { code: "ECONNRESET" }), 4],
+  ["501", failure(501), 8],
   ["404", failure(404), 8],
   ["412", failure(412), 8],
   ["an abort", Object.assign(new Error("x"), { name: "AbortError" }), 8],
