@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { settledChangeTime } from "./changed.ts";
 import type { Journal, StoredRow } from "./journal/journal.ts";
 import { metadataOf } from "./local/attributes.ts";
+import { receiptOf } from "./object-state.ts";
 import type { PutPlace } from "./put-place.ts";
 import { ResumableUpload } from "./resumable-upload.ts";
 import { ChangedWhileRead, readLink, type SourceEntry, SourceFile } from "./source-file.ts";
@@ -63,7 +64,7 @@ async function fileContent(entry: SourceEntry, signal: AbortSignal): Promise<Con
   }
 }
 
-function putSmall(
+async function putSmall(
   place: PutPlace,
   key: string,
   entry: SourceEntry,
@@ -73,7 +74,7 @@ function putSmall(
   const client = entry.type === "symlink" ? place.links : place.client;
   // Plaintext and stored bytes. What is no file is short.
   const memory = 2 * (entry.type === "file" ? length : 4096) + REQUEST_MEMORY;
-  return place.queue.run({ memory, kind: "small" }, async (signal) => {
+  const stored = await place.queue.run({ memory, kind: "small" }, async (signal) => {
     const { bytes, state, ctimeNs } = await read(entry, signal);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const output = await client.send(
@@ -85,8 +86,9 @@ function putSmall(
       { abortSignal: signal },
     );
     place.onMoved(entry.path, bytes.length);
-    return storedOf(state, key, ctimeNs, output, sha256);
+    return { state, ctimeNs, output, sha256 };
   });
+  return storedOf(place, key, stored);
 }
 
 // All of it is sent again when it fails: nobody could go on with it.
@@ -113,13 +115,13 @@ async function putStreamed(place: PutPlace, entry: SourceEntry, key: string): Pr
         { abortSignal: signal },
       );
       const ctimeNs = settledChangeTime(state.ctimeNs, file.readAtNs);
-      return storedOf(state, key, ctimeNs, output, hash.digest("hex"));
+      return { state, ctimeNs, output, sha256: hash.digest("hex") };
     } finally {
       await file.close();
     }
   });
   place.journal?.end(key);
-  return stored;
+  return storedOf(place, key, stored);
 }
 
 async function putInParts(
@@ -134,7 +136,7 @@ async function putInParts(
     const upload = new ResumableUpload(place, journal, file, requestOf(place, state, key));
     const { output, sha256 } = await upload.run();
     const ctimeNs = settledChangeTime(state.ctimeNs, file.readAtNs);
-    return storedOf(state, key, ctimeNs, output, sha256);
+    return await storedOf(place, key, { state, ctimeNs, output, sha256 });
   } finally {
     await file.close();
   }
@@ -149,14 +151,21 @@ function requestOf({ address, fields }: PutPlace, state: SourceEntry, key: strin
   return { ...fields, Bucket: address.bucket, Key: key, Metadata: metadata };
 }
 
-function storedOf(
-  state: SourceEntry,
+/** What was sent, and what the server answered. */
+interface Sent {
+  readonly state: SourceEntry;
+  readonly ctimeNs: bigint;
+  readonly output: { readonly ETag?: string | undefined; readonly VersionId?: string | undefined };
+  readonly sha256: string;
+}
+
+async function storedOf(
+  place: PutPlace,
   key: string,
-  ctimeNs: bigint,
-  output: { readonly ETag?: string | undefined; readonly VersionId?: string | undefined },
-  sha256: string,
-): Stored {
-  return { ...stateOf(state), key, ctimeNs, eTag: output.ETag ?? "", versionId: output.VersionId, sha256 };
+  { state, ctimeNs, output, sha256 }: Sent,
+): Promise<Stored> {
+  const { eTag, versionId } = await receiptOf(place, key, output);
+  return { ...stateOf(state), key, ctimeNs, eTag, versionId, sha256 };
 }
 
 /** What of the source a row keeps. */
