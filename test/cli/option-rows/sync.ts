@@ -60,7 +60,8 @@ const storeTree =
     changeStored(place);
   };
 function giveAway({ server }: Place): void {
-  server.object("bucket", "tree/a.txt").headers["x-amz-meta-uid"] = "12345";
+  const { headers } = server.object("bucket", "tree/a.txt");
+  Reflect.set(headers, "x-amz-meta-uid", "12345");
 }
 /** What of the restored tree is another than what was stored. */
 const compared = "put -r --dry-run -k a.jwk out s3://bucket/tree/ --endpoint {s3}";
