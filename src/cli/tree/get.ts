@@ -139,6 +139,7 @@ export async function restoreFolder(
       const run = place.dryRun ? undefined : place.journal?.beginRun(kind);
       const result = await getTree(place, how);
       if (options.delete === true && existsSync(root)) await removeExtraneous(place, target, result, filters);
+      target.close();
       if (run !== undefined) place.journal?.endRun(run, result.failed === 0 ? "done" : "failed-some");
       report.fact("restored", { folder: root, durability: choice.sync === "none" ? "not-synced" : "synced" });
     } finally {
