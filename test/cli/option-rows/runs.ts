@@ -17,6 +17,8 @@ function busy({ server }: Place): void {
 export const rows: readonly Row[] = [
   row(runs, "--transfers 1", undefined, { hides: /^at once 2$/m, ...trees }),
   row(["get", "verify"], "--memory 1M", undefined, { hides: /^at once 4$/m, ...trees }),
+  // The least there is takes one small file at a time.
+  row(["sync"], "--memory 1M", undefined, { hides: /^at once 2$/m, ...trees }),
   row(runs, "--bwlimit 16K", /^timer [0-9]+\.[0-9]/m, trees),
   row(runs, "--retries 0", /^exit 4\n/, { before: busy, ...trees }),
   row(runs, "--journal kept", /^file kept /m, trees),
