@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { type Kind, ofTrees, type Row, row } from "../../support/option-rows.ts";
 
-const all = ["get"];
+const all = ["get", "rm"];
 const a = /^(?:stored new|file out|removed tree)\/a\.txt/m;
 const hidesA = { line: ofTrees(), hides: a };
 
