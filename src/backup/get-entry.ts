@@ -130,7 +130,7 @@ export class EntryRestore {
     const there = await target.look(path);
     if (there !== undefined && there.type !== "directory")
       throw existsAlready(target.absoluteOf(path), "mkdir");
-    if (there !== undefined && existing === "refuse") return UNCHANGED;
+    if (there !== undefined && (existing === "refuse" || dryRun)) return UNCHANGED;
     if (dryRun) return { dryRun, reason: "new" };
     let attributes: RestoredAttributes;
     if (proof !== undefined) attributes = { ...proof, proof: "sealed" };
@@ -167,6 +167,7 @@ export class EntryRestore {
       const size = await this.#equalLength(there, wanted);
       if (size !== undefined) return { ...UNCHANGED, size };
     }
+    if (there?.type === "symlink" && isProvenLink(wanted, there)) return { ...UNCHANGED, type: "symlink" };
     // A link may be the one that the object turns out to be.
     if (there !== undefined && there.type !== "symlink" && existing === "refuse")
       throw existsAlready(absolute, "open");
@@ -354,6 +355,10 @@ export class EntryRestore {
       return current;
     }
   }
+}
+
+function isProvenLink({ type, proof }: Wanted, { target }: Existing): boolean {
+  return type === "symlink" && target !== undefined && proof?.sha256 === digestOfBytes(target);
 }
 
 // It has been opened before, so it is not for want of a key.
