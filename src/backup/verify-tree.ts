@@ -37,6 +37,8 @@ export interface VerifyOptions {
   readonly manifest?: number | "latest" | undefined;
   /** What is read; by default all. What there is, is compared whole in any case. */
   readonly sample?: Sample | undefined;
+  /** What names the instruction file of an object, which is no entry; by default `.instruction`. */
+  readonly instructionFileSuffix?: string | undefined;
 }
 
 /** Tells the report of every object, and of manifests where they count. */
@@ -46,7 +48,7 @@ export async function verifyTree(context: VerifyContext, options: VerifyOptions 
   const listing = await Listing.of(context);
   try {
     const isChosen = sample === undefined ? () => true : chooser(sample, listing.count);
-    const check = new TreeCheck(context, isChosen);
+    const check = new TreeCheck(context, isChosen, options.instructionFileSuffix ?? ".instruction");
     if (options.manifest === undefined) await check.alone(listing);
     else
       await againstManifest(context, check, listing, options.manifest, sample === undefined ? "all" : "last");
@@ -142,11 +144,13 @@ const REQUEST_MEMORY = 2 ** 16;
 class TreeCheck {
   readonly #context: VerifyContext;
   readonly #isChosen: (key: string) => boolean;
+  readonly #sideSuffix: string;
   readonly #tasks = new RunningTasks();
 
-  constructor(context: VerifyContext, isChosen: (key: string) => boolean) {
+  constructor(context: VerifyContext, isChosen: (key: string) => boolean, sideSuffix: string) {
     this.#context = context;
     this.#isChosen = isChosen;
+    this.#sideSuffix = sideSuffix;
   }
 
   /** Every object by itself. */
@@ -209,7 +213,10 @@ class TreeCheck {
     const { path, isDirectory } = this.#context.names.entryOf(listed.key);
     const item = { ...recordOf(listed), path };
     return this.#told(item, async () => {
-      const read = await this.#read(listed, path, this.#context.client);
+      const read = await this.#read(listed, path, this.#context.client).catch((error: unknown) =>
+        this.#besideOther(listed, error),
+      );
+      if (read === "side object") return { ...item, action: "skip", reason: "instruction file" };
       const isLink = hintsOf(read.metadata).isSymlink;
       if (isDirectory && read.size > 0) throw invalid("it is named as a directory, and is not empty");
       if (isLink) await this.#read(listed, path, this.#context.links);
@@ -283,7 +290,9 @@ class TreeCheck {
     }
     await this.#start(listed, () =>
       this.#told(item, async () => {
-        throw invalid(`it is in no entry of manifest ${run}: ${await this.#kindOf(listed)}`);
+        const kind = await this.#kindOf(listed);
+        if (kind === "side object") return { ...item, action: "skip", reason: "instruction file" };
+        throw invalid(`it is in no entry of manifest ${run}: ${kind}`);
       }),
     );
   }
@@ -299,10 +308,26 @@ class TreeCheck {
       });
       return "it was added, by somebody who has the key, or is of an earlier run";
     } catch (error) {
-      if (isUntrusted(error)) return messageOf(error);
       if (statusOf(error) === 404) return "it was removed meanwhile";
-      throw error;
+      if (!isUntrusted(error)) throw error;
+      return this.#besideOther(listed, error).catch(() => messageOf(error));
     }
+  }
+
+  // What lies beside an object under its name is read with it, and is not encrypted itself.
+  async #besideOther({ key }: Listed, error: unknown): Promise<"side object"> {
+    const other = key.slice(0, -this.#sideSuffix.length);
+    if (!hasCode(error, "NOT_ENCRYPTED") || other === "" || other + this.#sideSuffix !== key) throw error;
+    const { address, plain, queue, sdk } = this.#context;
+    const request = { Bucket: address.bucket, Key: address.prefix + other };
+    try {
+      await queue.run({ memory: REQUEST_MEMORY, kind: "small" }, (abortSignal) =>
+        plain.send(new sdk.HeadObjectCommand(request), { abortSignal }),
+      );
+    } catch {
+      throw error; // it lies beside nothing
+    }
+    return "side object";
   }
 
   #clientOf({ type }: ManifestEntry): S3.S3Client {

@@ -76,6 +76,23 @@ test("without a digest the ETag decides", async () => {
   expect((await verify(place)).untrusted).toHaveLength(entries.length);
 });
 
+test("instruction files beside objects are no entries; alone they are named", async () => {
+  const settings = { format: "s3ec-v3", instructionFiles: "write" } as const;
+  const place = treePlace(server, undefined, settings);
+  await storeTree(place, { a: "first", "b/c": "second" });
+  for (const options of [{}, latest]) {
+    const report = await verify(place, options);
+    expect(report.untrusted).toEqual([]);
+    expect(report.items.filter(({ reason }) => reason === "instruction file").map(({ key }) => key)).toEqual([
+      "a.instruction",
+      "b/c.instruction",
+    ]);
+  }
+  server.buckets.get("b")?.set("p/0.instruction", server.object("b", "p/a.instruction"));
+  for (const options of [{}, latest])
+    expect((await verify(place, options)).untrusted).toEqual([expect.stringMatching(/^0\.instruction: /)]);
+});
+
 describe("a bucket with versions", () => {
   /** Clients that find the version `v` of an object where it was kept. */
   const versioned = (place: Place): Place => {

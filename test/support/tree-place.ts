@@ -77,7 +77,13 @@ export function treePlace(
     address,
     plain,
     client: encryptS3Client(plain, base),
-    links: encryptS3Client(plain, { ...base, encryptionContext: { type: "symlink" } }),
+    // What has a context is framed.
+    links: encryptS3Client(plain, {
+      ...base,
+      format: "framed",
+      instructionFiles: undefined,
+      encryptionContext: { type: "symlink" },
+    }),
     sealed: encryptS3Client(plain, {
       keyring: treeKeyring,
       bind: "key",

@@ -56,7 +56,8 @@ export async function verifyTreeCommand(
     const { verifyTree } = await import("../../backup/verify-tree.ts");
     const context = await openTree(options, place, report, "decrypt", { authentication: "delayed" });
     try {
-      await verifyTree(context, { manifest: options.manifest, sample: sampleFrom(options) });
+      const { manifest, instructionFileSuffix } = options;
+      await verifyTree(context, { manifest, sample: sampleFrom(options), instructionFileSuffix });
     } finally {
       context.close();
     }
