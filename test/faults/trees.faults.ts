@@ -14,7 +14,7 @@ import { randomFrom, sampleOf } from "./samples.ts";
 /** Another seed tries other calls. */
 const seed = Number(process.env.FRAMESEAL_SEED ?? 21);
 /** Of each command. */
-const SAMPLE = 4;
+const SAMPLE = 2;
 const LONG = 3 * 3600 * 1000;
 /** Calls after which something is there that was not there before. */
 const changing = new Set([
