@@ -6,6 +6,7 @@ import { quote } from "../quote.ts";
 import { opaqueTag } from "../s3/etag.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
 import { compareKeys } from "./key-order.ts";
+import { type ListedContent, takeContents } from "./listed-contents.ts";
 import type { TransferQueue } from "./transfer/queue.ts";
 
 /** An object of the listing. Nothing of it is verified. */
@@ -62,12 +63,18 @@ function* rangesOf(listing: BucketListing, cuts: Iterable<string>): Generator<Li
   yield new ListedRange(listing, after, undefined);
 }
 
+/** An answer, and the objects in it that were read from its text. */
+interface Page {
+  readonly output: S3.ListObjectsV2CommandOutput;
+  readonly contents: readonly ListedContent[];
+}
+
 /** The keys behind one up to another. The next page is on its way while one is worked on. */
 class ListedRange {
   readonly #listing: BucketListing;
   readonly #until: string | undefined;
   #last: string | undefined;
-  #coming: Promise<S3.ListObjectsV2CommandOutput> | undefined;
+  #coming: Promise<Page> | undefined;
 
   constructor(listing: BucketListing, after: string | undefined, until: string | undefined) {
     this.#listing = listing;
@@ -78,25 +85,28 @@ class ListedRange {
 
   #ask(where: Pick<S3.ListObjectsV2CommandInput, "StartAfter" | "ContinuationToken">): void {
     const { sdk, plain, queue, address } = this.#listing;
-    this.#coming = queue.run(PAGE_COST, (signal) =>
-      plain.send(
-        new sdk.ListObjectsV2Command({
-          Bucket: address.bucket,
-          Prefix: address.prefix,
-          EncodingType: "url", // XML has no words for some characters that keys may have
-          ...where,
-        }),
-        { abortSignal: signal },
-      ),
-    );
+    this.#coming = queue.run(PAGE_COST, async (signal) => {
+      const command = new sdk.ListObjectsV2Command({
+        Bucket: address.bucket,
+        Prefix: address.prefix,
+        EncodingType: "url", // XML has no words for some characters that keys may have
+        ...where,
+      });
+      let contents: readonly ListedContent[] = [];
+      takeContents(command, (attempt) => {
+        contents = attempt;
+      });
+      const output = await plain.send(command, { abortSignal: signal });
+      return { output, contents };
+    });
     this.#coming.catch(() => {}); // told when it is its turn
   }
 
   async next(): Promise<readonly BucketEntry[] | undefined> {
     if (this.#coming === undefined) return undefined;
-    const output = await this.#coming;
-    const { IsTruncated, NextContinuationToken } = output;
-    const page = this.#read(output);
+    const coming = await this.#coming;
+    const { IsTruncated, NextContinuationToken } = coming.output;
+    const page = this.#read(coming);
     this.#coming = undefined;
     const isOver = this.#until !== undefined && compareKeys(this.#last ?? "", this.#until) >= 0;
     if (IsTruncated === true && !isOver) {
@@ -113,8 +123,9 @@ class ListedRange {
     return this.#until === undefined || compareKeys(key, this.#until) <= 0;
   }
 
-  #read({ Contents = [], EncodingType }: S3.ListObjectsV2CommandOutput): BucketEntry[] {
-    return Contents.map(({ Key = "", ETag = "", Size = 0 }) => {
+  #read({ output: { Contents = [], EncodingType }, contents }: Page): BucketEntry[] {
+    const listed = Contents.length === 0 ? contents : [...contents, ...Contents];
+    return listed.map(({ Key = "", ETag = "", Size = 0 }) => {
       const key = EncodingType === "url" ? decoded(Key) : Key;
       if (!key.startsWith(this.#listing.address.prefix))
         throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");

@@ -39,7 +39,7 @@ export interface RestoreContext extends FetchContext {
   readonly links: Pick<S3Client, "send">;
   readonly address: TreeAddress;
   readonly names: KeyNames;
-  readonly journal: Pick<Journal, "download" | "putDownload" | "endDownload"> | undefined;
+  readonly journal: Pick<Journal, "download" | "allDownloads" | "putDownload" | "endDownload"> | undefined;
   readonly report: Report;
   readonly dryRun: boolean;
 }

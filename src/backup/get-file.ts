@@ -105,13 +105,13 @@ export async function seeObject({ sdk, plain, queue }: FetchContext, name: Objec
 }
 
 /** Plaintext bytes of one request. */
-const RANGE_LENGTH = 32 * 2 ** 20;
+const RANGE_LENGTH = 16 * 2 ** 20;
 /** Requests for one file at a time. */
 const RANGES_AT_A_TIME = 8;
 /** What the streams of one request hold. */
 const RANGE_COST: Cost = { memory: 6 * 2 ** 20, kind: "part" };
 /** Verified bytes after which a run that is killed would go on there. */
-const SAVE_LENGTH = 64 * 2 ** 20;
+const SAVE_LENGTH = 16 * 2 ** 20;
 
 /** A file that is written to at several places. */
 export interface GrowingFile {
@@ -146,6 +146,7 @@ export async function fetchLarge(context: FetchContext, fetch: LargeFetch): Prom
 interface Range {
   position: number;
   readonly end: number;
+  isDone: boolean;
 }
 
 /** Ranges of a framed object, several at a time. Each is verified frame by frame before it is written. */
@@ -187,7 +188,8 @@ class RangedFetch {
   // `onSized` is called when the length is known, or never will be.
   #start(onSized: () => void): void {
     const start = this.#next;
-    const range: Range = { position: start, end: Math.min(start + RANGE_LENGTH, this.#size ?? Infinity) };
+    const end = Math.min(start + RANGE_LENGTH, this.#size ?? Infinity);
+    const range: Range = { position: start, end, isDone: false };
     this.#next = range.end;
     this.#active.add(range);
     // The queue lets go of a job at once when the signal is aborted; the file waits until it has ended.
@@ -197,7 +199,10 @@ class RangedFetch {
         job = this.#fetchRange(range, signal, onSized);
         return job;
       })
-      .then(() => this.#active.delete(range))
+      .then(() => {
+        // One that was given up stays: what is behind it is not without a gap.
+        if (range.isDone) this.#active.delete(range);
+      })
       .catch((error: unknown) => {
         this.#failure ??= { error };
       })
@@ -241,6 +246,7 @@ class RangedFetch {
     }
     throwIfAborted(abortSignal);
     if (range.position < end) throw new FramesealError("NETWORK", "the range ended before its end");
+    range.isDone = true;
   }
 
   // Why an answer is not of what was asked for.
@@ -262,7 +268,9 @@ class RangedFetch {
   // Remembers what is verified without a gap, if that is so much more: only what is on disk will be there after a crash.
   async #save(more: number): Promise<void> {
     const { onSaved } = this.#fetch;
-    const position = Math.min(this.#next, ...[...this.#active].map((range) => range.position));
+    // Not all of it, however far it got: the next run has a byte to ask for, and learns the length with it.
+    const last = (this.#size ?? 0) - 1;
+    const position = Math.min(last, this.#next, ...[...this.#active].map((range) => range.position));
     if (onSaved === undefined || this.#saving !== undefined || position - this.#saved < more) return;
     this.#saving = this.#saveUpTo(position, onSaved);
     await this.#saving;

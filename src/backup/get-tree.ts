@@ -1,18 +1,22 @@
 // Restores a tree from below a prefix: names from a listing, or from the manifest of a run. A file appears under its name
 // when all of it is verified; what fails, fails alone.
+import { relative, sep } from "node:path";
 import { throwIfAborted } from "../errors.ts";
 import type { EntryType } from "./entry.ts";
 import { EntryRestore, type RestoreContext, type RestoreOptions, type Wanted } from "./get-entry.ts";
 import { SMALL_LENGTH } from "./get-file.ts";
 import { listTree } from "./list-tree.ts";
 import { safeNameOf } from "./local/safe-name.ts";
+import type { TargetTree } from "./local/target-tree.ts";
 import type { ManifestEntry } from "./manifest/format.ts";
 import { PathSet } from "./path-set.ts";
 import type { ItemRecord } from "./report.ts";
 import { RunningTasks } from "./running-tasks.ts";
 
 /** How a tree is restored. */
-export interface GetOptions extends RestoreOptions {
+export interface GetOptions extends Omit<RestoreOptions, "target"> {
+  /** Opens the folder, which may make it: not before there is something to put into it. */
+  readonly openTarget: () => Promise<TargetTree>;
   /** Which paths; all of them if it is left out. */
   readonly selects?: ((path: string, type: EntryType) => boolean) | undefined;
   /** Entries of the run to restore, in place of a listing. */
@@ -21,6 +25,8 @@ export interface GetOptions extends RestoreOptions {
 
 /** What a restore came to. */
 export interface GetResult {
+  /** Undefined if there was nothing. */
+  readonly target: TargetTree | undefined;
   /** The paths that the bucket has, whatever became of them, and the folders that they lie in. */
   readonly paths: PathSet;
   readonly failed: number;
@@ -31,12 +37,13 @@ export interface GetResult {
 /** Restores what is selected. Each entry is told, and fails alone. */
 export async function getTree(context: RestoreContext, options: GetOptions): Promise<GetResult> {
   const { queue, report, signal } = context;
-  const restore = new EntryRestore(context, options);
   const names = new NameReader(context, options);
   const tasks = new RunningTasks();
+  let restore: EntryRestore | undefined;
   let [entries, bytes] = [0, 0];
   try {
-    for await (const wanted of names.wanted()) {
+    for await (const { wanted, target } of names.wanted()) {
+      restore ??= new EntryRestore(context, { ...options, target });
       entries += 1;
       bytes += wanted.size;
       report.total(entries, bytes, false);
@@ -52,13 +59,31 @@ export async function getTree(context: RestoreContext, options: GetOptions): Pro
   throwIfAborted(signal);
   tasks.throwIfFailed();
   report.total(entries, bytes, true);
-  const { paths, failed } = names;
-  return { paths, failed: failed + restore.failed, isComplete: failed === 0 };
+  if (names.target !== undefined) await forgetPartials(context, names.target, names.paths);
+  const { paths, failed, target } = names;
+  return { target, paths, failed: failed + (restore?.failed ?? 0), isComplete: failed === 0 };
+}
+
+// What earlier runs left of files that the bucket does not have any more.
+async function forgetPartials(
+  { journal, dryRun }: RestoreContext,
+  target: TargetTree,
+  paths: PathSet,
+): Promise<void> {
+  if (journal === undefined || dryRun) return;
+  const root = target.absoluteOf("");
+  for (const row of journal.allDownloads()) {
+    const path = relative(root, row.target).split(sep).join("/");
+    if (safeNameOf(path).kind !== "path" || paths.has(path)) continue;
+    await target.removePartial(path).catch(() => {}); // it is in the way of nobody
+    journal.endDownload(row.target);
+  }
 }
 
 /** Which entries there are, and what their paths are. */
 class NameReader {
   readonly paths = new PathSet();
+  target: TargetTree | undefined;
   /** Names that have no path, or not here. */
   failed = 0;
   readonly #context: RestoreContext;
@@ -69,19 +94,20 @@ class NameReader {
     this.#options = options;
   }
 
-  async *wanted(): AsyncGenerator<Wanted, void, void> {
-    const { entries, selects, target } = this.#options;
+  async *wanted(): AsyncGenerator<{ readonly wanted: Wanted; readonly target: TargetTree }, void, void> {
+    const { entries, selects, openTarget } = this.#options;
     for await (const wanted of entries === undefined ? this.#listed() : this.#proven(entries)) {
       const { path, key, type } = wanted;
       addWithFolders(this.paths, path);
+      this.target ??= await openTarget();
       if (selects !== undefined && !selects(path, type)) continue;
       try {
-        target.claim(path);
+        this.target.claim(path);
       } catch (error) {
         this.#fail({ path, key, error });
         continue;
       }
-      yield wanted;
+      yield { wanted, target: this.target };
     }
   }
 

@@ -1,6 +1,6 @@
 // What an object says of itself: for a run that knows nothing of it from a journal or a manifest. Nothing of it is verified.
 import type * as S3 from "@aws-sdk/client-s3";
-import { isFramesealError } from "../errors.ts";
+import { FramesealError, isFramesealError } from "../errors.ts";
 import { normalizeMetadata } from "../s3/object-metadata.ts";
 import { statusOf } from "../s3/transient-error.ts";
 import type { TreeAddress } from "./entry.ts";
@@ -47,6 +47,23 @@ export async function objectState(
     if (statusOf(error) === 404 || (isFramesealError(error) && IS_ANOTHER.has(error.code))) return undefined;
     throw error;
   }
+}
+
+/**
+ * The ETag and version of what was stored. Ceph's server leaves them out of its answer when completing an upload takes
+ * long: then the object is asked.
+ * @throws FramesealError NETWORK when it is not there
+ */
+export async function receiptOf(
+  question: ObjectQuestion,
+  key: string,
+  { ETag, VersionId }: { readonly ETag?: string | undefined; readonly VersionId?: string | undefined },
+): Promise<Pick<ObjectState, "eTag" | "versionId">> {
+  if (ETag !== undefined && ETag !== "") return { eTag: ETag, versionId: VersionId };
+  const object = await objectState(question, key);
+  if (object === undefined || object.eTag === "")
+    throw new FramesealError("NETWORK", "the server does not tell what it has stored");
+  return object;
 }
 
 const IS_ANOTHER: ReadonlySet<string> = new Set([

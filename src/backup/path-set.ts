@@ -25,10 +25,6 @@ export class PathSet {
     return true;
   }
 
-  get size(): number {
-    return this.#count;
-  }
-
   has(path: string): boolean {
     return this.#table[this.#find(...fingerprintOf(path))] !== 0n;
   }

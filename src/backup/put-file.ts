@@ -2,39 +2,13 @@
 // in parts, which another run can go on with where there is a journal.
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import type * as S3 from "@aws-sdk/client-s3";
 import { settledChangeTime } from "./changed.ts";
-import type { PlaceContext } from "./context.ts";
-import type { TreeAddress } from "./entry.ts";
 import type { Journal, StoredRow } from "./journal/journal.ts";
 import { metadataOf } from "./local/attributes.ts";
+import { receiptOf } from "./object-state.ts";
+import type { PutPlace } from "./put-place.ts";
 import { ResumableUpload } from "./resumable-upload.ts";
 import { ChangedWhileRead, readLink, type SourceEntry, SourceFile } from "./source-file.ts";
-import type { TransferQueue } from "./transfer/queue.ts";
-
-/** Where and how entries are stored. */
-export interface PutPlace {
-  readonly sdk: PlaceContext["sdk"];
-  /** Encrypts; its states of uploads are those of the journal. */
-  readonly client: Pick<S3.S3Client, "send">;
-  /** The same for symbolic links: what it stores says in its encryption context that it is one. */
-  readonly links: Pick<S3.S3Client, "send">;
-  readonly address: TreeAddress;
-  readonly queue: TransferQueue;
-  readonly journal: Journal | undefined;
-  /** Plaintext bytes of a part. */
-  readonly partSize: number;
-  /** Plaintext bytes of a frame: parts consist of whole ones. */
-  readonly frameLength: number;
-  /** Bytes that one PutObject of a stream may take. */
-  readonly streamMemory: number;
-  /** Whether the format that is written can be sent in parts by hand. */
-  readonly resumable: boolean;
-  /** Further fields of the requests that make objects. */
-  readonly fields: Readonly<Record<string, unknown>>;
-  /** Bytes of an entry have been sent. */
-  readonly onMoved: (path: string, bytes: number) => void;
-}
 
 /** What is stored of an entry; the number of the run is that of its manifest. */
 export type Stored = Omit<StoredRow, "run">;
@@ -90,7 +64,7 @@ async function fileContent(entry: SourceEntry, signal: AbortSignal): Promise<Con
   }
 }
 
-function putSmall(
+async function putSmall(
   place: PutPlace,
   key: string,
   entry: SourceEntry,
@@ -100,7 +74,7 @@ function putSmall(
   const client = entry.type === "symlink" ? place.links : place.client;
   // Plaintext and stored bytes. What is no file is short.
   const memory = 2 * (entry.type === "file" ? length : 4096) + REQUEST_MEMORY;
-  return place.queue.run({ memory, kind: "small" }, async (signal) => {
+  const stored = await place.queue.run({ memory, kind: "small" }, async (signal) => {
     const { bytes, state, ctimeNs } = await read(entry, signal);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const output = await client.send(
@@ -112,8 +86,9 @@ function putSmall(
       { abortSignal: signal },
     );
     place.onMoved(entry.path, bytes.length);
-    return storedOf(state, key, ctimeNs, output, sha256);
+    return { state, ctimeNs, output, sha256 };
   });
+  return storedOf(place, key, stored);
 }
 
 // All of it is sent again when it fails: nobody could go on with it.
@@ -140,13 +115,13 @@ async function putStreamed(place: PutPlace, entry: SourceEntry, key: string): Pr
         { abortSignal: signal },
       );
       const ctimeNs = settledChangeTime(state.ctimeNs, file.readAtNs);
-      return storedOf(state, key, ctimeNs, output, hash.digest("hex"));
+      return { state, ctimeNs, output, sha256: hash.digest("hex") };
     } finally {
       await file.close();
     }
   });
   place.journal?.end(key);
-  return stored;
+  return storedOf(place, key, stored);
 }
 
 async function putInParts(
@@ -161,7 +136,7 @@ async function putInParts(
     const upload = new ResumableUpload(place, journal, file, requestOf(place, state, key));
     const { output, sha256 } = await upload.run();
     const ctimeNs = settledChangeTime(state.ctimeNs, file.readAtNs);
-    return storedOf(state, key, ctimeNs, output, sha256);
+    return await storedOf(place, key, { state, ctimeNs, output, sha256 });
   } finally {
     await file.close();
   }
@@ -176,14 +151,21 @@ function requestOf({ address, fields }: PutPlace, state: SourceEntry, key: strin
   return { ...fields, Bucket: address.bucket, Key: key, Metadata: metadata };
 }
 
-function storedOf(
-  state: SourceEntry,
+/** What was sent, and what the server answered. */
+interface Sent {
+  readonly state: SourceEntry;
+  readonly ctimeNs: bigint;
+  readonly output: { readonly ETag?: string | undefined; readonly VersionId?: string | undefined };
+  readonly sha256: string;
+}
+
+async function storedOf(
+  place: PutPlace,
   key: string,
-  ctimeNs: bigint,
-  output: { readonly ETag?: string | undefined; readonly VersionId?: string | undefined },
-  sha256: string,
-): Stored {
-  return { ...stateOf(state), key, ctimeNs, eTag: output.ETag ?? "", versionId: output.VersionId, sha256 };
+  { state, ctimeNs, output, sha256 }: Sent,
+): Promise<Stored> {
+  const { eTag, versionId } = await receiptOf(place, key, output);
+  return { ...stateOf(state), key, ctimeNs, eTag, versionId, sha256 };
 }
 
 /** What of the source a row keeps. */

@@ -18,8 +18,10 @@ import type { WalkEvent } from "./local/walk-event.ts";
 import type { ManifestEntry, NameMode } from "./manifest/format.ts";
 import { ManifestWriter, type WrittenManifest } from "./manifest/writer.ts";
 import { type ObjectState, objectState } from "./object-state.ts";
-import { type PutPlace, putEntry, type Stored, stateOf } from "./put-file.ts";
+import { putEntry, type Stored, stateOf } from "./put-file.ts";
+import type { PutPlace } from "./put-place.ts";
 import { abandonUpload } from "./resumable-upload.ts";
+import { RowsInOrder } from "./rows-in-order.ts";
 import { type ServerFlags, UNKNOWN_FLAGS } from "./server/flags.ts";
 import { serverFlags } from "./server/probe.ts";
 import { readLink, type SourceEntry, SourceFile } from "./source-file.ts";
@@ -97,6 +99,7 @@ export async function putTree(
 /** Large files that are open at a time, and those that wait while small ones go on. */
 const MAX_LARGE = 4;
 const MAX_LARGE_WAITING = 1000;
+const CUTS_NOTE = "listing cuts";
 /** Rows between two cuts of the listing: a page has as many keys. */
 const PAGE_KEYS = 1000;
 /** So many failures, one after the other, of whatever the server says: it lets nobody in. */
@@ -109,6 +112,7 @@ class PutRun {
   readonly #source: TreeSource;
   readonly #options: PutTreeOptions;
   readonly #rows: StoredRows;
+  #rowsInOrder: RowsInOrder | undefined;
   /** What the bucket has, by its listing. */
   #listed: KeyTags | undefined;
   /** Neither a journal nor a manifest tells what is stored: objects are asked. */
@@ -228,21 +232,25 @@ class PutRun {
   // Finds out what is stored.
   async #learn(): Promise<ReadManifest | undefined> {
     const { address, queue, plain, sdk } = this.#context;
-    const cuts: string[] = [];
-    let count = 0;
-    for (const { key } of this.#rows.allStored()) if (++count % PAGE_KEYS === 0) cuts.push(key);
-    const read = count === 0 ? await this.#rowsFromManifest() : undefined;
+    const [first] = this.#rows.allStored();
+    const read = first === undefined ? await this.#rowsFromManifest() : undefined;
     if (this.#options.trustJournal) return read;
     const listed = new KeyTags();
-    for await (const page of listBucket({ sdk, plain, address, queue }, cuts))
+    for await (const page of listBucket({ sdk, plain, address, queue }, this.#cuts()))
       for (const { key, tag } of page) listed.set(key, tag);
     this.#listed = listed;
-    this.#isUnknown = count === 0 && read === undefined && listed.size > 0;
+    this.#isUnknown = first === undefined && read === undefined && listed.size > 0;
     if (this.#isUnknown)
       this.#context.report.warn(
         "neither a journal nor a manifest tells what is stored: objects that are there are asked, and their files read",
       );
     return read;
+  }
+
+  // Where the last run found a page to end. Wrong ones cost requests, and nothing else.
+  #cuts(): readonly string[] {
+    const cuts: unknown = JSON.parse(this.#context.journal?.note(CUTS_NOTE) ?? "[]");
+    return Array.isArray(cuts) ? cuts.filter((cut) => typeof cut === "string") : [];
   }
 
   async #rowsFromManifest(): Promise<ReadManifest | undefined> {
@@ -318,7 +326,8 @@ class PutRun {
     }
     this.#seen.set(key);
     this.#noteNames(entry, key);
-    const row = this.#rows.stored(key);
+    this.#rowsInOrder ??= this.#context.journal === undefined ? undefined : new RowsInOrder(this.#rows);
+    const row = this.#rowsInOrder === undefined ? this.#rows.stored(key) : this.#rowsInOrder.at(key);
     const missing = row === undefined ? undefined : this.#missing(row);
     const comparison = missing === undefined ? compare(entry, row, this.#options) : "changed";
     if (row !== undefined && comparison === "unchanged") this.#keep(entry, row);
@@ -509,11 +518,18 @@ class PutRun {
 
   async #writeManifest(manifest: ManifestWriter): Promise<WrittenManifest> {
     const lost: string[] = [];
+    const cuts: string[] = [];
+    let count = 0;
     for (const row of this.#rows.allStored()) {
       const isThere = this.#listed === undefined || this.#listed.has(row.key) || row.run === this.#run;
-      if (isThere) manifest.add(this.#entryOf(row));
-      else lost.push(row.key);
+      if (!isThere) {
+        lost.push(row.key);
+        continue;
+      }
+      manifest.add(this.#entryOf(row));
+      if (++count % PAGE_KEYS === 0) cuts.push(row.key);
     }
+    this.#context.journal?.putNote(CUTS_NOTE, JSON.stringify(cuts));
     for (const key of lost) this.#rows.removeStored(key);
     const written = await manifest.finish({ failed: this.#failed });
     this.#rows.flush();

@@ -3,7 +3,6 @@
 import { throwIfAborted } from "../errors.ts";
 import type { GetResult } from "./get-tree.ts";
 import { type ExtraneousOptions, extraneousIn } from "./local/extraneous.ts";
-import type { TargetTree } from "./local/target-tree.ts";
 import type { Report } from "./report.ts";
 
 /** What it needs of the context of an operation. */
@@ -16,13 +15,12 @@ export interface ExtraneousContext {
 /** Removes it. Nothing at all if there is doubt about what the bucket has, which is told. */
 export async function removeExtraneous(
   { report, signal, dryRun }: ExtraneousContext,
-  target: TargetTree,
-  { paths, isComplete }: GetResult,
+  { target, paths, isComplete }: GetResult,
   filters: ExtraneousOptions["filters"],
 ): Promise<void> {
   if (!isComplete)
     return report.warn("some names in the bucket could not be read, so nothing is deleted here");
-  if (paths.size === 0) return report.warn("there is nothing in the bucket, so nothing is deleted here");
+  if (target === undefined) return report.warn("there is nothing in the bucket, so nothing is deleted here");
   const isWanted = (path: string): boolean => paths.has(path);
   const extraneous = extraneousIn({ root: target.root, isWanted, signal, ...(filters && { filters }) });
   for await (const { path, type, size } of extraneous) {

@@ -6,7 +6,7 @@ import { hasCode, isFramesealError } from "../errors.ts";
 import { planParts } from "../s3/requests/part-plan.ts";
 import { isErrorNamed } from "../shapes.ts";
 import type { Journal, UploadRow } from "./journal/journal.ts";
-import type { PutPlace } from "./put-file.ts";
+import type { PutPlace } from "./put-place.ts";
 import { ChangedWhileRead, type SourceFile } from "./source-file.ts";
 
 /** The fields of the requests that make the object. */

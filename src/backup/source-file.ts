@@ -113,7 +113,7 @@ export class SourceFile {
 }
 
 /** For what is read piece by piece. */
-export const CHUNK_LENGTH = 2 ** 20;
+const CHUNK_LENGTH = 2 ** 20;
 
 /** Where a symbolic link leads, as bytes. @throws ChangedWhileRead, Error with the system's code */
 export async function readLink(entry: SourceEntry): Promise<Buffer> {

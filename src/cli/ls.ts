@@ -71,17 +71,22 @@ async function list(place: string | undefined, options: ListOptions): Promise<vo
     throw new UsageError("--key goes with --encrypt-names: nothing else that is listed needs one");
   const address = parseTreeAddress(place);
   const names = await namesFrom(options, address.prefix);
-  const [sdk, { encryptS3Client }, { listLevel, listTree }] = await Promise.all([
-    import("@aws-sdk/client-s3"),
-    import("../s3/encrypt-s3-client.ts"),
-    import("../backup/list-tree.ts"),
-  ]);
+  const [sdk, { encryptS3Client }, { listLevel, listTree }, { leaveOutChecksums }, { withOldListing }] =
+    await Promise.all([
+      import("@aws-sdk/client-s3"),
+      import("../s3/encrypt-s3-client.ts"),
+      import("../backup/list-tree.ts"),
+      import("../backup/server/flags.ts"),
+      import("../backup/server/old-listing.ts"),
+    ]);
   const plain = await createObjectClient(options);
+  leaveOutChecksums(plain, "read");
   try {
-    const client = encryptS3Client(plain, {
+    const encrypting = encryptS3Client(plain, {
       keyring: noKeys,
       listSizes: options.sizes as "arithmetic" | "head" | "stored" | undefined, // one of its words
     });
+    const client = withOldListing(sdk, encrypting);
     const { all } = options;
     const request: ListRequest = { sdk, client, address, all, signal: interruptSignal };
     const listed = options.recursive === true ? listTree(request) : listLevel(request);

@@ -129,8 +129,19 @@ const suffixOf = (options: RemoveCommandOptions): string => options.instructionF
 async function contextOf(options: RemoveCommandOptions, report: TreeReport) {
   const plain = await createObjectClient(options); // says what to install where there is no SDK
   const sdk = await import("@aws-sdk/client-s3");
+  const { leaveOutChecksums } = await import("../backup/server/flags.ts");
+  const { withOldListing } = await import("../backup/server/old-listing.ts");
+  leaveOutChecksums(plain, "read");
   const { signal } = report;
   const queue = createTransferQueue({ maxInFlight: MAX_IN_FLIGHT, memory: MEMORY, retries: RETRIES, signal });
   queue.observe(plain);
-  return { sdk, plain, queue, journal: undefined, report, signal, dryRun: options.dryRun === true };
+  return {
+    sdk,
+    plain: withOldListing(sdk, plain),
+    queue,
+    journal: undefined,
+    report,
+    signal,
+    dryRun: options.dryRun === true,
+  };
 }

@@ -112,7 +112,11 @@ export function refuseObjectOptions(command: Command): void {
 export function addUploadOptions(command: Command): Command {
   return addStoringOptions(command)
     .option("--concurrency <count>", "parts on their way at a time (default: 4)", parseCount)
-    .option("--memory <bytes>", "for parts; longer ones wait on disk (default: 64M)", parseSize)
+    .option(
+      "--memory <bytes>",
+      "for parts; longer ones wait on disk (default: 64M; with -r for all, 256M)",
+      parseSize,
+    )
     .option("--expected-size <bytes>", "about how long a pipe will be, to choose parts by", parseSize);
 }
 

@@ -4,7 +4,7 @@ import type { Command, CommanderError, Option } from "commander";
 import { nearest } from "../check-options.ts";
 import { UsageError } from "./failure.ts";
 import { shown } from "./names.ts";
-import { collect } from "./values.ts";
+import { isForRepeatable } from "./values.ts";
 import { wordsBehindHyphens } from "./words.ts";
 
 /** Makes the options and operands of a command strict, and its errors name the option. */
@@ -23,7 +23,7 @@ export function makeStrict(command: Command): void {
 function makeValueStrict(option: Option, flags: ReadonlySet<string>, given: Map<string, string>): void {
   const { parseArg } = option;
   const name = nameOf(option);
-  const isRepeatable = parseArg === collect;
+  const isRepeatable = parseArg !== undefined && isForRepeatable(parseArg);
   option.argParser((value: string, previous: unknown) => {
     if (value === "") throw new UsageError(`${name} is empty: is a variable not set?`);
     if (flags.has(value))

@@ -10,10 +10,24 @@ export function typed(attribute: string): string {
   return `--${attribute.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
+const repeatable = new WeakSet<object>();
+
+/** Says of a parser that its option can be given several times. */
+export function forRepeatable<Parser extends object>(parser: Parser): Parser {
+  repeatable.add(parser);
+  return parser;
+}
+
+/** Whether that was said. */
+export function isForRepeatable(parser: object): boolean {
+  return repeatable.has(parser);
+}
+
 /** For repeatable options. */
 export function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
 }
+forRepeatable(collect);
 
 const multipliers: Readonly<Record<string, number>> = {
   "": 1,

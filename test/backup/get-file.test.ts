@@ -27,9 +27,9 @@ const Bucket = "bucket";
 const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey: randomBytes(32) });
 /** Over two borders of ranges. */
 const large = Buffer.concat([
-  randomBytes(30 * MIB),
+  randomBytes(14 * MIB),
   Buffer.alloc(5 * MIB),
-  randomBytes(35 * MIB + 77),
+  randomBytes(17 * MIB + 77),
   Buffer.alloc(MIB),
 ]);
 
@@ -151,27 +151,28 @@ describe("large objects", () => {
     expect((await contents(large.length)).equals(large)).toBe(true);
     expect(moved).toBe(large.length);
     expect(gets() - before).toBeGreaterThanOrEqual(3);
-    expect(saved.every((position) => position > 0 && position <= large.length)).toBe(true);
+    expect(saved.length).toBeGreaterThan(0);
+    expect(saved.every((position) => position > 0 && position < large.length)).toBe(true);
     expect(await digestOf(file.fd, abort.signal)).toBe(createHash("sha256").update(large).digest("hex"));
   });
 
   test("go on where they were, and read nothing before that", async () => {
     const context = contextOf();
-    await file.write(large.subarray(0, 60 * MIB), 0, 60 * MIB, 0);
+    await file.write(large.subarray(0, 30 * MIB), 0, 30 * MIB, 0);
     const { calls } = server;
     const before = calls.length;
     let moved = 0;
     const fetch = await fetchOf(context, "large", {
-      verified: 60 * MIB,
+      verified: 30 * MIB,
       onMoved: (bytes) => (moved += bytes),
     });
     await fetchLarge(context, fetch);
     expect((await contents(large.length)).equals(large)).toBe(true);
-    expect(moved).toBe(large.length - 60 * MIB);
+    expect(moved).toBe(large.length - 30 * MIB);
     const starts = calls
       .slice(before)
       .map(({ headers }) => Number(/^bytes=(\d+)/.exec(`${headers.range}`)?.[1] ?? 0));
-    expect(starts.every((start) => start === 0 || start > 50 * MIB)).toBe(true);
+    expect(starts.every((start) => start === 0 || start > 25 * MIB)).toBe(true);
   });
 
   test("remember what is verified when the rest fails", async () => {
@@ -180,7 +181,7 @@ describe("large objects", () => {
     const fetch = await fetchOf(context, "large", { onSaved: (position) => (saved = position) });
     // Whatever lies behind the second border.
     server.fault = ({ headers }) =>
-      Number(/^bytes=(\d+)/.exec(`${headers.range}`)?.[1] ?? 0) > 64 * MIB
+      Number(/^bytes=(\d+)/.exec(`${headers.range}`)?.[1] ?? 0) > 32 * MIB
         ? { kind: "error", status: 403, code: "AccessDenied" }
         : undefined;
     await expect(fetchLarge(context, fetch)).rejects.toMatchObject({ name: "AccessDenied" });
@@ -194,14 +195,14 @@ describe("large objects", () => {
   test("that are replaced meanwhile fail, and mix no two versions", async () => {
     const context = contextOf();
     const fetch = await fetchOf(context, "large");
-    await put("large", randomBytes(70 * MIB), { partSize: 16 * MIB });
+    await put("large", randomBytes(36 * MIB), { partSize: 16 * MIB });
     await expect(fetchLarge(context, fetch)).rejects.toMatchObject({ name: "PreconditionFailed" });
     await put("large", large, { partSize: 16 * MIB });
   });
 
   test("that were changed fail, and nothing behind the change is remembered", async () => {
     const context = contextOf();
-    await put("changed", large.subarray(0, 40 * MIB), { partSize: 16 * MIB });
+    await put("changed", large.subarray(0, 36 * MIB), { partSize: 16 * MIB });
     const stored = server.object(Bucket, "changed");
     stored.body[20 * MIB] = (stored.body[20 * MIB] ?? 0) ^ 1;
     let saved = 0;

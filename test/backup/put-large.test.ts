@@ -98,6 +98,25 @@ describe("a large file", () => {
     expect((await run({ journal: undefined })).result.failed).toBe(0);
     expect((await stored()).equals(content)).toBe(true);
   });
+  test("is known by its ETag, where the answer to the last request lacks that", async () => {
+    const onClient = (plain: sdk.S3Client): void =>
+      plain.middlewareStack.add(
+        (next, { commandName }) =>
+          async (args) => {
+            const result = await next(args);
+            if (commandName === "CompleteMultipartUploadCommand")
+              Reflect.deleteProperty(result.output, "ETag");
+            return result;
+          },
+        { step: "initialize" },
+      );
+    for (const journal of [tree.journal, undefined]) {
+      utimesSync(tree.at("big"), 2e9, journal === undefined ? 2e9 : 1e9);
+      expect((await run({ onClient, journal })).result).toMatchObject({ sent: 1, failed: 0 });
+      const { eTag } = server.object(BUCKET, "p/big");
+      expect((await manifestOf(server)).entries.get("big")?.eTag).toBe(eTag);
+    }
+  });
   test("waits for its turn beside others", async () => {
     for (let at = 0; at < 4; at++) tree.write(`more/${at}`, content.subarray(at, PART + 10 + at));
     expect((await run()).result).toMatchObject({ sent: 5, failed: 0 });

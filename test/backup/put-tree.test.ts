@@ -38,13 +38,13 @@ afterEach(() => {
 
 const keys = () => [...(server.buckets.get(BUCKET)?.keys() ?? [])].sort();
 const run = (settings: RunSettings = {}) => put(server, tree.root, { journal: tree.journal, ...settings });
-/** What a run asked of the server: methods with keys; listings as `LIST`, without that of uploads. */
+/** What a run asked of the server: methods with keys; listings as `LIST`, without that of uploads and without probes. */
 async function asked(settings: RunSettings = {}) {
   const from = server.calls.length;
   const done = await run(settings);
   const calls = server.calls
     .slice(from)
-    .filter(({ query }) => !query.has("uploads"))
+    .filter(({ query, key }) => !query.has("uploads") && !key.includes("probe-"))
     .map(({ method, key }) => (key === "" ? "LIST" : `${method} ${key}`));
   return { ...done, calls: calls.sort() };
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Tests against programs of others: AWS's Encryption SDKs for Python, Java and Go, and for Rust with FRAMESEAL_RUST=1,
-# AWS's Python command line, the S3 Encryption Clients for Java, Go and Python, moto's AWS KMS, and Ceph's S3 server. What
-# they need is built once and kept in node_modules/.cache; Ceph comes from Debian's packages (CI installs them). Services
-# listen on free loopback ports and end with this script. What is missing leaves its rows "not run"; in CI it fails.
+# AWS's Python command line, the S3 Encryption Clients for Java, Go and Python, moto's AWS KMS, PostgreSQL, and Ceph's S3
+# server. What they need is built once and kept in node_modules/.cache; Ceph and PostgreSQL come from Debian's packages (CI
+# installs them). Services listen on free loopback ports and end with this script. What is missing leaves its rows "not
+# run"; in CI it fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/test/integration
@@ -105,6 +106,7 @@ rgw_packages="radosgw ceph-mon ceph-mgr ceph-osd ceph-common"
 # shellcheck disable=SC2086
 install radosgw $rgw_packages
 install chromium chromium
+install pg_ctlcluster postgresql
 
 log=$(mktemp)
 rgw_pids=()

@@ -71,8 +71,8 @@ export interface RunSettings extends Partial<PutTreeOptions> {
   /** Between the walk and what is done with what it finds. */
   readonly onEntry?: (path: string) => void;
   readonly sealing?: Partial<Sealing>;
-  /** Called with what the run uses. */
-  readonly onStart?: (journal: Journal | undefined) => void;
+  /** Called with the client that does not encrypt, before others are made from it. */
+  readonly onClient?: (plain: sdk.S3Client) => void;
 }
 
 const wrapping = new Uint8Array(32).fill(7);
@@ -81,6 +81,7 @@ const wrapping = new Uint8Array(32).fill(7);
 export function clientsOf(server: S3Server, journal: Journal | undefined, wrappingKey = wrapping) {
   const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey });
   const plain = server.client({ maxAttempts: 1 });
+  onClient?.(plain);
   const options = {
     keyring,
     partSize: 5 * 2 ** 20,
@@ -128,8 +129,12 @@ export async function put(
           identity: { endpoint: server.endpoint, bucket: BUCKET, prefix },
         });
   try {
-    const { plain, client, links: linkClient, sealed } = clientsOf(server, journal, settings.wrappingKey);
-    settings.onStart?.(journal);
+    const {
+      plain,
+      client,
+      links: linkClient,
+      sealed,
+    } = clientsOf(server, journal, settings.onClient, settings.wrappingKey);
     const queue = createTransferQueue({
       maxInFlight: settings.transfers ?? 8,
       memory: 64 * 2 ** 20,

@@ -65,6 +65,11 @@ export const serverKinds = {
     ignored: [...conditions, "tagging"],
     weakETags: true,
   },
+  // Servers of the time before the second kind of listings.
+  "deaf-to-listings": {
+    refuse: ofPlainBucket,
+    ignored: ["list-type", "continuation-token", "start-after"],
+  },
 } as const satisfies Readonly<Record<string, ServerKind>>;
 
 export type ServerKindName = keyof typeof serverKinds;

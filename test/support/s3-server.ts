@@ -107,6 +107,7 @@ export class S3Server implements AsyncDisposable {
     };
     this.calls.push(call);
     const fault = this.fault(call, this.calls.length);
+    const { weakETags }: ServerKind = serverKinds[this.kind];
     let answer: Answer;
     try {
       if (fault?.kind === "refuse") return this.#hangUp(request.socket, fault.ms);
@@ -118,7 +119,7 @@ export class S3Server implements AsyncDisposable {
           return void request.socket.destroy();
       }
       const signature = verifySignature(request, this.#signers);
-      const body = decodeBody(Buffer.concat(chunks), request.headers, signature);
+      let body = decodeBody(Buffer.concat(chunks), request.headers, signature);
       this.onBody(call, body.bytes);
       await this.delay(call);
       if (fault?.kind === "stall" && fault.after !== true) {
@@ -130,6 +131,7 @@ export class S3Server implements AsyncDisposable {
       if (fault?.kind === "error200" && fault.instead === true) answer = ERROR_AFTER_ALL;
       else {
         const seen = seenBy(serverKinds[this.kind], call);
+        if (weakETags === true) body = { ...body, bytes: withoutWeakness(body.bytes) };
         answer = this.#service.answer(fault?.kind === "other-range" ? shiftedRange(seen) : seen, body);
       }
       if (fault?.kind === "error") throw new S3Error(fault.status, fault.code);
@@ -139,7 +141,6 @@ export class S3Server implements AsyncDisposable {
       answer = { ...xml(text), status: error.status };
       if (call.method === "HEAD") answer = { status: error.status };
     }
-    const { weakETags }: ServerKind = serverKinds[this.kind];
     if (weakETags === true && answer.headers?.etag !== undefined)
       answer = { ...answer, headers: { ...answer.headers, etag: `W/${answer.headers.etag}` } };
     if (fault?.kind === "reset") return void request.socket.destroy();
@@ -157,6 +158,11 @@ export class S3Server implements AsyncDisposable {
 }
 
 const ERROR_AFTER_ALL = xml("<Error><Code>InternalError</Code><Message>after all</Message></Error>");
+// What it has told itself, it takes back.
+function withoutWeakness(bytes: Buffer): Buffer {
+  const text = bytes.toString("latin1");
+  return text.startsWith("<") ? Buffer.from(text.replaceAll(/W\/(?="|&quot;)/g, ""), "latin1") : bytes;
+}
 const totalLength = (chunks: readonly Buffer[]): number =>
   chunks.reduce((sum, chunk) => sum + chunk.length, 0);
 

@@ -113,6 +113,21 @@ export class TargetTree {
     return PartialFile.open(this.#calls, parent, nameOf(inTree), this.#options, resumeFrom);
   }
 
+  /** Removes what an interrupted run left of a file, unless somebody works on it. */
+  async removePartial(inTree: string): Promise<void> {
+    const partial = path.posix.join(path.posix.dirname(inTree), partialNameOf(nameOf(inTree)));
+    if ((await this.look(partial))?.type !== "file") return;
+    const parent = await this.#openParent(inTree, "look");
+    const file = await PartialFile.open(
+      this.#calls,
+      parent,
+      nameOf(inTree),
+      { ...this.#options, overwrite: "replace" },
+      0,
+    );
+    await file.discard();
+  }
+
   /** Makes a directory, and gives it its attributes; one that is there keeps its own unless things are replaced. */
   async makeDirectory(inTree: string, attributes: RestoredAttributes): Promise<"made" | "there"> {
     const parent = await this.#openParent(inTree, "make");

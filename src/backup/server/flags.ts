@@ -21,7 +21,7 @@ export interface ServerFlags {
   readonly tagging: Answer;
   /** ETags are strong. A weak one is compared without its `W/`, and never sent as a condition. */
   readonly strongETags: Answer;
-  /** ListObjectsV2. Where it is missing: ListObjects, which goes on behind the last key. */
+  /** ListObjectsV2. Where it is missing, `withOldListing` takes ListObjects. */
   readonly listV2: Answer;
   /** ListMultipartUploads. Where it is missing: what the journal knows is all that can be found. */
   readonly listUploads: Answer;
@@ -79,10 +79,18 @@ export function readFlags(
   return { run: run as number, flags: flagsFrom((name) => given[name]) };
 }
 
+const required = async () => "WHEN_REQUIRED" as const;
+
 /** Makes a client, and those that share its configuration, send what the server takes. */
 export function applyFlags(client: S3Client, { checksums }: ServerFlags): void {
-  if (checksums !== "no") return;
-  const required = async () => "WHEN_REQUIRED" as const;
-  client.config.requestChecksumCalculation = required;
+  if (checksums === "no") client.config.requestChecksumCalculation = required;
+}
+
+/**
+ * Asks for no checksums of what is read, and, where nothing is to be stored, sends none: not all servers take them, and
+ * all that is read is authenticated, which says more.
+ */
+export function leaveOutChecksums(client: S3Client, purpose: "read" | "write"): void {
   client.config.responseChecksumValidation = required;
+  if (purpose === "read") client.config.requestChecksumCalculation = required;
 }

@@ -70,7 +70,7 @@ export async function openPlace(
   report: TreeReport,
   opening: Opening = {},
 ): Promise<OpenPlace> {
-  const { place } = await open(options, address, report, opening);
+  const { place } = await open(options, address, report, "read", opening);
   return place;
 }
 
@@ -89,11 +89,18 @@ export async function openTree(
   if (Object.hasOwn(read.encryptionContext ?? {}, "type"))
     throw new UsageError("--context: the pair type is that of links and manifests, with -r");
   const given = { ...read, keyring: await keyringOf(read.keyring, options, report) };
-  const [{ encryptS3Client }, { MANIFEST_CONTEXT }] = await Promise.all([
+  const [{ encryptS3Client }, { MANIFEST_CONTEXT }, { withOldListing }] = await Promise.all([
     import("../../s3/encrypt-s3-client.ts"),
     import("../../backup/manifest/place.ts"),
+    import("../../backup/server/old-listing.ts"),
   ]);
-  const { place, bare } = await open(options, address, report, opening);
+  const { place, bare } = await open(
+    options,
+    address,
+    report,
+    purpose === "encrypt" ? "write" : "read",
+    opening,
+  );
   try {
     const multipartStates = purpose === "encrypt" ? place.journal?.states : undefined;
     const { authentication } = opening;
@@ -109,7 +116,10 @@ export async function openTree(
       ...place,
       settings,
       streamMemory,
-      client: purpose === "encrypt" ? await putting(place, bare, settings) : encryptS3Client(bare, settings),
+      client:
+        purpose === "encrypt"
+          ? await putting(place, bare, settings)
+          : withOldListing(place.sdk, encryptS3Client(bare, settings)),
       links: encryptS3Client(bare, {
         ...framed,
         encryptionContext: { ...encryptionContext, type: "symlink" },
@@ -159,13 +169,23 @@ async function open(
   options: TreeOptions,
   address: TreeAddress,
   report: TreeReport,
+  purpose: "read" | "write",
   { target, journal: hasJournal = true }: Opening,
 ): Promise<{ readonly place: OpenPlace; readonly bare: S3Client }> {
-  const [sdk, { namesFrom }, { createTransferQueue }, { TRANSFER_DEFAULTS }] = await Promise.all([
+  const [
+    sdk,
+    { namesFrom },
+    { createTransferQueue },
+    { TRANSFER_DEFAULTS },
+    { leaveOutChecksums },
+    { withOldListing },
+  ] = await Promise.all([
     import("@aws-sdk/client-s3"),
     import("./name-options.ts"),
     import("../../backup/transfer/queue.ts"),
     import("./transfer-options.ts"),
+    import("../../backup/server/flags.ts"),
+    import("../../backup/server/old-listing.ts"),
   ]);
   const { transfers, memory, retries } = { ...TRANSFER_DEFAULTS, ...options };
   const { signal } = report;
@@ -180,7 +200,8 @@ async function open(
       const { Bandwidth, limitBandwidth } = await import("../../backup/transfer/bandwidth.ts");
       limitBandwidth(bare, new Bandwidth(options.bwlimit));
     }
-    const plain = await withServerSide(bare, options);
+    leaveOutChecksums(bare, purpose);
+    const plain = withOldListing(sdk, await withServerSide(bare, options));
     if (hasJournal) journal = await openJournalOf(bare, address, options, target, dryRun);
     const close = (): void => {
       report.fact("transfers", { ...queue.counts });

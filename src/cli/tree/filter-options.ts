@@ -11,7 +11,7 @@ import { interruptSignal } from "../interrupt.ts";
 import { ofFile, shown } from "../names.ts";
 import { refuseKey } from "../options.ts";
 import { isTerminal } from "../output.ts";
-import { oneOf } from "../values.ts";
+import { forRepeatable, oneOf } from "../values.ts";
 
 /** A value, and its place among those of other options. */
 interface Placed {
@@ -48,14 +48,15 @@ let places = 0;
 function placed(value: string, previous: readonly Placed[] = []): readonly Placed[] {
   return [...previous, { place: places++, value }];
 }
+forRepeatable(placed);
 
 /** Adds the options that leave entries out. */
 export function addFilterOptions(command: Command): Command {
   return command
     .optionsGroup("Which entries:")
     .option("--exclude <pattern>", "leave out what matches, as in .gitignore (repeatable)", placed)
-    .option("--include <pattern>", "take in again what an earlier --exclude leaves out", placed)
-    .option("--exclude-from <file>", "patterns of a file, one a line, as in .gitignore", placed);
+    .option("--include <pattern>", "take in again what an earlier --exclude leaves out (repeatable)", placed)
+    .option("--exclude-from <file>", "patterns of a file, one a line, as in .gitignore (repeatable)", placed);
 }
 
 /** Adds the options that name entries one by one. */

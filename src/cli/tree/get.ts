@@ -7,7 +7,7 @@ import type { TreeAddress } from "../../backup/entry.ts";
 import type { RestoreContext } from "../../backup/get-entry.ts";
 import type { GetOptions } from "../../backup/get-tree.ts";
 import type { RunKind } from "../../backup/journal/journal.ts";
-import type { TargetOptions } from "../../backup/local/target-tree.ts";
+import type { TargetTree as Target, TargetOptions } from "../../backup/local/target-tree.ts";
 import { noKeys } from "../../keyring/no-keys.ts";
 import { UsageError } from "../failure.ts";
 import { oneOf } from "../values.ts";
@@ -120,14 +120,17 @@ export async function restoreFolder(
       import("../../backup/manifest/reader.ts"),
     ]);
     const place = await openFor(options, address, report, root);
+    let target: Target | undefined;
     try {
       const source =
         manifest === undefined || place.sealed === undefined
           ? undefined
           : await openManifest({ ...place, sealed: place.sealed }, manifest);
-      const target = await TargetTree.open(root, choice);
       const how: GetOptions = {
-        target,
+        openTarget: async () => {
+          target = await TargetTree.open(root, choice);
+          return target;
+        },
         selects: filters.isEmpty
           ? undefined
           : (name, type) => !filters.excludes(name, type === "directory" ? "directory" : "other"),
@@ -138,10 +141,16 @@ export async function restoreFolder(
       };
       const run = place.dryRun ? undefined : place.journal?.beginRun(kind);
       const result = await getTree(place, how);
-      if (options.delete === true && existsSync(root)) await removeExtraneous(place, target, result, filters);
+      if (options.delete === true && existsSync(root)) await removeExtraneous(place, result, filters);
       if (run !== undefined) place.journal?.endRun(run, result.failed === 0 ? "done" : "failed-some");
-      report.fact("restored", { folder: root, durability: choice.sync === "none" ? "not-synced" : "synced" });
+      if (result.target === undefined) report.warn("there is nothing to restore");
+      else
+        report.fact("restored", {
+          folder: root,
+          durability: choice.sync === "none" ? "not-synced" : "synced",
+        });
     } finally {
+      target?.close();
       place.close();
     }
   });

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { UsageError } from "../failure.ts";
 import { oldObjectsFrom, type RotationOptions, rotationKeyrings } from "../rotation.ts";
+import { typed } from "../values.ts";
 import { openPlace, parseTreeAddress, type TreeOptions } from "./context.ts";
 import { addJournalOptions } from "./journal-options.ts";
 import { addNameOptions } from "./name-options.ts";
@@ -66,13 +67,10 @@ export async function rewrapTreeCommand(
 
 /** Options that say nothing where only S3 changes its key. */
 const OF_OTHER_KEYS = [
-  "from",
-  "to",
-  "enforceRotation",
-  "materialDescription",
-  "context",
-  "encryptNames",
-] as const;
+  ...["from", "to", "enforceRotation", "materialDescription", "keyNamespace", "rsaPadding", "kmsEndpoint"],
+  ...["bind", "instructionFileSuffix", "enableLegacyWrappingAlgorithms", "context", "commitmentPolicy"],
+  ...["engine", "maxFrameLength", "maxEncryptedDataKeys", "encryptNames", "namesKey"],
+];
 
 async function updateEncryption(
   text: string,
@@ -80,8 +78,8 @@ async function updateEncryption(
   options: RotationOptions & TreeRewrapOptions & { readonly enforceRotation?: boolean },
 ): Promise<void> {
   for (const name of OF_OTHER_KEYS)
-    if (options[name] !== undefined)
-      throw new UsageError("--sse-kms-key changes the key of S3 and no other: leave the options of keys out");
+    if (Object.hasOwn(options, name))
+      throw new UsageError(`--sse-kms-key changes the key of S3 and no other: leave ${typed(name)} out`);
   if (!/^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[\w-]+$/.test(keyArn))
     throw new UsageError("--sse-kms-key takes the ARN of a key of AWS KMS: arn:aws:kms:…:key/…");
   const address = parseTreeAddress(text);

@@ -477,6 +477,13 @@ describe("what a tree has not", () => {
       "l",
     ]);
   });
+  test("is not given where a part is beyond what paths can name", async () => {
+    const name = "x".repeat(250);
+    const script = `cd "$0"; for i in $(seq 20); do mkdir ${name}; cd ${name}; done; touch file`;
+    execFileSync("bash", ["-c", script, root]);
+    expect(await codeOf(given())).toBe("POLICY");
+    execFileSync("rm", ["-r", root]);
+  });
   test.skipIf(isRoot)("is not given where a part cannot be read", async () => {
     fs.chmodSync(at("a"), 0);
     expect(await codeOf(given())).toBe("POLICY");

@@ -43,8 +43,34 @@ const odd = [
   `${"deep/".repeat(2000)}end`,
 ];
 
+/** Texts of all kinds of characters, the same in every run. */
+function* someNames(count: number): Generator<string> {
+  let state = 1;
+  const next = (below: number): number => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    return (state >>> 8) % below;
+  };
+  const character = (): string => {
+    const point = 1 + next([0x7f, 0x7ff, 0xffff, 0x10fffe][next(4)] ?? 1);
+    return point >= 0xd800 && point < 0xe000 ? "/" : String.fromCodePoint(point);
+  };
+  for (let at = 0; at < count; at++) yield Array.from({ length: 1 + next(40) }, character).join("");
+}
+
 describe.each(modes)("%s names", (mode) => {
   const names = kinds[mode];
+
+  test("of all characters come back, and no two are the same", () => {
+    const paths = new Set(someNames(1000));
+    const made = new Set<string>();
+    for (const path of paths) {
+      const key = names.keyOf(path, "directory");
+      expect(names.entryOf(key)).toEqual({ path, isDirectory: true });
+      made.add(key);
+    }
+    expect(made.size).toBe(paths.size);
+    expect(paths.size).toBeGreaterThan(900);
+  });
 
   test("come back, and are different for different entries", () => {
     const seen = new Map<string, string>();

@@ -10,7 +10,6 @@ import {
   type Place,
   type Row,
   row,
-  treeLine,
   unauthentic,
   untrusted,
 } from "../../support/option-rows.ts";
@@ -97,17 +96,9 @@ export const rows: readonly Row[] = [
   row(of, "--read-timeout 77", /read 77000$/m, { line: one("framed") }),
   row(of, "--timeout 7h", /^timer 25200000$/m, { line: one("framed") }),
   // Trees.
-  row(both, "--recursive", stored, { line: one("tree/"), before: forget }),
+  row(of, "--recursive", stored, { line: one("tree/"), before: forget }),
   row(["rewrap"], "--sse-kms-key arn:aws:kms:us-east-1:111122223333:key/new", /^request PUT .*encryption=/m, {
     line: () => "rewrap -r s3://bucket/tree/ --endpoint {s3}",
-  }),
-  row(both, "--names-key a.jwk", /^request /m, {
-    line: (command) => treeLine(command, { more: "--encrypt-names tree" }),
-    before: forget,
-  }),
-  row(both, "--encrypt-names flat", done, {
-    line: (command) => treeLine(command, { more: "--names-key a.jwk" }),
-    before: forget,
   }),
   row(both, "--transfers 1", undefined, { ...trees, before: forget, hides: /^at once 2$/m }),
   row(both, "--memory 1M", undefined, { ...trees, before: forget, hides: /^at once 4$/m }),
@@ -122,13 +113,9 @@ export const rows: readonly Row[] = [
     terminal: true,
     hides: /^interval 200$/m,
   }),
-  row(both, "--dry-run", /would wrap anew a\.txt/, { ...trees, before: forget, hides: stored }),
-  row(both, "--quiet", undefined, { ...trees, before: forget, hides: /^err frameseal: re/m }),
-  row(both, "--log-file new-log", /new-log/, { ...trees, before: forget }),
   row(of, "--json", /"record":"summary"/, { ...trees, before: forget }),
 ];
 
 export const kinds: Readonly<Record<string, Kind>> = {
-  words: { of: ["--encrypt-names", "--new-bind"] },
-  free: { of: ["--names-key", "--journal", "--log-file"] },
+  words: { of: ["--new-bind"] },
 };
