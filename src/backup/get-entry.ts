@@ -15,6 +15,7 @@ import {
   type FetchContext,
   fetchLarge,
   fetchSmall,
+  measureObject,
   type ObjectFacts,
   type ObjectName,
   type SeenObject,
@@ -62,7 +63,7 @@ export interface Wanted {
   readonly key: string;
   /** In a listing, a link looks like a file. */
   readonly type: EntryType;
-  /** Of the plaintext; of a listing, nobody has verified it. */
+  /** Of the plaintext, as a manifest says; or as stored, about as much. */
   readonly size: number;
   /** What a manifest says of it. */
   readonly proof: ManifestEntry | undefined;
@@ -129,7 +130,7 @@ export class EntryRestore {
     const there = await target.look(path);
     if (there !== undefined && there.type !== "directory")
       throw existsAlready(target.absoluteOf(path), "mkdir");
-    if (there !== undefined && existing === "refuse") return UNCHANGED;
+    if (there !== undefined && (existing === "refuse" || dryRun)) return UNCHANGED;
     if (dryRun) return { dryRun, reason: "new" };
     let attributes: RestoredAttributes;
     if (proof !== undefined) attributes = { ...proof, proof: "sealed" };
@@ -162,21 +163,28 @@ export class EntryRestore {
     const absolute = target.absoluteOf(wanted.path);
     if (there?.type === "directory")
       throw fileError("EISDIR", "open", absolute, "is a folder, and is not replaced by a file");
-    if (there?.type === "file" && wanted.type === "file" && (await this.#isEqual(there, wanted)))
-      return UNCHANGED;
+    if (there?.type === "file" && wanted.type === "file") {
+      const size = await this.#equalLength(there, wanted);
+      if (size !== undefined) return { ...UNCHANGED, size };
+    }
+    if (there?.type === "symlink" && isProvenLink(wanted, there)) return { ...UNCHANGED, type: "symlink" };
     // A link may be the one that the object turns out to be.
     if (there !== undefined && there.type !== "symlink" && existing === "refuse")
       throw existsAlready(absolute, "open");
     return this.#context.dryRun ? { dryRun: true, reason: reasonOf(there) } : undefined;
   }
 
-  // Whether the file is what would be restored, as far as length and time tell.
-  async #isEqual({ stats }: Existing, wanted: Wanted): Promise<boolean> {
-    if (stats.size !== BigInt(wanted.size)) return false;
-    if (wanted.proof !== undefined) return isSameTime(wanted.proof.mtimeNs, stats.mtimeNs);
-    const facts = await seeObject(this.#context, this.#name(wanted));
-    const time = hintsOf(facts.metadata).mtimeNs ?? timeOf(facts.modified);
-    return time !== undefined && isSameTime(time, stats.mtimeNs);
+  // The length of a file that is what would be restored, as far as length and time tell.
+  async #equalLength({ stats }: Existing, wanted: Wanted): Promise<number | undefined> {
+    const { proof } = wanted;
+    if (proof !== undefined) {
+      const isEqual = stats.size === BigInt(proof.size) && isSameTime(proof.mtimeNs, stats.mtimeNs);
+      return isEqual ? proof.size : undefined;
+    }
+    const { length, metadata, modified } = await measureObject(this.#context, this.#name(wanted));
+    const time = hintsOf(metadata).mtimeNs ?? timeOf(modified);
+    const isEqual = stats.size === BigInt(length) && time !== undefined && isSameTime(time, stats.mtimeNs);
+    return isEqual ? length : undefined;
   }
 
   async #small(wanted: Wanted): Promise<Outcome> {
@@ -244,7 +252,8 @@ export class EntryRestore {
     checkDigest(wanted, digestOfBytes(target), facts);
     throwIfAborted(signal);
     const made = await this.#options.target.makeLink(wanted.path, target, this.#attributesOf(wanted, facts));
-    return made === "made" ? { type: "symlink", reason: "new" } : { ...UNCHANGED, type: "symlink" };
+    const record = { type: "symlink", size: target.length } as const;
+    return made === "made" ? { ...record, reason: "new" } : { ...UNCHANGED, ...record };
   }
 
   async #file(
@@ -346,6 +355,10 @@ export class EntryRestore {
       return current;
     }
   }
+}
+
+function isProvenLink({ type, proof }: Wanted, { target }: Existing): boolean {
+  return type === "symlink" && target !== undefined && proof?.sha256 === digestOfBytes(target);
 }
 
 // It has been opened before, so it is not for want of a key.

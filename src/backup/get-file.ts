@@ -91,14 +91,31 @@ export interface SeenObject extends ObjectFacts {
   readonly isFramed: boolean;
 }
 
+const LOOK_COST: Cost = { memory: 2 ** 14, kind: "small" };
+
 /** Asks about an object. */
 export async function seeObject({ sdk, plain, queue }: FetchContext, name: ObjectName): Promise<SeenObject> {
   try {
-    const output = await queue.run({ memory: 2 ** 14, kind: "small" }, (abortSignal) =>
+    const output = await queue.run(LOOK_COST, (abortSignal) =>
       plain.send(new sdk.HeadObjectCommand({ ...name }), { abortSignal }),
     );
     const isFramed = normalizeMetadata(output.Metadata)[framedNames.format] === "framed";
     return { ...factsOf(output), isFramed };
+  } catch (error) {
+    throw nameHeadError(error, "object");
+  }
+}
+
+/** Asks about an object, and how long its plaintext is: as the object says, unverified. */
+export async function measureObject(
+  { sdk, client, queue }: FetchContext,
+  name: ObjectName,
+): Promise<ObjectFacts & { readonly length: number }> {
+  try {
+    const output = await queue.run(LOOK_COST, (abortSignal) =>
+      client.send(new sdk.HeadObjectCommand({ ...name }), { abortSignal }),
+    );
+    return { ...factsOf(output), length: output.ContentLength ?? 0 };
   } catch (error) {
     throw nameHeadError(error, "object");
   }

@@ -112,8 +112,10 @@ class NameReader {
   }
 
   async *#listed(): AsyncGenerator<Wanted, void, void> {
-    const { sdk, client, address, names, signal } = this.#context;
-    for await (const { key, name, size } of listTree({ sdk, client, address, signal })) {
+    const { sdk, client, plain, address, names, signal, dryRun } = this.#context;
+    // Sizes of plaintexts take requests of their own, and are seen when the objects are fetched.
+    const from = { sdk, client: dryRun ? client : plain, address, signal };
+    for await (const { key, name, size } of listTree(from)) {
       if (name === "") continue; // the folder itself
       let wanted: Wanted;
       try {

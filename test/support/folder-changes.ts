@@ -27,7 +27,8 @@ export function changesIn(
     const old = before.get(name);
     if (old !== undefined && isSame(old, stats)) continue;
     const place = path.join(folder, name);
-    const attributes = `${(stats.mode & 0o7777).toString(8)} ${stats.mtime.toISOString()}`;
+    const owner = stats.uid === process.getuid?.() ? "" : ` of ${stats.uid}:${stats.gid}`;
+    const attributes = `${(stats.mode & 0o7777).toString(8)} ${stats.mtime.toISOString()}${owner}`;
     if (stats.isSymbolicLink()) lines.push(`link ${name} -> ${readlinkSync(place)}`);
     else if (stats.isDirectory()) lines.push(`folder ${name} ${attributes}`);
     else

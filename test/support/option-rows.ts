@@ -52,7 +52,7 @@ export const writers = ["encrypt", "put"];
 export const objects = ["put", "get", "cat", "verify", "inspect", "rewrap"];
 export const objectReaders = ["get", "cat", "verify"];
 export const reporting = messages.filter((name) => name !== "cat");
-export const aws = [...messages, "inspect", "rewrap", "uploads", "policy"];
+export const aws = [...messages, "inspect", "rewrap", "ls", "rm", "uploads", "policy"];
 
 /** A line that works, of which rows change the key and what is read. */
 export function line(command: string, { key = "-k a.jwk", of = "framed", more = "" } = {}): string {
