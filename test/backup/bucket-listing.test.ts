@@ -1,12 +1,14 @@
 // Listings of a prefix: every object once and in the order of keys, however the listing is cut and whatever keys are made
 // of; and a server that lists wrongly is refused.
 import * as sdk from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type BucketEntry, listBucket } from "../../src/backup/bucket-listing.ts";
 import { compareKeys } from "../../src/backup/key-order.ts";
 import { KeyTags } from "../../src/backup/key-tags.ts";
 import { createTransferQueue } from "../../src/backup/transfer/queue.ts";
 import { S3Server } from "../support/s3-server.ts";
+
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
 
 const bucket = "bucket";
 let server: S3Server;

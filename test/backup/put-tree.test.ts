@@ -18,6 +18,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { BUCKET, clientsOf, manifestOf, put, type RunSettings, TemporaryTree } from "../support/put-run.ts";
 import { S3Server } from "../support/s3-server.ts";
 
+vi.setConfig({ testTimeout: 60_000 }); // machines can be busy
+
 let server: S3Server;
 let tree: TemporaryTree;
 beforeAll(async () => {
