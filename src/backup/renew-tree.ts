@@ -186,7 +186,7 @@ class TreeRenewal {
   }
 
   async run(): Promise<void> {
-    const { address, report, signal } = this.#context;
+    const { address, report, signal, queue } = this.#context;
     let batch: RenewedObject[] = [];
     try {
       for await (const object of listKeys(this.#context, address)) {
@@ -203,6 +203,7 @@ class TreeRenewal {
       report.total(this.#found, 0, true);
     } finally {
       await this.#tasks.settled();
+      await queue.idle(); // what was aborted aborts its upload
     }
     this.#tasks.throwIfFailed();
     throwIfAborted(signal);

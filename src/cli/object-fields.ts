@@ -32,6 +32,7 @@ interface Row {
 
 const all: readonly ObjectCommand[] = [
   "put",
+  "sync",
   "get",
   "cat",
   "verify",

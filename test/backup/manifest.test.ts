@@ -234,7 +234,7 @@ describe("a text that is no manifest", () => {
       textOf(changed(head, '"version":1', '"version":2'), end(0, 0)),
       "UNSUPPORTED",
     ],
-    ["another run", textOf(changed(head, '"run":2', '"run":3'), end(0, 0))],
+    ["another run", textOf(changed(changed(head, '"run":2', '"run":3'), '"run":1', '"run":2'), end(0, 0))],
     ["another prefix", textOf(changed(head, '"p/"', '"q/"'), end(0, 0))],
     [
       "a run before that is none",

@@ -186,6 +186,18 @@ test("large objects go up in parts, within the memory they are given", async () 
   expect((await tree.read("large"))?.length).toBe(20 * 2 ** 20);
 });
 
+test("a run that is aborted leaves no upload behind", async () => {
+  await tree.put("large", "L".repeat(20 * 2 ** 20));
+  const stop = new AbortController();
+  tree.server.delay = async ({ query }) => {
+    if (query.get("partNumber") === "2") stop.abort(new Error("enough"));
+  };
+  const context = tree.context({ signal: stop.signal });
+  await expect(reencryptTree(context, { from: oldKey })).rejects.toThrow();
+  expect(tree.server.uploads.size).toBe(0);
+  expect(await tree.read("large", oldKey)).toHaveLength(20 * 2 ** 20);
+});
+
 test("a dry run tells what would be done, and changes nothing", async () => {
   await tree.put("a", "A");
   await tree.put("v3", "V3", { format: "s3ec-v3" });

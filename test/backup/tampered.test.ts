@@ -264,6 +264,28 @@ describe("manifests", () => {
     expect(exitCode).toBe(3);
     expect(untrusted.map((text) => text.split(": ")[0])).toEqual(named.map((run) => key(run).slice(2)));
   });
+  test("one removed is named by a sample too, which reads no others than the newest two", async () => {
+    const mine = await threeRuns();
+    objects().delete(key(1));
+    const { exitCode, untrusted } = await verify(mine, {
+      ...latest,
+      sample: { seed: "s", size: { share: 0 } },
+    });
+    expect([exitCode, untrusted]).toEqual([3, [expect.stringMatching(/^\.frameseal\/runs\/00000001: /)]]);
+  });
+  test("one written anew, by somebody with the key, is another than the next one names", async () => {
+    const mine = await threeRuns();
+    for (const run of [2, 3]) objects().set(`kept ${run}`, at(objects(), key(run)));
+    for (const run of [2, 3]) objects().delete(key(run));
+    await put({ ...mine, journal: undefined }, {});
+    objects().set(key(3), at(objects(), "kept 3"));
+    for (const run of [2, 3]) objects().delete(`kept ${run}`);
+    const { exitCode, untrusted } = await verify({ ...mine, journal: undefined }, latest);
+    expect([exitCode, untrusted]).toEqual([
+      3,
+      [expect.stringMatching(/^\.frameseal\/runs\/00000002: .*another one than the run after it/)],
+    ]);
+  });
   test("the newest removed: the journal knows it", async () => {
     const place = await threeRuns();
     const before = new Map(objects());

@@ -50,6 +50,11 @@ const errors: Readonly<Record<string, readonly Errno[]>> = {
   realpath: ["EIO"],
   copy: ["EIO"],
   access: ["EACCES"],
+  rmdir: ["EIO", "EBUSY"],
+  symlink: ["EIO", "ENOSPC"],
+  times: ["EIO", "EPERM"],
+  chmod: ["EIO", "EPERM"],
+  chown: ["EIO", "EPERM"],
 };
 /** What may happen to calls upon pipes and sockets in place of that. */
 const ofPipes: readonly Errno[] = ["EIO", "EINTR", "EAGAIN"];

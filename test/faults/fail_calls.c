@@ -30,7 +30,8 @@
 static const char *names[] = {"open",  "read",   "pread",  "write",     "pwrite",  "fsync",     "ftruncate", "fchmod",
                               "rename", "link",   "unlink", "close",     "statx",   "fallocate", "flock",     "mmap",
                               "thread", "socket", "connect", "send",     "receive", "getrandom", "scandir",   "readlink",
-                              "mkdir",  "pipe",   "poll",   "ioctl",     "fcntl",   "realpath",  "copy",      "access"};
+                              "mkdir",  "pipe",   "poll",   "ioctl",     "fcntl",   "realpath",  "copy",      "access",
+                              "rmdir",  "symlink", "times",  "chmod",    "chown"};
 #define NAME_COUNT (sizeof names / sizeof *names)
 static atomic_long counts[NAME_COUNT];
 
@@ -250,6 +251,18 @@ ALL_OR_NOTHING(rename, due_path("rename", path), (const char *path, const char *
 ALL_OR_NOTHING(link, due_path("link", path), (const char *path, const char *to), (path, to))
 ALL_OR_NOTHING(unlink, due_path("unlink", path), (const char *path), (path))
 ALL_OR_NOTHING(mkdir, due_path("mkdir", path), (const char *path, mode_t mode), (path, mode))
+ALL_OR_NOTHING(rmdir, due_path("rmdir", path), (const char *path), (path))
+ALL_OR_NOTHING(symlink, due_path("symlink", path), (const char *target, const char *path), (target, path))
+ALL_OR_NOTHING(utimensat, due_path("times", path),
+               (int folder, const char *path, const struct timespec times[2], int flags),
+               (folder, path, times, flags))
+ALL_OR_NOTHING(futimens, due_descriptor("times", descriptor), (int descriptor, const struct timespec times[2]),
+               (descriptor, times))
+ALL_OR_NOTHING(chmod, due_path("chmod", path), (const char *path, mode_t mode), (path, mode))
+ALL_OR_NOTHING(fchown, due_descriptor("chown", descriptor), (int descriptor, uid_t owner, gid_t group),
+               (descriptor, owner, group))
+ALL_OR_NOTHING(lchown, due_path("chown", path), (const char *path, uid_t owner, gid_t group),
+               (path, owner, group))
 ALL_OR_NOTHING(access, due_path("access", path), (const char *path, int mode), (path, mode))
 ALL_OR_NOTHING(socket, due_path("socket", ""), (int domain, int type, int protocol), (domain, type, protocol))
 ALL_OR_NOTHING(connect, due_descriptor("connect", descriptor),

@@ -25,6 +25,7 @@ import { S3Server } from "../support/s3-server.ts";
 import { type CallPoint, isOfModules, pointsOf } from "./call-points.ts";
 import { compileFailCalls } from "./compile-fail-calls.ts";
 import { type Operation, operationsOn, type Place, type Standing } from "./operations.ts";
+import { randomFrom, sampleOf } from "./samples.ts";
 
 const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 /** Another seed tries other calls. */
@@ -220,25 +221,6 @@ async function tryPoint(place: Place, operation: Operation, point: CallPoint): P
       `${operation.name}: ${name} ${number} ${label} (${target.replace(/^.*\/(?=slot|dist|node_modules)/, "")}): ` +
         `${complaint}; ${outcome.code}, ${standing}: ${outcome.stderr.trim().slice(0, 400)}`,
     );
-}
-
-/** A generator of numbers from 0 to 1 (mulberry32). */
-function randomFrom(state: number): () => number {
-  let at = state;
-  return () => {
-    at = (at + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(at ^ (at >>> 15), 1 | at);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-function sampleOf(points: readonly CallPoint[], count: number, random: () => number): CallPoint[] {
-  const rest = [...points];
-  const chosen: CallPoint[] = [];
-  while (chosen.length < count && rest.length > 0)
-    chosen.push(...rest.splice(Math.floor(random() * rest.length), 1));
-  return chosen;
 }
 
 /** One way for each call: what Node does while it loads code is one thing many times. */

@@ -78,7 +78,12 @@ export interface RunSettings extends Partial<PutTreeOptions> {
 const wrapping = new Uint8Array(32).fill(7);
 
 /** The clients of a run. */
-export function clientsOf(server: S3Server, journal: Journal | undefined, wrappingKey = wrapping) {
+export function clientsOf(
+  server: S3Server,
+  journal: Journal | undefined,
+  onClient: RunSettings["onClient"] = undefined,
+  wrappingKey = wrapping,
+) {
   const keyring = new RawAesKeyring({ keyNamespace: "n", keyName: "k", wrappingKey });
   const plain = server.client({ maxAttempts: 1 });
   onClient?.(plain);

@@ -290,7 +290,7 @@ export const treeCommands: readonly TreeCommand[] = [
     before: async (run) => {
       await filled(run);
       run.write("out/gone.txt", "not in the bucket");
-      run.write("out/a.txt", "older");
+      run.write("out/a.txt", "older, and longer", new Date("2020-01-01"));
     },
     args: ({ address }) => ["sync", "--delete", "-k", "a.jwk", address, "out"],
     target: "out",
@@ -312,6 +312,10 @@ export async function complaintsOf(run: TreeRun, command: TreeCommand): Promise<
   const found = typeof there === "string" ? there : JSON.stringify(sorted(there));
   if (found !== source) complaints.push(`trees differ: ${found} in place of ${source}`);
   if (run.uploads.length > 0) complaints.push(`uploads left: ${run.uploads.join()}`);
+  const hidden = [...(run.server.buckets.get(run.bucket)?.keys() ?? [])].filter(
+    (key) => key.startsWith("tree/.frameseal/") && !/^tree\/\.frameseal\/runs\/[0-9]{8}$/.test(key),
+  );
+  if (hidden.length > 0) complaints.push(`hidden objects left: ${hidden.join()}`);
   if (run.leftovers.length > 0) complaints.push(`files left: ${run.leftovers.join()}`);
   return complaints;
 }

@@ -4,6 +4,7 @@ import { messageOf } from "../../errors.ts";
 import { quote } from "../../quote.ts";
 import { isErrorNamed } from "../../shapes.ts";
 import type { PlaceContext } from "../context.ts";
+import { isOfProbe } from "../server/probe.ts";
 import type { Journal, UploadRow } from "./journal.ts";
 import { type ListedUpload, listUploads, type UploadPlace } from "./upload-listing.ts";
 
@@ -50,7 +51,9 @@ export async function abortLeftovers(
         await Promise.all(left.map((upload) => abortKnown(context, upload)));
         aborted += left.length;
       }
-      if (!dryRun) journal.end(key);
+      if (dryRun) continue;
+      if (isOfProbe(key, context.address.prefix)) await deleteProbe(context, key);
+      journal.end(key);
     }
     if (!dryRun) await rememberForeign(context, known);
   } catch (error) {
@@ -90,6 +93,18 @@ async function abortKnown(
   await abortUpload(context, upload);
   await journal.states.remove(upload.uploadId);
   journal.endUpload(upload.uploadId);
+}
+
+// The object by which a server was tried; nothing else has such a key.
+async function deleteProbe(context: LeftoverContext, key: string): Promise<void> {
+  const { sdk, plain, address, queue, report } = context;
+  const command = new sdk.DeleteObjectCommand({ Bucket: address.bucket, Key: key });
+  try {
+    await queue.run(ABORT_COST, (signal) => plain.send(command, { abortSignal: signal }));
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    report.warn(`the object by which the server was tried could not be removed (${messageOf(error)})`, key);
+  }
 }
 
 /** Aborts an upload. One that is gone is as good as aborted. */

@@ -12,6 +12,8 @@ const ZERO_BLOCK: Uint8Array = Buffer.alloc(BLOCK_LENGTH);
 /** One key of AES-SIV. What is sealed is the synthetic IV, 16 bytes, and behind it the ciphertext. */
 export class AesSiv {
   readonly #mac: Cmac;
+  /** CMAC of zeros, with which S2V begins. */
+  readonly #start: Uint8Array;
   readonly #ctrKey: KeyObject;
   readonly #ctrCipher: string;
 
@@ -19,6 +21,7 @@ export class AesSiv {
   constructor(key: Uint8Array) {
     const half = key.length / 2;
     this.#mac = new Cmac(key.subarray(0, half));
+    this.#start = this.#mac.digest(ZERO_BLOCK);
     this.#ctrKey = createSecretKey(key.subarray(half));
     this.#ctrCipher = `aes-${half * 8}-ctr`;
   }
@@ -41,7 +44,7 @@ export class AesSiv {
 
   // RFC 5297, 2.4.
   #s2v(plaintext: Uint8Array, associatedData: readonly Uint8Array[]): Uint8Array {
-    const sum = this.#mac.digest(ZERO_BLOCK);
+    const sum = copySecret(this.#start);
     for (const each of associatedData) {
       double(sum);
       xorInto(sum, 0, this.#mac.digest(each));

@@ -17,9 +17,17 @@ export interface ProbeContext {
   /** The client that `client` was made from. */
   readonly plain: S3.S3Client;
   readonly address: TreeAddress;
-  readonly journal: Pick<Journal, "note" | "putNote"> | undefined;
+  readonly journal: Pick<Journal, "note" | "putNote" | "begin" | "end"> | undefined;
   readonly report: Pick<Report, "warn" | "fact">;
   readonly signal: AbortSignal;
+}
+
+/** What probes try things on is named so, below the prefix of the tree. */
+const PROBE = `${RESERVED_FOLDER}probe-`;
+
+/** Whether `key` is of a probe of the tree below `prefix`. */
+export function isOfProbe(key: string, prefix: string): boolean {
+  return key.startsWith(prefix + PROBE);
 }
 
 const NOTE = "server flags";
@@ -59,11 +67,14 @@ class Probe {
   constructor(context: ProbeContext) {
     this.#context = context;
     const { bucket, prefix } = context.address;
-    this.#place = { Bucket: bucket, Key: `${prefix}${RESERVED_FOLDER}probe-${randomUUID()}` };
+    this.#place = { Bucket: bucket, Key: `${prefix}${PROBE}${randomUUID()}` };
   }
 
   async run(): Promise<ServerFlags> {
-    const { report, signal } = this.#context;
+    const { report, signal, journal } = this.#context;
+    const { Key } = this.#place;
+    // Whoever ends this process leaves the rest to the next run.
+    journal?.begin([Key]);
     try {
       if (await this.#store()) {
         await this.#conditions();
@@ -73,6 +84,7 @@ class Probe {
       }
     } finally {
       await this.#remove();
+      if (this.#isTidy) journal?.end(Key);
     }
     signal.throwIfAborted();
     const missing = Object.entries(this.#answers).filter(([, answer]) => answer === "unknown");
@@ -198,6 +210,7 @@ class Probe {
   }
   readonly #versions = new Set<string | undefined>();
   #hasLostUpload = false;
+  #isTidy = true;
 
   async #put(condition: Partial<S3.PutObjectCommandInput>): Promise<Outcome<S3.PutObjectCommandOutput>> {
     const { sdk, client } = this.#context;
@@ -236,6 +249,7 @@ class Probe {
     try {
       return await sendOf<Output>(client)(command, { abortSignal: AbortSignal.timeout(TIDY_MS) });
     } catch {
+      this.#isTidy = false;
       this.#context.report.warn(
         "the object by which the server was tried could not be removed",
         this.#place.Key,

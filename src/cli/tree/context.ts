@@ -62,6 +62,8 @@ export interface Opening {
 const MiB = 2 ** 20;
 /** Of one upload of a stream, however large the budget is. */
 const MAX_STREAM_MEMORY = 64 * MiB;
+/** The least that the client takes, however small the budget is: such an upload runs alone then. */
+const MIN_STREAM_MEMORY = 16 * MiB;
 
 /** Opens a place without keys. @throws UsageError, FramesealError JOURNAL */
 export async function openPlace(
@@ -83,7 +85,7 @@ export async function openTree(
   opening: Opening = {},
 ): Promise<OpenTree> {
   const budget = options.memory ?? (await import("./transfer-options.ts")).TRANSFER_DEFAULTS.memory;
-  const streamMemory = Math.min(MAX_STREAM_MEMORY, Math.floor(budget / 2));
+  const streamMemory = Math.min(MAX_STREAM_MEMORY, Math.max(MIN_STREAM_MEMORY, Math.floor(budget / 2)));
   // What is wrong with keys is told before a journal is made.
   const read = await encryptionSettingsFrom({ ...options, memory: streamMemory }, purpose);
   if (Object.hasOwn(read.encryptionContext ?? {}, "type"))

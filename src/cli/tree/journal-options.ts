@@ -4,8 +4,7 @@ import type { S3Client } from "@aws-sdk/client-s3";
 import type { Command } from "commander";
 import type { TreeAddress } from "../../backup/entry.ts";
 import { defaultJournalFile } from "../../backup/journal/default-file.ts";
-import type { Journal, JournalIdentity } from "../../backup/journal/journal.ts";
-import { openJournal } from "../../backup/journal/open-journal.ts";
+import type { JournalIdentity } from "../../backup/journal/journal.ts";
 
 /** What `addJournalOptions` adds. */
 export interface JournalOptions {
@@ -40,17 +39,6 @@ export async function journalPlace(
   const identity = { endpoint: await serviceOf(client), bucket, prefix, target };
   const file = journal ?? defaultJournalFile(identity, homedir(), process.env.XDG_STATE_HOME);
   return { file, identity };
-}
-
-/** Opens the journal of the options, of which there is none with --no-journal. */
-export async function openTreeJournal(
-  client: S3Client,
-  address: TreeAddress,
-  options: JournalOptions,
-  target?: string,
-): Promise<Journal | undefined> {
-  const place = await journalPlace(client, address, options, target);
-  return place === undefined ? undefined : openJournal(place);
 }
 
 // In AWS a bucket has the same name wherever it is asked for.

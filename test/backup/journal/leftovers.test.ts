@@ -86,6 +86,18 @@ describe("leftovers", () => {
     expect(begun()).toContain("p/key2"); // it was there before the run that says it began one
   });
 
+  test("what a probe of the server left is removed, and nothing else of the reserved folder", async () => {
+    const [probe, other] = ["p/.frameseal/probe-1", "p/.frameseal/runs/00000001"];
+    await tidy();
+    journal.begin([probe, other]);
+    for (const Key of [probe, other, "p/.frameseal/probe-2"])
+      await plain.send(new sdk.PutObjectCommand({ Bucket: bucket, Key, Body: "x" }));
+    await create(probe);
+    expect(await tidy()).toEqual({ aborted: 1, kept: 0 });
+    expect([...(server.buckets.get(bucket)?.keys() ?? [])].sort()).toEqual(["p/.frameseal/probe-2", other]);
+    expect(journal.unended()).toEqual([]);
+  });
+
   test("names that XML or an address cannot carry are found", async () => {
     const odd = ["p/a b+c%20", "p/\u0001", "p/<&>'\"", "p/😀é"];
     await tidy();

@@ -203,6 +203,22 @@ const equal = (a: unknown, b: unknown): boolean => {
   }
 };
 
+test("what was gathered and reached the disk in part is undone, since a kill cut it off", async () => {
+  const file = newPlace();
+  const journal = await openJournal({ file, identity });
+  const names = Array.from({ length: 6000 }, (_, index) => `p/${String(index).padStart(6, "0")}`);
+  for (const key of names) journal.putStored(storedRow(key, { path: "x".repeat(2000), size: 1 }));
+  journal.flush();
+  // More than SQLite keeps in memory.
+  for (const key of names) journal.putStored(storedRow(key, { path: "y".repeat(2000), size: 2 }));
+  const left = afterKill(file);
+  journal.close();
+  const again = await openJournal({ file: left, identity });
+  const sizes = new Set([...again.allStored()].map(({ size }) => size));
+  again.close();
+  expect(sizes).toEqual(new Set([1]));
+});
+
 describe("states of uploads", () => {
   const state = (revision: number) => ({ revision, version: 2 }) as unknown as MultipartState;
 

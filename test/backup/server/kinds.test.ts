@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { run } from "../../../src/cli/program.ts";
 import { observe } from "../../support/observed-command.ts";
-import { type ServerKindName, serverKinds } from "../../support/s3-kinds.ts";
+import type { ServerKindName } from "../../support/s3-kinds.ts";
 import { S3Server } from "../../support/s3-server.ts";
 
 vi.mock("node:fs", async (original) => {
@@ -34,7 +34,10 @@ afterAll(() => {
 
 const large = Buffer.alloc(5.5 * 2 ** 20, "large "); // two parts
 
-test.each(Object.keys(serverKinds) as ServerKindName[])("%s", async (kind) => {
+// Those that differ most: the others differ from them in what only the probe sees.
+const kinds: readonly ServerKindName[] = ["aws", "ceph-rgw", "r2-like", "b2-like", "gateway-like"];
+
+test.each(kinds)("%s", async (kind) => {
   await using server = await S3Server.start();
   server.buckets.set("b", new Map());
   server.kind = kind;

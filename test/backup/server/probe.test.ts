@@ -23,11 +23,13 @@ interface Probed extends ProbeContext {
   readonly warnings: string[];
   readonly facts: object[];
   readonly notes: Map<string, string>;
+  readonly begun: Set<string>;
 }
 async function contextOf(server: S3Server, signal = new AbortController().signal): Promise<Probed> {
   const plain = server.client({ maxAttempts: 1 });
   leaveOutChecksums(plain, "write");
   const [warnings, facts, notes]: [string[], object[], Map<string, string>] = [[], [], new Map()];
+  const begun = new Set<string>();
   const kind = server.kind;
   server.kind = "aws";
   await plain.send(new sdk.CreateBucketCommand({ Bucket: "b" }));
@@ -38,12 +40,18 @@ async function contextOf(server: S3Server, signal = new AbortController().signal
     plain,
     client: encryptS3Client(plain, { keyring }),
     address: { bucket: "b", prefix: "p/" },
-    journal: { note: (name) => notes.get(name), putNote: (name, value) => void notes.set(name, value) },
+    journal: {
+      note: (name) => notes.get(name),
+      putNote: (name, value) => void notes.set(name, value),
+      begin: (keys) => keys.forEach((key) => void begun.add(key)),
+      end: (key) => void begun.delete(key),
+    },
     report: { warn: (text) => warnings.push(text), fact: (_, fields) => facts.push(fields) },
     signal,
     warnings,
     facts,
     notes,
+    begun,
   };
 }
 
@@ -96,6 +104,7 @@ test.each(Object.keys(serverKinds) as ServerKindName[])("%s", async (kind) => {
   const sent: Buffer[] = [];
   server.onBody = (_, body) => void sent.push(body);
   expect(await serverFlags(context, 1)).toEqual(expected[kind]);
+  expect(context.begun.size).toBe(0);
   expect(context.warnings).toEqual([]);
   expect(context.facts).toEqual([{ ...expected[kind], asked: true }]);
   expect([...(server.buckets.get("b") ?? [])]).toEqual([]);

@@ -149,6 +149,61 @@ test("a part that waits for memory does not block small ones, and is not kept ou
   expect(ends.length).toBe(2002);
 });
 
+test.each([
+  ["few places", { maxInFlight: 4, memory: 1e6 }, { memory: 1, ms: 5 }, { memory: 1, ms: 1 }, 100],
+  ["one place", { maxInFlight: 1, memory: 1e6 }, { memory: 1, ms: 5 }, { memory: 1, ms: 1 }, 20],
+  ["a part of nearly all memory", { memory: 1000 }, { memory: 900, ms: 5 }, { memory: 100, ms: 1 }, 60],
+  ["a part of more than all memory", { memory: 1000 }, { memory: 3000, ms: 5 }, { memory: 100, ms: 1 }, 160],
+])("small ones that never end do not keep parts out: %s", async (_, options, part, small, most) => {
+  const { time, queue } = bench(options);
+  const ended: Record<Kind, number> = { small: 0, part: 0 };
+  const run = (kind: Kind, { memory, ms }: { readonly memory: number; readonly ms: number }): void =>
+    void queue.run({ kind, memory }, async () => {
+      await time.wait(ms);
+      ended[kind] += 1;
+    });
+  for (let i = 0; i < 2000; i++) run("small", small);
+  for (let i = 0; i < 5; i++) run("part", part);
+  await time.run(() => ended.part === 5);
+  expect(ended.small).toBeGreaterThan(0);
+  expect(ended.small).toBeLessThan(5 * most);
+  await time.run();
+  expect(ended).toEqual({ small: 2000, part: 5 });
+});
+
+test("parts that fill the memory leave small ones their share of it", async () => {
+  const { time, queue } = bench({ memory: 1000 });
+  const ended: Record<Kind, number> = { small: 0, part: 0 };
+  const run = (kind: Kind, memory: number, ms: number): void =>
+    void queue.run({ kind, memory }, async () => {
+      await time.wait(ms);
+      ended[kind] += 1;
+    });
+  for (let i = 0; i < 20; i++) run("part", 500, 100);
+  for (let i = 0; i < 5000; i++) run("small", 50, 1);
+  await time.run(() => ended.part === 4);
+  expect(ended.small).toBeGreaterThan(700);
+});
+
+test("small ones that fill the memory leave parts their share of it", async () => {
+  const { time, queue } = bench({ memory: 1000 });
+  let parts = 0;
+  let small = 0;
+  for (let i = 0; i < 20_000; i++)
+    void queue.run({ kind: "small", memory: 100 }, async () => {
+      await time.wait(1);
+      small += 1;
+    });
+  for (let i = 0; i < 20; i++)
+    void queue.run({ kind: "part", memory: 300 }, async () => {
+      await time.wait(100);
+      parts += 1;
+    });
+  await time.run(() => parts === 20);
+  expect(time.now).toBeLessThan(1200); // two at a time
+  expect(small).toBeGreaterThan(1000);
+});
+
 test("what is larger than the budget runs alone", async () => {
   const { time, queue } = bench({ memory: 100 });
   const running = new Set<number>();
