@@ -77,6 +77,8 @@ const UNCHANGED = { action: "skip", reason: "unchanged" } as const;
 /** Restores entries into one tree. */
 export class EntryRestore {
   failed = 0;
+  /** Partial files that a later run goes on with. */
+  kept = 0;
   readonly #context: RestoreContext;
   readonly #options: RestoreOptions;
 
@@ -319,7 +321,7 @@ export class EntryRestore {
       const attributes = this.#attributesOf(wanted, seen);
       throwIfAborted(this.#context.signal);
       await file.publish(attributes);
-      journal?.endDownload(absolute);
+      isResumable = false;
       return { ...recordOf(seen, size, attributes), reason: reasonOf(there) };
     } catch (error) {
       // What is not authentic is nothing to go on with; another key is.
@@ -327,11 +329,12 @@ export class EntryRestore {
         isResumable = false;
       throw error;
     } finally {
-      if (isResumable) await file.keep();
-      else await this.#forget(file, absolute);
+      if (isResumable) this.kept += 1;
+      await (isResumable ? file.keep() : this.#forget(file, absolute));
     }
   }
 
+  // Nothing is left of it, if it has not its name by now.
   async #forget(file: PartialFile, absolute: string): Promise<void> {
     await file.discard();
     this.#context.journal?.endDownload(absolute);

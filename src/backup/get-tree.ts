@@ -55,6 +55,11 @@ export async function getTree(context: RestoreContext, options: GetOptions): Pro
     await tasks.settled();
     // After an abort, jobs may still be at work that nobody waits for.
     if (signal.aborted) await queue.idle();
+    const kept = restore?.kept ?? 0;
+    if (kept > 0)
+      report.warn(
+        `what came of ${kept} large ${kept === 1 ? "file" : "files"} is kept: the next run goes on with it`,
+      );
   }
   throwIfAborted(signal);
   tasks.throwIfFailed();
