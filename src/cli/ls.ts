@@ -44,7 +44,11 @@ export function register(program: Command): void {
       "where buckets are named (default: path at an endpoint)",
       oneOf("path", "virtual"),
     );
-  addNameOptions(command).option("-k, --key <file>", "key file that names are hidden with", collect);
+  addNameOptions(command).option(
+    "-k, --key <file>",
+    "key file that names are hidden with (repeatable)",
+    collect,
+  );
   addFieldOptions(command.optionsGroup("Fields of S3:"), "ls");
   addAwsOptions(command);
   command.addHelpText(

@@ -49,7 +49,11 @@ export function register(program: Command): void {
     );
   ofTrees(command, () => addFilterOptions(command));
   ofTrees(command, () =>
-    addNameOptions(command).option("-k, --key <file>", "key file that names are hidden with", collect),
+    addNameOptions(command).option(
+      "-k, --key <file>",
+      "key file that names are hidden with (repeatable)",
+      collect,
+    ),
   );
   addFieldOptions(command.optionsGroup("Fields of S3:"), "rm");
   addAwsOptions(command);

@@ -180,6 +180,7 @@ export class TreeReport implements Report {
     const interrupted =
       interruptedExitCode() ?? (timeLimitFailure() === undefined ? undefined : exitCodes.failed);
     const exitCode = interrupted ?? (failure === undefined ? this.#exitCode() : exitCodeOf(failure));
+    if (exitCode === exitCodes.usage) return; // nothing was begun
     const { json, quiet, dryRun } = this.#options;
     this.#record(
       {

@@ -1,5 +1,5 @@
 // Rows of what runs on trees take of network and memory, and of what they remember.
-import { ofTrees, type Place, type Row, row } from "../../support/option-rows.ts";
+import { type Kind, ofTrees, type Place, type Row, row } from "../../support/option-rows.ts";
 
 const runs = ["put", "get", "sync", "verify"];
 const trees = { line: ofTrees() };
@@ -16,11 +16,23 @@ function busy({ server }: Place): void {
 
 export const rows: readonly Row[] = [
   row(runs, "--transfers 1", undefined, { hides: /^at once 2$/m, ...trees }),
-  row(["get", "verify"], "--memory 1M", undefined, { hides: /^at once 4$/m, ...trees }),
-  // The least there is takes one small file at a time.
-  row(["sync"], "--memory 1M", undefined, { hides: /^at once 2$/m, ...trees }),
+  row(["get", "sync", "verify"], "--memory 1000K", /at least 1M/, trees),
   row(runs, "--bwlimit 16K", /^timer [0-9]+\.[0-9]/m, trees),
   row(runs, "--retries 0", /^exit 4\n/, { before: busy, ...trees }),
   row(runs, "--journal kept", /^file kept /m, trees),
   row(runs, "--no-journal", undefined, { hides: /^file state\/frameseal/m, ...trees }),
 ];
+
+export const kinds: Readonly<Record<string, Kind>> = {
+  counts: { of: ["--transfers"] },
+  retries: {
+    of: ["--retries"],
+    junk: ["NaN", "1e3", "-1", "0x10", "1.5", " ", " 1", "1 ", "+1", "101", "9".repeat(30), "\u0661", "null"],
+    says: /whole number from 0 to 100/,
+  },
+  rates: {
+    of: ["--bwlimit"],
+    junk: ["NaN", "1e3", "-1", "0x10", " ", "1X", "24:00,1M", "08:00", "08:00,", "08:00,1M 08:00,2M", "null"],
+  },
+  free: { of: ["--log-file"] },
+};
