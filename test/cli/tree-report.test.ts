@@ -154,6 +154,22 @@ describe("records", () => {
     ]);
   });
 
+  test("name the entry, though its name be part of what is told", async () => {
+    const { stderr } = await tell({}, (report) => {
+      for (const path of ["a", "key", "no"])
+        report.item({
+          action: "get",
+          path,
+          error: new FramesealError("AUTHENTICATION_FAILED", "no keyring has a key: none"),
+        });
+      report.item({ action: "put", path: "sub/b", error: denied("/srv/sub/b") });
+    });
+    expect(stderr).toContain("frameseal: a: no keyring has");
+    expect(stderr).toContain("frameseal: key: no keyring has");
+    expect(stderr).toContain("frameseal: no: no keyring has");
+    expect(stderr).toMatch(/^frameseal: \/srv\/sub\/b: /m);
+  });
+
   test("of a run that ends before its end say so", async () => {
     const { code, stdout, stderr } = await tell({ json: true }, (report) => {
       report.item({ action: "put", path: "a", size: 1 });
@@ -165,6 +181,7 @@ describe("records", () => {
       exitCode: 1,
       done: { put: { entries: 1, bytes: 1 } },
       error: "the connection broke off",
+      code: "NETWORK",
     });
     expect(stderr).toMatch(/put: 1 stored[^\n]*\nframeseal: the connection broke off\n$/);
   });

@@ -36,22 +36,27 @@ export async function abortLeftovers(
   let kept = 0;
   for (const upload of journal.allUploads()) {
     if (await keep(upload)) kept += 1;
-    else {
-      await abortKnown(context, upload);
-      aborted += 1;
-    }
+    else if (await abortKnown(context, upload)) aborted += 1;
   }
   const known = new Set(journal.allUploads().map(({ uploadId }) => uploadId));
   const isOther = ({ uploadId }: ListedUpload): boolean =>
     !known.has(uploadId) && !journal.isForeignUpload(uploadId);
   try {
     for (const key of journal.unended()) {
+      let isEnded = true;
       for await (const page of listUploads(context, key)) {
         const left = page.filter((upload) => upload.key === key && isOther(upload));
-        await Promise.all(left.map((upload) => abortKnown(context, upload)));
-        aborted += left.length;
+        await Promise.all(
+          left.map(async (upload) => {
+            if (await abortKnown(context, upload)) aborted += 1;
+            else {
+              known.add(upload.uploadId); // of this journal still, for the next run to abort
+              isEnded = false;
+            }
+          }),
+        );
       }
-      if (dryRun) continue;
+      if (dryRun || !isEnded) continue;
       if (isOfProbe(key, context.address.prefix)) await deleteProbe(context, key);
       journal.end(key);
     }
@@ -83,16 +88,30 @@ async function rememberForeign(context: LeftoverContext, known: ReadonlySet<stri
     );
 }
 
+// Whether it is gone. Who may not abort goes on: what is left costs money, and the backup is worth more.
 async function abortKnown(
   context: LeftoverContext,
   upload: Pick<UploadRow, "key" | "uploadId">,
-): Promise<void> {
+): Promise<boolean> {
   const { journal, report, dryRun } = context;
-  report.warn(`an upload of ${quote(upload.key)} that an earlier run left is aborted`);
-  if (dryRun) return;
-  await abortUpload(context, upload);
+  const what = `an upload of ${quote(upload.key)} that an earlier run left`;
+  if (dryRun) {
+    report.warn(`${what} would be aborted`);
+    return true;
+  }
+  try {
+    await abortUpload(context, upload);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    report.warn(
+      `${what} cannot be aborted (${messageOf(error)}): a lifecycle rule that aborts incomplete uploads removes it`,
+    );
+    return false;
+  }
+  report.warn(`${what} is aborted`);
   await journal.states.remove(upload.uploadId);
   journal.endUpload(upload.uploadId);
+  return true;
 }
 
 // The object by which a server was tried; nothing else has such a key.

@@ -248,12 +248,14 @@ class Probe {
   async #tidy<Output>(client: S3.S3Client, command: Command<Output>): Promise<Output | undefined> {
     try {
       return await sendOf<Output>(client)(command, { abortSignal: AbortSignal.timeout(TIDY_MS) });
-    } catch {
+    } catch (error) {
+      if (statusOf(error) === 404) return; // neither the object nor the upload is there, nor perhaps the bucket
+      if (this.#isTidy)
+        this.#context.report.warn(
+          "the object by which the server was tried could not be removed",
+          this.#place.Key,
+        );
       this.#isTidy = false;
-      this.#context.report.warn(
-        "the object by which the server was tried could not be removed",
-        this.#place.Key,
-      );
     }
   }
 }

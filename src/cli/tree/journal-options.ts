@@ -1,5 +1,6 @@
 // Options of what commands on trees remember, and the journal that they mean.
-import { homedir } from "node:os";
+import { homedir, userInfo } from "node:os";
+import { isAbsolute } from "node:path";
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { Command } from "commander";
 import type { TreeAddress } from "../../backup/entry.ts";
@@ -37,8 +38,15 @@ export async function journalPlace(
 ): Promise<JournalPlace | undefined> {
   if (journal === false) return undefined;
   const identity = { endpoint: await serviceOf(client), bucket, prefix, target };
-  const file = journal ?? defaultJournalFile(identity, homedir(), process.env.XDG_STATE_HOME);
+  const file = journal ?? defaultJournalFile(identity, homeFolder(), process.env.XDG_STATE_HOME);
   return { file, identity };
+}
+
+// HOME may be empty or relative, as some that run programs at night have it: a journal would then be lost with the
+// working folder, and the next run would begin anew.
+function homeFolder(): string {
+  const told = homedir();
+  return isAbsolute(told) ? told : userInfo().homedir;
 }
 
 // In AWS a bucket has the same name wherever it is asked for.

@@ -2,7 +2,7 @@
 // the end a summary. Nothing that it does can fail an entry: where standard output breaks off, the run ends.
 import type { Action, ItemRecord, Report } from "../../backup/report.ts";
 import { errorCode, isErrorNamed } from "../../shapes.ts";
-import { describe, exitCodeOf, exitCodes, PartialFailure } from "../failure.ts";
+import { codeOf, describe, exitCodeOf, exitCodes, PartialFailure } from "../failure.ts";
 import { beforeSuddenEnd, interruptedExitCode, interruptSignal, timeLimitFailure } from "../interrupt.ts";
 import { formatBytes, isTerminal, note, print, printJson } from "../output.ts";
 import { formatSeconds } from "../progress.ts";
@@ -134,9 +134,10 @@ export class TreeReport implements Report {
     if (untrusted) this.#untrusted++;
     const text = describe(error);
     if (this.#named.length < MAX_NAMED) this.#named.push({ path, error: text });
-    // Errors of the system name the file already.
+    // Errors of the system name the file already, at their beginning. A short name is part of many words.
     const name = visible(path);
-    this.#tell(this.#failed, text.includes(name) ? text : `${name}: ${text}`);
+    const isNamed = text.startsWith(`${name}: `) || text.split(": ", 1)[0]?.endsWith(`/${name}`) === true;
+    this.#tell(this.#failed, isNamed ? text : `${name}: ${text}`);
   }
 
   #tell(number: number, text: string): void {
@@ -194,7 +195,7 @@ export class TreeReport implements Report {
         untrusted: this.#untrusted,
         warnings: this.#warnings,
         seconds: Math.round(seconds * 1000) / 1000,
-        ...(failure === undefined ? {} : { error: describe(failure) }),
+        ...(failure === undefined ? {} : { error: describe(failure), code: codeOf(failure) }),
         failures: this.#named,
         facts: Object.fromEntries(this.#facts),
       },

@@ -137,6 +137,22 @@ describe("leftovers", () => {
       expect(await tidy()).toEqual({ aborted: 1, kept: 0 });
     },
   );
+
+  test("who may not abort is told so, goes on, and is told again", async () => {
+    await tidy();
+    journal.begin(["p/key"]);
+    await create("p/key");
+    journal.beginUpload(uploadRow("p/large", await create("p/large")));
+    server.fault = ({ method }) =>
+      method === "DELETE" ? { kind: "error", status: 403, code: "AccessDenied" } : undefined;
+    expect(await tidy()).toEqual({ aborted: 0, kept: 0 });
+    expect(warnings.filter((text) => text.includes("cannot be aborted")).length).toBe(2);
+    expect(warnings.join()).not.toMatch(/is aborted|cannot be listed/);
+    expect([journal.unended(), journal.allUploads().length]).toEqual([["p/key"], 1]);
+    server.fault = () => undefined;
+    expect(await tidy()).toEqual({ aborted: 2, kept: 0 });
+    expect(begun()).toEqual([]);
+  });
 });
 
 async function template() {
