@@ -4,6 +4,7 @@ import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
 import { quote } from "../quote.ts";
 import { opaqueTag } from "../s3/etag.ts";
+import { Onward } from "../s3/requests/onward.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
 import { compareKeys } from "./key-order.ts";
 import { type ListedContent, takeContents } from "./listed-contents.ts";
@@ -75,6 +76,7 @@ class ListedRange {
   readonly #until: string | undefined;
   #last: string | undefined;
   #coming: Promise<Page> | undefined;
+  readonly #onward: Onward = new Onward("objects");
 
   constructor(listing: BucketListing, after: string | undefined, until: string | undefined) {
     this.#listing = listing;
@@ -109,11 +111,9 @@ class ListedRange {
     const page = this.#read(coming);
     this.#coming = undefined;
     const isOver = this.#until !== undefined && compareKeys(this.#last ?? "", this.#until) >= 0;
-    if (IsTruncated === true && !isOver) {
-      // A server that goes round in a circle would be followed for ever.
-      if (NextContinuationToken === undefined || page.length === 0)
-        throw new FramesealError("UNSUPPORTED", "the listing of the server does not say how it goes on");
-      this.#ask({ ContinuationToken: NextContinuationToken });
+    if (!isOver) {
+      const token = this.#onward.next(IsTruncated, page[0]?.key, NextContinuationToken);
+      if (token !== undefined) this.#ask({ ContinuationToken: token });
     }
     const { prefix } = this.#listing.address;
     return page.filter(({ key }) => !key.startsWith(prefix + RESERVED_FOLDER) && this.#isInside(key));

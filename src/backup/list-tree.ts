@@ -4,6 +4,7 @@ import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, throwIfAborted } from "../errors.ts";
 import { quote } from "../quote.ts";
 import { decodeKey } from "../s3/requests/list.ts";
+import { Onward } from "../s3/requests/onward.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
 
 /** An object of a listing. */
@@ -58,9 +59,10 @@ interface Page {
 
 async function* pagesOf(request: ListRequest, delimiter: string | undefined): AsyncGenerator<Page> {
   let next: Promise<S3.ListObjectsV2CommandOutput> | undefined = fetchPage(request, delimiter, undefined);
+  const onward = new Onward("objects");
   while (next !== undefined) {
     const output: S3.ListObjectsV2CommandOutput = await next;
-    const token = continuationOf(output);
+    const token = continuationOf(output, onward);
     // On its way while this page is worked on.
     next = token === undefined ? undefined : fetchPage(request, delimiter, token);
     next?.catch(() => {}); // reported when it is its turn
@@ -74,7 +76,7 @@ async function fetchPage(
   token: string | undefined,
 ): Promise<S3.ListObjectsV2CommandOutput> {
   throwIfAborted(signal);
-  const output = await client.send(
+  return client.send(
     new sdk.ListObjectsV2Command({
       Bucket: address.bucket,
       Prefix: address.prefix,
@@ -84,20 +86,13 @@ async function fetchPage(
     }),
     { abortSignal: signal },
   );
-  // A server that goes round in a circle would be followed for ever.
-  if (token !== undefined && output.IsTruncated === true && output.NextContinuationToken === token)
-    throw new FramesealError("UNSUPPORTED", "the listing of the server does not go on");
-  return output;
 }
 
-function continuationOf({
-  IsTruncated,
-  NextContinuationToken,
-}: S3.ListObjectsV2CommandOutput): string | undefined {
-  if (IsTruncated !== true) return undefined;
-  if (NextContinuationToken === undefined)
-    throw new FramesealError("UNSUPPORTED", "the server does not tell where its listing goes on");
-  return NextContinuationToken;
+function continuationOf(
+  { IsTruncated, NextContinuationToken, Contents, CommonPrefixes }: S3.ListObjectsV2CommandOutput,
+  onward: Onward,
+): string | undefined {
+  return onward.next(IsTruncated, Contents?.[0]?.Key ?? CommonPrefixes?.[0]?.Prefix, NextContinuationToken);
 }
 
 function readPage(output: S3.ListObjectsV2CommandOutput, { address, all }: ListRequest): Page {

@@ -113,8 +113,15 @@ describe("a listing", () => {
       },
     ],
     [
+      "is none",
+      /is no listing/,
+      (output) => {
+        Object.assign(output, { IsTruncated: undefined, Contents: undefined });
+      },
+    ],
+    [
       "goes on with nothing",
-      /how it goes on/,
+      /in a circle/,
       (output) => {
         if (output.NextContinuationToken === undefined)
           Object.assign(output, { IsTruncated: true, NextContinuationToken: "aa" });

@@ -2,6 +2,7 @@
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError, throwIfAborted } from "../../errors.ts";
 import { quote } from "../../quote.ts";
+import { Onward } from "../../s3/requests/onward.ts";
 import type { TreeAddress } from "../entry.ts";
 
 /** An object of a listing. */
@@ -25,6 +26,7 @@ export async function* listKeys(
   { sdk, plain, signal }: Lister,
   { bucket, prefix }: TreeAddress,
 ): AsyncGenerator<ListedKey> {
+  const onward: Onward = new Onward("objects");
   for (let token: string | undefined; ; ) {
     throwIfAborted(signal);
     const page: S3.ListObjectsV2CommandOutput = await plain.send(
@@ -42,11 +44,8 @@ export async function* listKeys(
         throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
       yield { key, eTag: ETag, storedSize: Size };
     }
-    if (page.IsTruncated !== true) return;
-    const next = page.NextContinuationToken;
-    if (next === undefined || next === token)
-      throw new FramesealError("UNSUPPORTED", "the listing of the server does not say how it goes on");
-    token = next;
+    token = onward.next(page.IsTruncated, page.Contents?.[0]?.Key, page.NextContinuationToken);
+    if (token === undefined) return;
   }
 }
 
