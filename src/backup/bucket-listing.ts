@@ -2,12 +2,12 @@
 // are, the listing is cut into ranges that are asked for at the same time.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
-import { quote } from "../quote.ts";
 import { opaqueTag } from "../s3/etag.ts";
 import { Onward } from "../s3/requests/onward.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
 import { compareKeys } from "./key-order.ts";
 import { type ListedContent, takeContents } from "./listed-contents.ts";
+import { listedKeyOf, listedSizeOf } from "./listed-object.ts";
 import type { TransferQueue } from "./transfer/queue.ts";
 
 /** An object of the listing. Nothing of it is verified. */
@@ -125,26 +125,15 @@ class ListedRange {
 
   #read({ output: { Contents = [], EncodingType }, contents }: Page): BucketEntry[] {
     const listed = Contents.length === 0 ? contents : [...contents, ...Contents];
-    return listed.map(({ Key = "", ETag = "", Size = 0 }) => {
-      const key = EncodingType === "url" ? decoded(Key) : Key;
-      if (!key.startsWith(this.#listing.address.prefix))
-        throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
+    return listed.map(({ Key, ETag = "", Size }) => {
+      const key = listedKeyOf(Key, EncodingType, this.#listing.address.prefix);
       if (this.#last !== undefined && compareKeys(key, this.#last) <= 0)
         throw new FramesealError(
           "UNSUPPORTED",
           "the server lists keys in another order than that of their bytes, so what it lacks cannot be told",
         );
       this.#last = key;
-      return { key, tag: opaqueTag(ETag), storedSize: Size };
+      return { key, tag: opaqueTag(ETag), storedSize: listedSizeOf(Size) };
     });
-  }
-}
-
-// As forms encode: S3 writes a space as +.
-function decoded(key: string): string {
-  try {
-    return decodeURIComponent(key.replaceAll("+", " "));
-  } catch {
-    throw new FramesealError("UNSUPPORTED", `the server lists ${quote(key)}, which is no UTF-8`);
   }
 }

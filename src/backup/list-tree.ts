@@ -1,11 +1,10 @@
 // What a listing of a bucket says of the tree below a prefix, page by page, in the order of the keys. Nothing of it is
 // verified.
 import type * as S3 from "@aws-sdk/client-s3";
-import { FramesealError, throwIfAborted } from "../errors.ts";
-import { quote } from "../quote.ts";
-import { decodeKey } from "../s3/requests/list.ts";
+import { throwIfAborted } from "../errors.ts";
 import { Onward } from "../s3/requests/onward.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
+import { listedKeyOf, listedSizeOf } from "./listed-object.ts";
 
 /** An object of a listing. */
 export interface ListedObject {
@@ -97,35 +96,24 @@ function continuationOf(
 
 function readPage(output: S3.ListObjectsV2CommandOutput, { address, all }: ListRequest): Page {
   const { prefix } = address;
-  const isEncoded = output.EncodingType === "url";
-  const plain = (text: string): string => {
-    const key = isEncoded ? decodeKey(text) : text;
-    // Taken as it stands, it would be the key of another object.
-    if (key === undefined)
-      throw new FramesealError("UNSUPPORTED", `the server lists ${quote(text)}, which is no UTF-8`);
-    if (!key.startsWith(prefix))
-      throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
-    return key;
-  };
+  const plain = (text: string | undefined): string => listedKeyOf(text, output.EncodingType, prefix);
   const isShown = (key: string): boolean => all === true || !key.startsWith(prefix + RESERVED_FOLDER);
   const objects: ListedObject[] = [];
   const folders: ListedFolder[] = [];
-  for (const { Key = "", Size, ETag, LastModified, StorageClass } of output.Contents ?? []) {
+  for (const { Key, Size, ETag, LastModified, StorageClass } of output.Contents ?? []) {
     const key = plain(Key);
     if (!isShown(key)) continue;
-    if (Size === undefined || !Number.isSafeInteger(Size) || Size < 0)
-      throw new FramesealError("UNSUPPORTED", "the listing of the server has no sizes");
     objects.push({
       kind: "object",
       key,
       name: key.slice(prefix.length),
-      size: Size,
+      size: listedSizeOf(Size),
       eTag: ETag,
       modified: LastModified,
       storageClass: StorageClass,
     });
   }
-  for (const { Prefix = "" } of output.CommonPrefixes ?? []) {
+  for (const { Prefix } of output.CommonPrefixes ?? []) {
     const key = plain(Prefix);
     if (isShown(key)) folders.push({ kind: "folder", key, name: key.slice(prefix.length) });
   }

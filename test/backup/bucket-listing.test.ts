@@ -128,6 +128,13 @@ describe("a listing", () => {
       },
     ],
     [
+      "shows sizes that are none",
+      /has no sizes/,
+      (output) => {
+        Object.assign(output, { Contents: [{ Key: "p/x", ETag: "e", Size: -(2 ** 50) }] });
+      },
+    ],
+    [
       "shows a key of elsewhere",
       /do not begin with the prefix/,
       (output) => {
