@@ -134,9 +134,10 @@ export class TreeReport implements Report {
     if (untrusted) this.#untrusted++;
     const text = describe(error);
     if (this.#named.length < MAX_NAMED) this.#named.push({ path, error: text });
-    // Errors of the system name the file already.
+    // Errors of the system begin with the file already. Elsewhere a short name may be found in any text.
     const name = visible(path);
-    this.#tell(this.#failed, text.includes(name) ? text : `${name}: ${text}`);
+    const isNamed = text.startsWith(`${name}: `) || text.includes(`/${name}: `);
+    this.#tell(this.#failed, isNamed ? text : `${name}: ${text}`);
   }
 
   #tell(number: number, text: string): void {
