@@ -118,11 +118,8 @@ export async function openTree(
       ...place,
       settings,
       streamMemory,
-      client:
-        purpose === "encrypt"
-          ? await putting(place, bare, settings)
-          : withOldListing(place.sdk, encryptS3Client(bare, settings)),
-      links: encryptS3Client(bare, {
+      client: withOldListing(place.sdk, await encrypting(place, bare, settings)),
+      links: await encrypting(place, bare, {
         ...framed,
         encryptionContext: { ...encryptionContext, type: "symlink" },
       }),
@@ -147,7 +144,7 @@ async function keyringOf(keyring: Keyring, options: TreeOptions, report: TreeRep
 }
 
 /** A client for many small objects; those with side objects go one way alone. */
-async function putting(
+async function encrypting(
   { sdk, queue }: OpenPlace,
   plain: S3Client,
   settings: EncryptS3ClientOptions,
@@ -155,10 +152,10 @@ async function putting(
   const { encryptS3Client } = await import("../../s3/encrypt-s3-client.ts");
   const client = encryptS3Client(plain, settings);
   if (settings.instructionFiles !== undefined) return client;
-  const { withDirectPuts } = await import("../../backup/transfer/direct-put.ts");
+  const { withDirectRequests } = await import("../../backup/transfer/direct-requests.ts");
   // What is asked of the server is in the request that shows how.
   const bare = { serverSideEncryption: undefined, unsignedPayload: "never" } as const;
-  return withDirectPuts({
+  return withDirectRequests({
     sdk,
     plain,
     client,

@@ -1,7 +1,7 @@
 // Small objects that go past the SDK: the strict server checks their signatures and checksums, readers what is in them.
 import * as sdk from "@aws-sdk/client-s3";
 import { expect, test } from "vitest";
-import { withDirectPuts } from "../../../src/backup/transfer/direct-put.ts";
+import { withDirectRequests } from "../../../src/backup/transfer/direct-requests.ts";
 import { RawAesKeyring } from "../../../src/index.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../../src/s3/encrypt-s3-client.ts";
 import { sseC, sseS3 } from "../../../src/s3/server-side/server-side.ts";
@@ -37,7 +37,7 @@ async function bench(
     ...options,
   };
   const encrypting = encryptS3Client(plain, settings);
-  const client = withDirectPuts({
+  const client = withDirectRequests({
     sdk,
     plain,
     client: encrypting,

@@ -1,12 +1,12 @@
-// A request by which the SDK has stored an object, as a template for the next ones: where it went and what it said is
-// kept, and what belongs to one object is put in anew. What is not understood makes no template.
+// A request by which the SDK has stored or fetched an object, as a template for the next ones: where it went and what it
+// said is kept, and what belongs to one object is put in anew. What is not understood makes no template.
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { isBytes } from "../../shapes.ts";
 import { amzDate, authorizationOf, type Scope, type Signer } from "./signature.ts";
 
 /** A request of HTTP, as handlers take it. */
-export interface PutRequest {
+export interface DirectRequest {
   readonly method: string;
   readonly protocol: string;
   readonly hostname: string;
@@ -14,14 +14,16 @@ export interface PutRequest {
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array;
+  readonly body?: Uint8Array | undefined;
 }
 
 /** What belongs to one object. */
-export interface PutFields {
+export interface RequestFields {
   readonly Key: string;
-  readonly Body: Uint8Array;
+  /** Undefined for what has none. */
+  readonly Body: Uint8Array | undefined;
   readonly Metadata: Readonly<Record<string, string>>;
+  readonly VersionId: string | undefined;
 }
 
 const METADATA = "x-amz-meta-";
@@ -44,17 +46,23 @@ const CREDENTIAL = /^AWS4-HMAC-SHA256 Credential=[^,]*\/\d{8}\/([^/,]+)\/([^/,]+
 /** Text that is signed as it stands. */
 const PLAIN_VALUE = /^[\x21-\x7e]+( [\x21-\x7e]+)*$/;
 const PLAIN_NAME = /^[a-z0-9._-]+$/;
+const PLAIN_VERSION = /^[\w.~-]+$/;
 
 /** How requests like one that went well are made. */
-export class PutTemplate {
-  readonly #like: PutRequest;
+export class RequestTemplate {
+  readonly #like: DirectRequest;
   readonly #base: string;
   readonly #kept: Readonly<Record<string, string>>;
   readonly #scope: Scope;
   /** Where requests go, without the key. */
   readonly url: URL;
 
-  private constructor(like: PutRequest, base: string, kept: Readonly<Record<string, string>>, scope: Scope) {
+  private constructor(
+    like: DirectRequest,
+    base: string,
+    kept: Readonly<Record<string, string>>,
+    scope: Scope,
+  ) {
     this.#like = like;
     this.#base = base;
     this.#kept = kept;
@@ -64,12 +72,14 @@ export class PutTemplate {
   }
 
   /** From a request as it left, for an object with this key; undefined if it is of another kind than is known here. */
-  static from(request: unknown, key: string): PutTemplate | undefined {
-    const like = request as PutRequest;
+  static from(request: unknown, key: string): RequestTemplate | undefined {
+    const like = request as DirectRequest;
     const path = pathOf(key);
-    if (like?.method !== "PUT" || !isBytes(like.body) || path === undefined) return undefined;
-    if (!like.path.endsWith(path) || Object.keys(like.query ?? {}).some((name) => name !== "x-id"))
-      return undefined;
+    const isKnown =
+      (like?.method === "PUT" && isBytes(like.body)) || (like?.method === "GET" && like.body === undefined);
+    if (!isKnown || path === undefined || !like.path.endsWith(path)) return undefined;
+    const { versionId: _, ...query } = like.query ?? {};
+    if (Object.keys(query).some((name) => name !== "x-id")) return undefined;
     const headers = lowered(like.headers);
     const scope = CREDENTIAL.exec(headers.authorization ?? "");
     if (
@@ -85,37 +95,48 @@ export class PutTemplate {
       kept[name] = value;
     }
     const base = like.path.slice(0, -path.length);
-    return new PutTemplate({ ...like, headers }, base, kept, { region: scope[1], service: scope[2] });
+    return new RequestTemplate({ ...like, query, headers }, base, kept, {
+      region: scope[1],
+      service: scope[2],
+    });
   }
 
   /** Signed; undefined for what the SDK must send, because it has to be encoded. */
   request(
-    { Key, Body, Metadata }: PutFields,
+    { Key, Body, Metadata, VersionId }: RequestFields,
     signer: Signer & { readonly sessionToken?: string | undefined },
     now: Date,
-  ): PutRequest | undefined {
+  ): DirectRequest | undefined {
     const path = pathOf(Key);
-    if (path === undefined) return undefined;
-    const { headers: like } = this.#like;
+    if (path === undefined || (VersionId !== undefined && !PLAIN_VERSION.test(VersionId))) return undefined;
+    const { headers: like, query: others } = this.#like;
     const headers: Record<string, string> = { ...this.#kept };
     for (const name in Metadata) {
       const value = Metadata[name] ?? "";
       if (!PLAIN_NAME.test(name) || !PLAIN_VALUE.test(value)) return undefined;
       headers[`${METADATA}${name}`] = value;
     }
-    headers["content-length"] = String(Body.length);
     headers["x-amz-date"] = amzDate(now);
     headers["x-amz-content-sha256"] =
-      like["x-amz-content-sha256"] === UNSIGNED ? UNSIGNED : createHash("sha256").update(Body).digest("hex");
-    if (like["x-amz-checksum-crc32"] !== undefined) headers["x-amz-checksum-crc32"] = crc32Of(Body);
+      like["x-amz-content-sha256"] === UNSIGNED ? UNSIGNED : digestOf(Body ?? NOTHING);
+    if (Body !== undefined) {
+      headers["content-length"] = String(Body.length);
+      if (like["x-amz-checksum-crc32"] !== undefined) headers["x-amz-checksum-crc32"] = crc32Of(Body);
+    }
     if (signer.sessionToken !== undefined) headers["x-amz-security-token"] = signer.sessionToken;
-    const request = { ...this.#like, path: this.#base + path, headers, body: Body };
+    const query = VersionId === undefined ? others : { ...others, versionId: VersionId };
+    const request = { ...this.#like, path: this.#base + path, query, headers, body: Body };
     headers.authorization = authorizationOf(request, signer, this.#scope);
     return request;
   }
 }
 
 const UNSIGNED = "UNSIGNED-PAYLOAD";
+const NOTHING = new Uint8Array(0);
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
 
 function crc32Of(bytes: Uint8Array): string {
   const sum = Buffer.allocUnsafe(4);
