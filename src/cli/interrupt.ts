@@ -9,6 +9,8 @@ const GRACE_MS = 2000;
 const LATE_GRACE_MS = 10_000;
 
 let received: string | undefined;
+let receivedAt = 0;
+const listeners = new Map<string, () => void>();
 let lateness: Error | undefined;
 const lastActs = new Set<() => void>();
 
@@ -27,13 +29,32 @@ export function timeLimitFailure(): Error | undefined {
 
 /** Starts to listen. A second signal, or no end within two seconds, ends the process at once. */
 export function listenForSignals(): void {
-  for (const name of Object.keys(numbers))
-    process.on(name, () => {
+  for (const name of Object.keys(numbers)) {
+    const listener = (): void => {
       if (received !== undefined) dieOf(received);
       received = name;
+      receivedAt = performance.now();
       controller.abort(new Error(`received ${name}`));
       setTimeout(() => dieOf(name), GRACE_MS).unref();
+    };
+    listeners.set(name, listener);
+    process.on(name, listener);
+  }
+}
+
+/**
+ * Lets signals end the process by themselves while `work` waits: no listener would be called.
+ * @param work calls its argument from time to time, which ends the process two seconds after a signal from before
+ */
+export function endBySignals(work: (checkEnd: () => void) => void): void {
+  for (const [name, listener] of listeners) process.off(name, listener);
+  try {
+    work(() => {
+      if (received !== undefined && performance.now() - receivedAt > GRACE_MS) dieOf(received);
     });
+  } finally {
+    for (const [name, listener] of listeners) process.on(name, listener);
+  }
 }
 
 /**

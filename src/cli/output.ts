@@ -1,12 +1,12 @@
 // What a command says: results on stdout, everything else on stderr. All of it goes through here, so that nothing that
 // came from outside (a name, a header, an answer) reaches a terminal as anything but text that can be seen.
 
-import { fstatSync, writeSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { escapeUnseen } from "../quote.ts";
-import { errorCode } from "../shapes.ts";
 import { refuseClosed } from "./closed.ts";
 import { columnsOf } from "./text-width.ts";
 import { visible } from "./visible.ts";
+import { writeWhole } from "./write-whole.ts";
 
 /** Writes a line to stderr, behind the name of the program. */
 export function note(text: string): void {
@@ -81,15 +81,11 @@ function writeText(descriptor: 1 | 2, text: string): void {
 // All of it before it returns. The streams of `process` would do the same, but take longer to make than a small file
 // takes to encrypt.
 function writeAll(descriptor: 1 | 2, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let written = 0; written < bytes.length; ) {
-    try {
-      written += writeSync(descriptor, bytes, written);
-    } catch (error) {
-      if (["EAGAIN", "EINTR"].includes(errorCode(error) ?? "")) continue;
-      if (descriptor === 2) return; // there is nobody to tell
-      throw error;
-    }
+  try {
+    writeWhole(descriptor, Buffer.from(text));
+  } catch (error) {
+    if (descriptor === 1) throw error;
+    // of what is said on stderr there is nobody to tell
   }
 }
 

@@ -1,6 +1,9 @@
 // Verifying trees beside what tampering does: versions, samples, names, servers that list in disorder, aborts.
+import { PutObjectCommand } from "@aws-sdk/client-s3";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { writeHeader, writeSummary } from "../../src/backup/manifest/format.ts";
+import { manifestKey } from "../../src/backup/manifest/place.ts";
 import { openManifest } from "../../src/backup/manifest/reader.ts";
 import { createKeyNames } from "../../src/backup/names/encrypted-names.ts";
 import { chooser } from "../../src/backup/sample.ts";
@@ -316,4 +319,24 @@ test("a manifest that is given up keeps no connection", async () => {
   const place = treePlace(server);
   await storeTree(place, tree);
   for (let again = 0; again < 60; again++) (await openManifest(place, 1)).close();
+});
+
+test("runs whose manifests are not there are told, however many they are", async () => {
+  const place = treePlace(server);
+  await storeTree(place, tree);
+  const far = manifestKey(place.address, 99_999_990);
+  const manifest = await openManifest(place, 1);
+  const { header } = manifest;
+  manifest.close();
+  const text = [
+    writeHeader({ ...header, run: 99_999_990, previous: { run: 99_999_989 } }),
+    writeSummary({ entries: 0, bytes: 0, failed: 0 }),
+    "",
+  ].join("\n");
+  await place.sealed.send(new PutObjectCommand({ Bucket: "b", Key: far, Body: text }));
+  const { untrusted } = await verify(place);
+  expect(untrusted.filter((text) => /^.frameseal/.test(text)).slice(99)).toEqual([
+    expect.stringContaining("manifest 99999890: it is not there any more"),
+    expect.stringContaining("those of runs 2 to 99999889 are not there any more"),
+  ]);
 });

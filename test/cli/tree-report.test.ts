@@ -263,6 +263,17 @@ describe("the log", () => {
   });
 });
 
+test.each(["a", "e", "is", "it is", "missing"])("a failure of %s is told with its name", async (name) => {
+  const { stderr } = await tell({}, (report) => {
+    report.item({
+      action: "verify",
+      path: name,
+      error: new FramesealError("INVALID_MANIFEST", "it is missing"),
+    });
+  });
+  expect(stderr).toMatch(new RegExp(`^frameseal: ${name}: it is missing$`, "m"));
+});
+
 test("on a terminal, lines are bounded; elsewhere all are there", async () => {
   const operation = (report: TreeReport): void => {
     for (let at = 0; at < 50; at++) {

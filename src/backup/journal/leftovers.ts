@@ -6,6 +6,7 @@ import { isErrorNamed } from "../../shapes.ts";
 import type { PlaceContext } from "../context.ts";
 import { isOfProbe } from "../server/probe.ts";
 import type { Journal, UploadRow } from "./journal.ts";
+import { claimUploads, isCopy } from "./own-file.ts";
 import { type ListedUpload, listUploads, type UploadPlace } from "./upload-listing.ts";
 
 /** Requests without a body. */
@@ -24,7 +25,7 @@ export interface Leftovers {
 
 /**
  * Aborts the uploads that earlier runs left: those of the journal for which `keep` is false, and those whose ids no run
- * came to know. Call it before a run begins any.
+ * came to know. Of a copied journal, none is kept. Call it before a run begins any.
  * @param keep whether an upload is to be gone on with: the source is as it was
  */
 export async function abortLeftovers(
@@ -34,10 +35,14 @@ export async function abortLeftovers(
   const { journal, dryRun } = context;
   let aborted = 0;
   let kept = 0;
+  const isOfOther = isCopy(journal);
+  if (isOfOther && journal.allUploads().length > 0)
+    context.report.warn("the journal is a copy: the uploads that it knows are begun anew");
   for (const upload of journal.allUploads()) {
-    if (await keep(upload)) kept += 1;
+    if (!isOfOther && (await keep(upload))) kept += 1;
     else if (await abortKnown(context, upload)) aborted += 1;
   }
+  if (!dryRun) claimUploads(journal);
   const known = new Set(journal.allUploads().map(({ uploadId }) => uploadId));
   const isOther = ({ uploadId }: ListedUpload): boolean =>
     !known.has(uploadId) && !journal.isForeignUpload(uploadId);

@@ -33,19 +33,31 @@ export async function checkChain(place: ManifestPlace, start: ChainStart): Promi
   const digests = new Map<number, string>();
   if (remembered !== undefined) digests.set(remembered.run, remembered.sha256);
   let next = start.previous;
-  for (let run = start.run - 1; run > 0; run--) {
+  let above = start.run;
+  for (const run of [...there].filter((each) => each < start.run).sort((a, b) => b - a)) {
     place.signal.throwIfAborted();
-    if (!there.has(run)) {
-      tell(place, run, invalid("it is not there any more"));
-      next = undefined;
-      continue;
-    }
+    const isNeighbour = run === above - 1;
+    if (!isNeighbour) tellGap(place, run, above);
+    above = run;
     if (start.read === "last" && run < start.run - 1) continue;
-    const expected = [next?.run === run ? next.sha256 : undefined, digests.get(run)].filter(
+    const expected = [isNeighbour && next?.run === run ? next.sha256 : undefined, digests.get(run)].filter(
       (digest) => digest !== undefined,
     );
     next = await checkOne(place, run, expected);
   }
+  if (above > 1) tellGap(place, 0, above);
+}
+
+/** So many runs in a row are named one by one. */
+const MAX_NAMED = 100;
+
+// Whoever can write manifests chooses their numbers, and with them how many are missing.
+function tellGap(place: ManifestPlace, below: number, above: number): void {
+  const named = Math.max(below, above - 1 - MAX_NAMED);
+  for (let run = above - 1; run > named; run--) tell(place, run, invalid("it is not there any more"));
+  if (named === below) return;
+  const text = `those of runs ${below + 1} to ${named} are not there any more, either`;
+  tell(place, named, invalid(text));
 }
 
 // Returns what it says of the one before, if it can be read.

@@ -1,7 +1,8 @@
 // The log of --log-file: a line of JSON for each record, appended as it comes.
-import { closeSync, constants, fsyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fsyncSync, openSync } from "node:fs";
 import { escapeUnseen } from "../../quote.ts";
 import { errorCode } from "../../shapes.ts";
+import { writeWhole } from "../write-whole.ts";
 
 /** An open log. Each line is with the system when `append` returns, and on disk after `close`. */
 export class LogFile {
@@ -9,20 +10,16 @@ export class LogFile {
 
   /** @throws errors of the system that name the file */
   constructor(file: string) {
-    const { O_APPEND, O_CREAT, O_WRONLY } = constants;
-    this.#descriptor = openSync(file, O_APPEND | O_CREAT | O_WRONLY, 0o600);
+    // Nobody may read a pipe: opening it would wait for somebody, and so would writing.
+    const { O_APPEND, O_CREAT, O_NONBLOCK = 0, O_WRONLY } = constants;
+    this.#descriptor = openSync(file, O_APPEND | O_CREAT | O_WRONLY | O_NONBLOCK, 0o600);
   }
 
   /** @throws errors of the system, such as a full disk */
   append(record: Readonly<Record<string, unknown>>): void {
     const time = new Date().toISOString();
     const bytes = Buffer.from(`${escapeUnseen(JSON.stringify({ time, ...record }))}\n`);
-    for (let written = 0; written < bytes.length; )
-      try {
-        written += writeSync(this.#descriptor, bytes, written);
-      } catch (error) {
-        if (!["EAGAIN", "EINTR"].includes(errorCode(error) ?? "")) throw error;
-      }
+    writeWhole(this.#descriptor, bytes);
   }
 
   close(): void {

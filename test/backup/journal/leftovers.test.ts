@@ -1,4 +1,5 @@
 // What killed runs left in the bucket is aborted by the next one, and nothing else is.
+import { copyFileSync, existsSync } from "node:fs";
 import * as sdk from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Journal } from "../../../src/backup/journal/journal.ts";
@@ -66,6 +67,25 @@ describe("leftovers", () => {
     journal.beginUpload(uploadRow("p/large", uploadId)); // gone from the bucket meanwhile
     expect(await tidy()).toEqual({ aborted: 1, kept: 0 });
     expect(journal.allUploads()).toEqual([]);
+  });
+
+  test("what a copy of the journal knows is not gone on with", async () => {
+    await tidy();
+    const uploadId = await create("p/large");
+    journal.beginUpload(uploadRow("p/large", uploadId));
+    expect(await tidy(true)).toEqual({ aborted: 0, kept: 1 });
+    const { file } = journal;
+    journal.close();
+    const copy = newPlace();
+    for (const suffix of ["", "-wal"])
+      if (existsSync(file + suffix)) copyFileSync(file + suffix, copy + suffix);
+    journal = await openJournal({ file: copy, identity });
+    expect(await tidy(true, true)).toEqual({ aborted: 1, kept: 0 });
+    expect(await tidy(true)).toEqual({ aborted: 1, kept: 0 });
+    expect([begun(), journal.allUploads()]).toEqual([[], []]);
+    expect(warnings).toContain("the journal is a copy: the uploads that it knows are begun anew");
+    journal.beginUpload(uploadRow("p/large", await create("p/large")));
+    expect(await tidy(true)).toEqual({ aborted: 0, kept: 1 }); // its own
   });
 
   test("an upload whose id nobody came to know is aborted, those of other keys and of others are not", async () => {
