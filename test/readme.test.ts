@@ -1,7 +1,7 @@
 // Every example of the README runs: shell blocks as one script, JavaScript blocks as modules. Blocks that speak to S3 get
 // a strict server on loopback, over TLS, and a KMS; the one for users of another package is only parsed.
 import { execFile } from "node:child_process";
-import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -61,19 +61,25 @@ const environment = () => ({
   AWS_ENDPOINT_URL_KMS: kmsEndpoint,
   NODE_EXTRA_CA_CERTS: path.join(folder, "loopback.pem"),
   NODE_NO_WARNINGS: "1",
+  XDG_STATE_HOME: path.join(folder, "state"),
 });
 
 describe("examples of the README", () => {
   test("are found", () => expect(blocks.length).toBeGreaterThanOrEqual(7));
 
-  test.each(blocks)("$name", { timeout: 60_000 }, async ({ language, kind, code }) => {
+  test.each(blocks)("$name", { timeout: 180_000 }, async ({ language, kind, code }) => {
     const cwd = await mkdtemp(path.join(folder, "example-"));
     await writeFile(path.join(cwd, "notes.txt"), "notes of the day, ".repeat(10_000));
+    await mkdir(path.join(cwd, "photos/2026"), { recursive: true });
+    await writeFile(path.join(cwd, "photos/2026/one.jpg"), "a picture");
     if (language === "sh") {
       const script =
         kind === "s3" ? code.replace(/^(.*s3:\/\/.*)$/gm, `$1 --endpoint ${server.secureEndpoint}`) : code;
       await run("sh", ["-ec", script], { cwd, env: environment(), maxBuffer: 2 ** 24 });
-      expect(await readFile(path.join(cwd, "copy.txt"))).toEqual(await readFile(path.join(cwd, "notes.txt")));
+      const [copy, original] = /\bget -r /.test(code)
+        ? ["restored/2026/one.jpg", "photos/2026/one.jpg"]
+        : ["copy.txt", "notes.txt"];
+      expect(await readFile(path.join(cwd, copy))).toEqual(await readFile(path.join(cwd, original)));
       return;
     }
     const file = path.join(cwd, "example.mjs");

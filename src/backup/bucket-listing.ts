@@ -2,11 +2,12 @@
 // are, the listing is cut into ranges that are asked for at the same time.
 import type * as S3 from "@aws-sdk/client-s3";
 import { FramesealError } from "../errors.ts";
-import { quote } from "../quote.ts";
 import { opaqueTag } from "../s3/etag.ts";
+import { Onward } from "../s3/requests/onward.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
 import { compareKeys } from "./key-order.ts";
 import { type ListedContent, takeContents } from "./listed-contents.ts";
+import { listedKeyOf, listedSizeOf } from "./listed-object.ts";
 import type { TransferQueue } from "./transfer/queue.ts";
 
 /** An object of the listing. Nothing of it is verified. */
@@ -75,6 +76,7 @@ class ListedRange {
   readonly #until: string | undefined;
   #last: string | undefined;
   #coming: Promise<Page> | undefined;
+  readonly #onward: Onward = new Onward("objects");
 
   constructor(listing: BucketListing, after: string | undefined, until: string | undefined) {
     this.#listing = listing;
@@ -109,11 +111,9 @@ class ListedRange {
     const page = this.#read(coming);
     this.#coming = undefined;
     const isOver = this.#until !== undefined && compareKeys(this.#last ?? "", this.#until) >= 0;
-    if (IsTruncated === true && !isOver) {
-      // A server that goes round in a circle would be followed for ever.
-      if (NextContinuationToken === undefined || page.length === 0)
-        throw new FramesealError("UNSUPPORTED", "the listing of the server does not say how it goes on");
-      this.#ask({ ContinuationToken: NextContinuationToken });
+    if (!isOver) {
+      const token = this.#onward.next(IsTruncated, page[0]?.key, NextContinuationToken);
+      if (token !== undefined) this.#ask({ ContinuationToken: token });
     }
     const { prefix } = this.#listing.address;
     return page.filter(({ key }) => !key.startsWith(prefix + RESERVED_FOLDER) && this.#isInside(key));
@@ -125,26 +125,15 @@ class ListedRange {
 
   #read({ output: { Contents = [], EncodingType }, contents }: Page): BucketEntry[] {
     const listed = Contents.length === 0 ? contents : [...contents, ...Contents];
-    return listed.map(({ Key = "", ETag = "", Size = 0 }) => {
-      const key = EncodingType === "url" ? decoded(Key) : Key;
-      if (!key.startsWith(this.#listing.address.prefix))
-        throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
+    return listed.map(({ Key, ETag = "", Size }) => {
+      const key = listedKeyOf(Key, EncodingType, this.#listing.address.prefix);
       if (this.#last !== undefined && compareKeys(key, this.#last) <= 0)
         throw new FramesealError(
           "UNSUPPORTED",
           "the server lists keys in another order than that of their bytes, so what it lacks cannot be told",
         );
       this.#last = key;
-      return { key, tag: opaqueTag(ETag), storedSize: Size };
+      return { key, tag: opaqueTag(ETag), storedSize: listedSizeOf(Size) };
     });
-  }
-}
-
-// As forms encode: S3 writes a space as +.
-function decoded(key: string): string {
-  try {
-    return decodeURIComponent(key.replaceAll("+", " "));
-  } catch {
-    throw new FramesealError("UNSUPPORTED", `the server lists ${quote(key)}, which is no UTF-8`);
   }
 }

@@ -1,10 +1,10 @@
 // What a listing of a bucket says of the tree below a prefix, page by page, in the order of the keys. Nothing of it is
 // verified.
 import type * as S3 from "@aws-sdk/client-s3";
-import { FramesealError, throwIfAborted } from "../errors.ts";
-import { quote } from "../quote.ts";
-import { decodeKey } from "../s3/requests/list.ts";
+import { throwIfAborted } from "../errors.ts";
+import { Onward } from "../s3/requests/onward.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "./entry.ts";
+import { listedKeyOf, listedSizeOf } from "./listed-object.ts";
 
 /** An object of a listing. */
 export interface ListedObject {
@@ -58,9 +58,10 @@ interface Page {
 
 async function* pagesOf(request: ListRequest, delimiter: string | undefined): AsyncGenerator<Page> {
   let next: Promise<S3.ListObjectsV2CommandOutput> | undefined = fetchPage(request, delimiter, undefined);
+  const onward = new Onward("objects");
   while (next !== undefined) {
     const output: S3.ListObjectsV2CommandOutput = await next;
-    const token = continuationOf(output);
+    const token = continuationOf(output, onward);
     // On its way while this page is worked on.
     next = token === undefined ? undefined : fetchPage(request, delimiter, token);
     next?.catch(() => {}); // reported when it is its turn
@@ -74,7 +75,7 @@ async function fetchPage(
   token: string | undefined,
 ): Promise<S3.ListObjectsV2CommandOutput> {
   throwIfAborted(signal);
-  const output = await client.send(
+  return client.send(
     new sdk.ListObjectsV2Command({
       Bucket: address.bucket,
       Prefix: address.prefix,
@@ -84,53 +85,35 @@ async function fetchPage(
     }),
     { abortSignal: signal },
   );
-  // A server that goes round in a circle would be followed for ever.
-  if (token !== undefined && output.IsTruncated === true && output.NextContinuationToken === token)
-    throw new FramesealError("UNSUPPORTED", "the listing of the server does not go on");
-  return output;
 }
 
-function continuationOf({
-  IsTruncated,
-  NextContinuationToken,
-}: S3.ListObjectsV2CommandOutput): string | undefined {
-  if (IsTruncated !== true) return undefined;
-  if (NextContinuationToken === undefined)
-    throw new FramesealError("UNSUPPORTED", "the server does not tell where its listing goes on");
-  return NextContinuationToken;
+function continuationOf(
+  { IsTruncated, NextContinuationToken, Contents, CommonPrefixes }: S3.ListObjectsV2CommandOutput,
+  onward: Onward,
+): string | undefined {
+  return onward.next(IsTruncated, Contents?.[0]?.Key ?? CommonPrefixes?.[0]?.Prefix, NextContinuationToken);
 }
 
 function readPage(output: S3.ListObjectsV2CommandOutput, { address, all }: ListRequest): Page {
   const { prefix } = address;
-  const isEncoded = output.EncodingType === "url";
-  const plain = (text: string): string => {
-    const key = isEncoded ? decodeKey(text) : text;
-    // Taken as it stands, it would be the key of another object.
-    if (key === undefined)
-      throw new FramesealError("UNSUPPORTED", `the server lists ${quote(text)}, which is no UTF-8`);
-    if (!key.startsWith(prefix))
-      throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
-    return key;
-  };
+  const plain = (text: string | undefined): string => listedKeyOf(text, output.EncodingType, prefix);
   const isShown = (key: string): boolean => all === true || !key.startsWith(prefix + RESERVED_FOLDER);
   const objects: ListedObject[] = [];
   const folders: ListedFolder[] = [];
-  for (const { Key = "", Size, ETag, LastModified, StorageClass } of output.Contents ?? []) {
+  for (const { Key, Size, ETag, LastModified, StorageClass } of output.Contents ?? []) {
     const key = plain(Key);
     if (!isShown(key)) continue;
-    if (Size === undefined || !Number.isSafeInteger(Size) || Size < 0)
-      throw new FramesealError("UNSUPPORTED", "the listing of the server has no sizes");
     objects.push({
       kind: "object",
       key,
       name: key.slice(prefix.length),
-      size: Size,
+      size: listedSizeOf(Size),
       eTag: ETag,
       modified: LastModified,
       storageClass: StorageClass,
     });
   }
-  for (const { Prefix = "" } of output.CommonPrefixes ?? []) {
+  for (const { Prefix } of output.CommonPrefixes ?? []) {
     const key = plain(Prefix);
     if (isShown(key)) folders.push({ kind: "folder", key, name: key.slice(prefix.length) });
   }

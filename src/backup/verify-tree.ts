@@ -47,6 +47,7 @@ export async function verifyTree(context: VerifyContext, options: VerifyOptions 
   if (sample !== undefined) context.report.fact("sample", { seed: sample.seed, ...sample.size });
   const listing = await Listing.of(context);
   try {
+    if (listing.count === 0) context.report.warn("there is nothing to verify");
     const isChosen = sample === undefined ? () => true : chooser(sample, listing.count);
     const check = new TreeCheck(context, isChosen, options.instructionFileSuffix ?? ".instruction");
     if (options.manifest === undefined) await check.alone(listing);

@@ -113,11 +113,25 @@ describe("a listing", () => {
       },
     ],
     [
+      "is none",
+      /is no listing/,
+      (output) => {
+        Object.assign(output, { IsTruncated: undefined, Contents: undefined });
+      },
+    ],
+    [
       "goes on with nothing",
-      /how it goes on/,
+      /in a circle/,
       (output) => {
         if (output.NextContinuationToken === undefined)
           Object.assign(output, { IsTruncated: true, NextContinuationToken: "aa" });
+      },
+    ],
+    [
+      "shows sizes that are none",
+      /has no sizes/,
+      (output) => {
+        Object.assign(output, { Contents: [{ Key: "p/x", ETag: "e", Size: -(2 ** 50) }] });
       },
     ],
     [

@@ -92,12 +92,22 @@ test("page by page, the next one while one is read", async () => {
   expect(listed.map(({ name }) => Number(name))).toEqual(Array.from({ length: 2500 }, (_, number) => number));
 });
 
+const answer = (token: string) => ({ IsTruncated: true, NextContinuationToken: token, Contents: [] });
+
 test.each<[string, object[]]>([
   ["keys that do not begin with the prefix", [{ Contents: [{ Key: "q/a", Size: 1 }] }]],
   ["keys that are no UTF-8", [{ EncodingType: "url", Contents: [{ Key: "p/%ff", Size: 1 }] }]],
   ["no sizes", [{ Contents: [{ Key: "p/a" }] }]],
   ["sizes that are none", [{ Contents: [{ Key: "p/a", Size: -1 }] }]],
   ["no way to go on", [{ IsTruncated: true, Contents: [] }]],
+  [
+    "a circle of two",
+    Array(9)
+      .fill([answer("a"), answer("b")])
+      .flat(),
+  ],
+  ["nothing for ever", Array.from({ length: 200 }, (_, page) => answer(`${page}`))],
+  ["the page of something else", [{}]],
   ["a circle", Array(9).fill({ IsTruncated: true, NextContinuationToken: "x", Contents: [] })],
 ])("a server that gives %s is refused", async (_, answers) => {
   const request = requestOf({ client: answering(...answers) });

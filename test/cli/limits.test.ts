@@ -1,7 +1,7 @@
 // What every command says when it may not write, has no descriptor left, or was started with closed descriptors: one
 // line and an exit code of the table, and never a hang. A command without a row is red.
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,10 +17,14 @@ let folder: string;
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), "frameseal-limits-"));
   writeFileSync(path.join(folder, "plain"), Buffer.alloc(300_000, 7));
+  mkdirSync(path.join(folder, "tree"));
+  writeFileSync(path.join(folder, "tree", "one"), "one");
   for (const line of ["$F keygen -o a.jwk", "$F encrypt -k a.jwk -o message plain"])
     expect((await shell(line)).code).toBe(0);
 });
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => {
+  for (const name of [folder, `${folder}-state`]) rmSync(name, { recursive: true, force: true });
+});
 
 interface Outcome {
   /** null: it was killed because it did not end. */
@@ -38,6 +42,7 @@ function shell(line: string): Promise<Outcome> {
     AWS_ACCESS_KEY_ID: "a",
     AWS_SECRET_ACCESS_KEY: "b",
     AWS_REGION: "us-east-1",
+    XDG_STATE_HOME: `${folder}-state`,
   };
   const child = spawn("bash", ["-c", line], { cwd: folder, env, timeout: HANG_MS });
   child.stdin.end();
@@ -61,6 +66,7 @@ interface Row {
   readonly code: 0 | 1;
 }
 const nowhere = "--endpoint http://127.0.0.1:9 --connect-timeout 1";
+const tree = `${nowhere} --retries 0`;
 const rows: Readonly<Record<string, readonly Row[]>> = {
   keygen: [{ words: "-o out", writes: "out", code: 0 }],
   encrypt: [
@@ -74,8 +80,19 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
   ],
   inspect: [{ words: "message", writes: "standard output", code: 0 }],
   verify: [{ words: "-k a.jwk --json message", writes: "standard output", code: 0 }],
-  put: [{ words: `-k a.jwk ${nowhere} s3://bucket/key`, reads: "standard input", code: 1 }],
-  get: [{ words: `-k a.jwk ${nowhere} s3://bucket/key -`, writes: "standard output", code: 1 }],
+  put: [
+    { words: `-k a.jwk ${nowhere} s3://bucket/key`, reads: "standard input", code: 1 },
+    { words: `-r -k a.jwk --no-journal --json ${tree} tree s3://bucket/p/`, code: 1 },
+  ],
+  get: [
+    { words: `-k a.jwk ${nowhere} s3://bucket/key -`, writes: "standard output", code: 1 },
+    { words: `-r -k a.jwk ${tree} s3://bucket/p/ out`, code: 1 },
+  ],
+  sync: [{ words: `-k a.jwk ${tree} tree s3://bucket/p/`, code: 1 }],
+  ls: [{ words: `-r ${nowhere} s3://bucket/p/`, writes: "standard output", code: 1 }],
+  rm: [{ words: `-r ${nowhere} s3://bucket/p/`, code: 1 }],
+  uploads: [{ words: `${nowhere} s3://bucket/p/`, writes: "standard output", code: 1 }],
+  reencrypt: [{ words: `-r --from a.jwk ${tree} s3://bucket/p/`, code: 1 }],
   cat: [{ words: `-k a.jwk ${nowhere} s3://bucket/key`, writes: "standard output", code: 1 }],
   rewrap: [{ words: `--from a.jwk --to a.jwk ${nowhere} s3://bucket/key`, code: 1 }],
   policy: [{ words: "bucket", writes: "standard output", code: 0 }],
@@ -97,12 +114,14 @@ test("there is a row for every command", async () => {
 
 /** Nothing of a failed run stands. */
 function expectNothingLeft(): void {
-  expect(readdirSync(folder).sort()).toEqual(["a.jwk", "message", "plain"]);
+  expect(readdirSync(folder).sort()).toEqual(["a.jwk", "message", "plain", "tree"]);
 }
 function removeOut(): void {
   for (const name of ["out", "out.pub"]) rmSync(path.join(folder, name), { force: true });
 }
-const oneLine = /^frameseal: [^\n]+\n$/;
+/** A run on a tree ends with a summary as well. */
+const toldIn = (line: string): RegExp =>
+  line.includes("s3://bucket/p/") ? /^(frameseal: [^\n]+\n)+$/ : /^frameseal: [^\n]+\n$/;
 const isDefect = /internal error|nknown (system )?error|\n\s+at /;
 
 describe.skipIf(process.platform !== "linux")("limits", () => {
@@ -112,7 +131,7 @@ describe.skipIf(process.platform !== "linux")("limits", () => {
     if (reads === undefined) expect(ended.code, ended.stderr).toBe(code);
     else
       expect(ended).toMatchObject({ code: 1, stderr: expect.stringMatching(/standard input:? is closed/) });
-    if (ended.code !== 0) expect(ended.stderr).toMatch(oneLine);
+    if (ended.code !== 0) expect(ended.stderr).toMatch(toldIn(line));
     if (ended.code !== 0) expectNothingLeft();
     removeOut();
   });
@@ -122,7 +141,7 @@ describe.skipIf(process.platform !== "linux")("limits", () => {
     expect(ended.stderr).not.toMatch(isDefect);
     if (writes !== "standard output") expect(ended.code, ended.stderr).toBe(code);
     else expect(ended.code, "what nobody gets is no success").toBe(1);
-    if (ended.code !== 0) expect(ended.stderr).toMatch(oneLine);
+    if (ended.code !== 0) expect(ended.stderr).toMatch(toldIn(line));
     removeOut();
   });
 
@@ -144,7 +163,7 @@ describe.skipIf(process.platform !== "linux")("limits", () => {
     async ({ line, reads }) => {
       const stdin = reads === undefined ? "" : "head -c 100000 plain | ";
       const { code, stderr } = await shell(`${stdin}(ulimit -f 0; ${line})`);
-      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(oneLine) });
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(toldIn(line)) });
       expect(stderr).toMatch(/larger than allowed/);
       expectNothingLeft();
     },
@@ -157,7 +176,7 @@ describe.skipIf(process.platform !== "linux")("limits", () => {
       const ended = await shell(`ulimit -n ${limit}; ${line} ${reads === undefined ? "" : "< plain"}`);
       expect([0, 1], `${line}: ${ended.stderr}`).toContain(ended.code);
       if (code === 1) expect(ended.code).toBe(1);
-      if (ended.code === 1) expect(ended.stderr, line).toMatch(oneLine);
+      if (ended.code === 1) expect(ended.stderr, line).toMatch(toldIn(line));
       expect(ended.stderr, line).not.toMatch(isDefect);
       expect(existsSync(path.join(folder, "out"))).toBe(ended.code === 0 && line.includes("-o out"));
       removeOut();

@@ -240,7 +240,7 @@ const seenWithout = new Map<string, string>();
 // All commands of a row in the full run; in the ordinary one two, of which the second is another for each row.
 const sample = rows.flatMap((each, index) =>
   each.of
-    .filter((_, at) => FULL || at === 0 || at === 1 + (index % Math.max(1, each.of.length - 1)))
+    .filter((_, at) => FULL || at === index % each.of.length)
     .map((command) => ({ ...each, command })),
 );
 

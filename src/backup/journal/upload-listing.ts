@@ -1,6 +1,6 @@
 // Multipart uploads that are not complete, as the bucket lists them.
 import type * as S3 from "@aws-sdk/client-s3";
-import { FramesealError } from "../../errors.ts";
+import { Onward } from "../../s3/requests/onward.ts";
 import type { PlaceContext } from "../context.ts";
 
 /** Where to look, and with what. */
@@ -20,7 +20,7 @@ const PAGE_COST = { memory: 2 ** 20, kind: "small" } as const;
 /**
  * Lists the uploads whose keys begin with `prefix`, page by page. Some servers list only those of a key that is given
  * whole.
- * @throws FramesealError NETWORK for a listing that does not go on
+ * @throws FramesealError UNSUPPORTED for a listing that does not get on
  */
 export async function* listUploads(
   { sdk, plain, address, queue }: UploadPlace,
@@ -28,6 +28,7 @@ export async function* listUploads(
 ): AsyncGenerator<readonly ListedUpload[], void, void> {
   let keyMarker: string | undefined;
   let idMarker: string | undefined;
+  const onward: Onward = new Onward("uploads");
   for (;;) {
     const command = new sdk.ListMultipartUploadsCommand({
       Bucket: address.bucket,
@@ -38,11 +39,9 @@ export async function* listUploads(
     });
     const page = await queue.run(PAGE_COST, (signal) => plain.send(command, { abortSignal: signal }));
     yield uploadsOf(page, prefix);
-    if (page.IsTruncated !== true) return;
-    const next = [decoded(page, page.NextKeyMarker), page.NextUploadIdMarker] as const;
-    if (next[0] === undefined || (next[0] === keyMarker && next[1] === idMarker))
-      throw new FramesealError("NETWORK", "the server's listing of uploads does not go on");
-    [keyMarker, idMarker] = next;
+    [keyMarker, idMarker] = [decoded(page, page.NextKeyMarker), page.NextUploadIdMarker];
+    const token = keyMarker === undefined ? undefined : JSON.stringify([keyMarker, idMarker]);
+    if (onward.next(page.IsTruncated, page.Uploads?.[0]?.UploadId, token) === undefined) return;
   }
 }
 
@@ -83,6 +82,7 @@ export async function countParts(
   let parts = 0;
   let size = 0;
   let marker: string | undefined;
+  const onward: Onward = new Onward("parts");
   for (;;) {
     const command = new sdk.ListPartsCommand({
       Bucket: address.bucket,
@@ -95,9 +95,8 @@ export async function countParts(
       parts += 1;
       size += part.Size ?? 0;
     }
-    if (page.IsTruncated !== true || page.NextPartNumberMarker === undefined) return { parts, size };
-    if (page.NextPartNumberMarker === marker)
-      throw new FramesealError("NETWORK", "the server's listing of parts does not go on");
-    marker = page.NextPartNumberMarker;
+    const first = page.Parts?.[0]?.PartNumber;
+    marker = onward.next(page.IsTruncated, first?.toString(), page.NextPartNumberMarker);
+    if (marker === undefined) return { parts, size };
   }
 }

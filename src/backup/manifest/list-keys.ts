@@ -1,8 +1,9 @@
 // What a listing says of the keys below a prefix, page by page. Nothing of it is verified, not even that it is in order.
 import type * as S3 from "@aws-sdk/client-s3";
-import { FramesealError, throwIfAborted } from "../../errors.ts";
-import { quote } from "../../quote.ts";
+import { throwIfAborted } from "../../errors.ts";
+import { Onward } from "../../s3/requests/onward.ts";
 import type { TreeAddress } from "../entry.ts";
+import { listedKeyOf, listedSizeOf } from "../listed-object.ts";
 
 /** An object of a listing. */
 export interface ListedKey {
@@ -25,6 +26,7 @@ export async function* listKeys(
   { sdk, plain, signal }: Lister,
   { bucket, prefix }: TreeAddress,
 ): AsyncGenerator<ListedKey> {
+  const onward: Onward = new Onward("objects");
   for (let token: string | undefined; ; ) {
     throwIfAborted(signal);
     const page: S3.ListObjectsV2CommandOutput = await plain.send(
@@ -36,25 +38,13 @@ export async function* listKeys(
       }),
       { abortSignal: signal },
     );
-    for (const { Key = "", ETag = "", Size = 0 } of page.Contents ?? []) {
-      const key = page.EncodingType === "url" ? decoded(Key) : Key;
-      if (!key.startsWith(prefix))
-        throw new FramesealError("UNSUPPORTED", "the server lists keys that do not begin with the prefix");
-      yield { key, eTag: ETag, storedSize: Size };
-    }
-    if (page.IsTruncated !== true) return;
-    const next = page.NextContinuationToken;
-    if (next === undefined || next === token)
-      throw new FramesealError("UNSUPPORTED", "the listing of the server does not say how it goes on");
-    token = next;
-  }
-}
-
-// As forms encode: S3 writes a space as +.
-function decoded(key: string): string {
-  try {
-    return decodeURIComponent(key.replaceAll("+", " "));
-  } catch {
-    throw new FramesealError("UNSUPPORTED", `the server lists ${quote(key)}, which is no UTF-8`);
+    for (const { Key, ETag = "", Size } of page.Contents ?? [])
+      yield {
+        key: listedKeyOf(Key, page.EncodingType, prefix),
+        eTag: ETag,
+        storedSize: listedSizeOf(Size),
+      };
+    token = onward.next(page.IsTruncated, page.Contents?.[0]?.Key, page.NextContinuationToken);
+    if (token === undefined) return;
   }
 }

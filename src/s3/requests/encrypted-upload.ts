@@ -21,6 +21,7 @@ import {
   type StateContent,
   StateKey,
 } from "./multipart-state.ts";
+import { Onward } from "./onward.ts";
 import { MAX_PART_NUMBER, PartLedger, type PlannedPart } from "./part-ledger.ts";
 import { storeWithSideObject } from "./side-object.ts";
 import { type Change, StateKeeper } from "./state-keeper.ts";
@@ -255,15 +256,17 @@ export class EncryptedUpload {
 
   async #list(transport: Transport, request: S3Access): Promise<S3.Part[]> {
     const parts: S3.Part[] = [];
+    const onward: Onward = new Onward("parts");
     let marker: string | undefined;
     do {
-      const listed = await transport.listParts({
+      const listed: S3.ListPartsCommandOutput = await transport.listParts({
         ...repeatFields({ ...this.#access, ...request }, "ListParts"),
         ...this.#target,
         PartNumberMarker: marker,
       });
       parts.push(...(listed.Parts ?? []));
-      marker = listed.IsTruncated === true ? listed.NextPartNumberMarker : undefined;
+      const first = listed.Parts?.[0]?.PartNumber;
+      marker = onward.next(listed.IsTruncated, first?.toString(), listed.NextPartNumberMarker);
     } while (marker !== undefined);
     return parts;
   }
