@@ -24,6 +24,7 @@ import {
 import { link, lstat, mkdir, rename, unlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import { descriptors, writeFully } from "../../disk/calls.ts";
+import { errorCode } from "../../shapes.ts";
 
 /** Longer than answers from memory take. */
 const MAX_QUICK_MS = 2;
@@ -63,11 +64,16 @@ export class FileCalls {
       () => descriptors.stat(descriptor, options),
     );
   }
-  look(path: string): Soon<BigIntStats> {
+  /** What has a name, undefined if nothing has: an error for each file that is new would cost more than the call. */
+  look(path: string): Soon<BigIntStats | undefined> {
     const options = { bigint: true } as const;
     return this.#call(
-      () => lstatSync(path, options),
-      () => lstat(path, options),
+      () => lstatSync(path, { ...options, throwIfNoEntry: false }),
+      () =>
+        lstat(path, options).catch((error) => {
+          if (errorCode(error) === "ENOENT") return undefined;
+          throw error;
+        }),
     );
   }
   setMode(descriptor: number, mode: number): Soon<void> {
@@ -133,7 +139,7 @@ export class FileCalls {
   async leadsTo(path: string, stats: BigIntStats): Promise<boolean> {
     try {
       const now = await this.look(path);
-      return now.dev === stats.dev && now.ino === stats.ino;
+      return now?.dev === stats.dev && now.ino === stats.ino;
     } catch {
       return false;
     }

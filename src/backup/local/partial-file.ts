@@ -244,13 +244,8 @@ async function checkFinalName(
   absolute: string,
   choice: FileChoice,
 ): Promise<void> {
-  let stats: BigIntStats;
-  try {
-    stats = await calls.look(at);
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return;
-    throw error;
-  }
+  const stats = await calls.look(at);
+  if (stats === undefined) return;
   if (choice.overwrite !== "replace") throw existsAlready(absolute, "open");
   if (stats.isDirectory())
     throw fileError("EISDIR", "open", absolute, "is a folder, and is not replaced by a file");

@@ -96,6 +96,7 @@ export class TargetTree {
   async look(inTree: string): Promise<Existing | undefined> {
     return this.#inParent(inTree, "look", async (at) => {
       const stats = await this.#calls.look(at);
+      if (stats === undefined) return undefined;
       const target = stats.isSymbolicLink() ? await readlink(at, { encoding: "buffer" }) : undefined;
       return { type: typeOf(stats), stats, target };
     }).catch((error) => {

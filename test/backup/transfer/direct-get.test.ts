@@ -1,8 +1,10 @@
 // Objects that are fetched past the SDK: what is told of them is what the SDK tells, and what the encrypting client
 // refuses is refused.
 import { randomBytes } from "node:crypto";
+import { Readable } from "node:stream";
 import * as sdk from "@aws-sdk/client-s3";
 import { expect, test } from "vitest";
+import { directGet } from "../../../src/backup/transfer/direct-get.ts";
 import { withDirectRequests } from "../../../src/backup/transfer/direct-requests.ts";
 import { RawAesKeyring } from "../../../src/index.ts";
 import { type EncryptS3ClientOptions, encryptS3Client } from "../../../src/s3/encrypt-s3-client.ts";
@@ -176,6 +178,7 @@ test.each([
   ["no time", { "last-modified": undefined }],
   ["another kind of time", { "last-modified": "Sunday, 06-Nov-94 08:49:37 GMT" }],
   ["a time that is none", { "last-modified": "yesterday" }],
+  ["a time as XML has it", { "last-modified": "2026-11-27T00:00:00Z" }],
   ["a day that is none", { "last-modified": "Wed, 99 Feb 2026 00:00:00 GMT" }],
   ["metadata in encoded words", { "x-amz-meta-name": "=?UTF-8?B?w7w=?=" }],
   ["metadata in another script", { "x-amz-meta-name": "\u00fc" }],
@@ -202,6 +205,15 @@ test.each([
   const direct = await seen(bed.client, get("b"));
   expect(bed.keys("us")).toEqual(["b"]);
   expect(direct).toEqual(await seen(bed.encrypting, get("b")));
+});
+
+test.each([200, 203, 204, 206, 304])("of answers with %i, only 200 is read here", async (statusCode) => {
+  const headers = { etag: '"a"', "content-length": "4", "x-amz-meta-frameseal-format": "framed" };
+  const body = Readable.from([Buffer.from("text")]);
+  const read = directGet.outputOf({ statusCode, headers, body });
+  if (statusCode === 200) await expect(read).resolves.toMatchObject({ ETag: '"a"', ContentLength: 4 });
+  else await expect(read).rejects.toMatchObject({ $metadata: { httpStatusCode: statusCode } });
+  expect(body.destroyed).toBe(statusCode !== 200);
 });
 
 test.each([
