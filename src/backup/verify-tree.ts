@@ -41,18 +41,18 @@ export interface VerifyOptions {
   readonly instructionFileSuffix?: string | undefined;
 }
 
-/** Tells the report of every object, and of manifests where they count. */
-export async function verifyTree(context: VerifyContext, options: VerifyOptions = {}): Promise<void> {
+/** Tells the report of every object, and of manifests where they count. @returns how many objects there are */
+export async function verifyTree(context: VerifyContext, options: VerifyOptions = {}): Promise<number> {
   const { sample } = options;
   if (sample !== undefined) context.report.fact("sample", { seed: sample.seed, ...sample.size });
   const listing = await Listing.of(context);
   try {
-    if (listing.count === 0) context.report.warn("there is nothing to verify");
     const isChosen = sample === undefined ? () => true : chooser(sample, listing.count);
     const check = new TreeCheck(context, isChosen, options.instructionFileSuffix ?? ".instruction");
     if (options.manifest === undefined) await check.alone(listing);
     else
       await againstManifest(context, check, listing, options.manifest, sample === undefined ? "all" : "last");
+    return listing.count;
   } finally {
     listing.close();
   }

@@ -68,6 +68,11 @@ export function codeOf(error: unknown): string | undefined {
   return errorCode(error);
 }
 
+/** The same for programs that read it; of what a service answered, the name of the error. */
+export function codeToldOf(error: unknown): string | undefined {
+  return codeOf(error) ?? (isError(error) && "$metadata" in error ? error.name : undefined);
+}
+
 function failureOf(error: unknown): Failure {
   let failure: Failure | undefined;
   try {

@@ -69,7 +69,7 @@ test("what failed is told by the exit code: 4, and 3 where something is not auth
 test("nothing is made where nothing is to be had", async () => {
   const args = ["get", "-r", "-k", "k.jwk"];
   expect((await run([...args, "s3://absent/t/", "out", ...at()])).code).toBe(1);
-  expect((await run([...args, "s3://bucket/absent/", "out", ...at()])).code).toBe(0);
+  expect((await run([...args, "s3://bucket/absent/", "out", ...at()])).code).toBe(1);
   expect((await run([...args, "--manifest", "7", "s3://bucket/t/", "out", ...at()])).code).toBe(3);
   expect((await run([...args, "s3://bucket/t/", ...at()])).code).toBe(2);
   expect(readdirSync(folder)).not.toContain("out");

@@ -165,6 +165,8 @@ test.each([
 });
 
 test("of a file or of nothing there is no tree", async () => {
+  const { code, stderr } = await verify("", "s3://b/absent/");
+  expect([code, stderr]).toEqual([1, expect.stringContaining("nothing to verify")]);
   for (const address of ["./folder", "-"]) expect((await verify("", address)).code).toBe(2);
   expect((await observe(run, ["verify", "-r"])).code).toBe(2);
 });

@@ -300,7 +300,7 @@ class Walk {
       const text = stats.isSymbolicLink() ? "is a symbolic link" : "is no folder";
       yield* this.#failedWithBelow(found, fileError("ENOTDIR", "lstat", found.absolute, text), "complete");
     } else if (stats.isSymbolicLink()) {
-      if (found.target === undefined) yield skipped(found, "symlink", "is a symbolic link");
+      if (found.target === undefined) yield skipped(found, "symlink", "is a symbolic link: left out");
       else yield { kind: "entry", entry: entryOf(found, stats, "symlink") };
     } else if (!stats.isFile()) {
       yield skipped(found, "special", `is ${kindOf(stats)}`);

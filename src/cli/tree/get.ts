@@ -9,7 +9,7 @@ import type { GetOptions } from "../../backup/get-tree.ts";
 import type { RunKind } from "../../backup/journal/journal.ts";
 import type { TargetTree as Target, TargetOptions } from "../../backup/local/target-tree.ts";
 import { noKeys } from "../../keyring/no-keys.ts";
-import { UsageError } from "../failure.ts";
+import { CommandFailure, UsageError } from "../failure.ts";
 import { oneOf } from "../values.ts";
 import { type OpenPlace, openPlace, openTree, type TreeOptions } from "./context.ts";
 import { addFilterOptions, FILTER_HELP, type FilterOptions, filtersFrom } from "./filter-options.ts";
@@ -143,12 +143,17 @@ export async function restoreFolder(
       const result = await getTree(place, how);
       if (options.delete === true && existsSync(root)) await removeExtraneous(place, result, filters);
       if (run !== undefined) place.journal?.endRun(run, result.failed === 0 ? "done" : "failed-some");
-      if (result.target === undefined) report.warn("there is nothing to restore");
-      else
+      if (result.target !== undefined)
         report.fact("restored", {
           folder: root,
           durability: choice.sync === "none" ? "not-synced" : "synced",
         });
+      // A wrong prefix looks like an empty one, and must not look like a restore. A manifest says what it is.
+      else if (filters.isEmpty && source === undefined && result.failed === 0)
+        throw new CommandFailure(
+          "there is nothing to restore below this prefix: frameseal ls shows what is there",
+        );
+      else report.warn("there is nothing to restore");
     } finally {
       target?.close();
       place.close();

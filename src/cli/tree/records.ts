@@ -1,6 +1,6 @@
 // What is told of a tree, as records for programs and as lines for people.
 import type { Action, ItemRecord } from "../../backup/report.ts";
-import { codeOf, describe } from "../failure.ts";
+import { codeToldOf, describe } from "../failure.ts";
 import { formatBytes } from "../output.ts";
 
 /** What an action has done, and what it would do. */
@@ -22,7 +22,7 @@ export function itemRecord(item: ItemRecord, untrusted: boolean): Readonly<Recor
     record: "item",
     ...fields,
     ...(dryRun === true ? { dryRun } : {}),
-    ...(failed ? { error: describe(error), code: codeOf(error) } : {}),
+    ...(failed ? { error: describe(error), code: codeToldOf(error) } : {}),
     ...(untrusted ? { untrusted } : {}),
   };
 }

@@ -2,7 +2,7 @@
 // the end a summary. Nothing that it does can fail an entry: where standard output breaks off, the run ends.
 import type { Action, ItemRecord, Report } from "../../backup/report.ts";
 import { errorCode, isErrorNamed } from "../../shapes.ts";
-import { codeOf, describe, exitCodeOf, exitCodes, PartialFailure } from "../failure.ts";
+import { codeToldOf, describe, exitCodeOf, exitCodes, PartialFailure } from "../failure.ts";
 import { beforeSuddenEnd, interruptedExitCode, interruptSignal, timeLimitFailure } from "../interrupt.ts";
 import { formatBytes, isTerminal, note, print, printJson } from "../output.ts";
 import { formatSeconds } from "../progress.ts";
@@ -25,6 +25,7 @@ interface Amount {
 interface NamedFailure {
   readonly path: string;
   readonly error: string;
+  readonly code: string | undefined;
 }
 
 /** The report of one run. `end` must be called. */
@@ -133,7 +134,7 @@ export class TreeReport implements Report {
     this.#failed++;
     if (untrusted) this.#untrusted++;
     const text = describe(error);
-    if (this.#named.length < MAX_NAMED) this.#named.push({ path, error: text });
+    if (this.#named.length < MAX_NAMED) this.#named.push({ path, error: text, code: codeToldOf(error) });
     // Errors of the system name the file already, at their beginning. A short name is part of many words.
     const name = visible(path);
     const isNamed = text.startsWith(`${name}: `) || text.split(": ", 1)[0]?.endsWith(`/${name}`) === true;
@@ -195,7 +196,7 @@ export class TreeReport implements Report {
         untrusted: this.#untrusted,
         warnings: this.#warnings,
         seconds: Math.round(seconds * 1000) / 1000,
-        ...(failure === undefined ? {} : { error: describe(failure), code: codeOf(failure) }),
+        ...(failure === undefined ? {} : { error: describe(failure), code: codeToldOf(failure) }),
         failures: this.#named,
         facts: Object.fromEntries(this.#facts),
       },

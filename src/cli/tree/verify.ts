@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Command } from "commander";
 import type { Sample } from "../../backup/sample.ts";
-import { UsageError } from "../failure.ts";
+import { CommandFailure, UsageError } from "../failure.ts";
 import { openTree, parseTreeAddress, type TreeOptions } from "./context.ts";
 import { addJournalOptions } from "./journal-options.ts";
 import { addManifestOption } from "./manifest-option.ts";
@@ -57,7 +57,16 @@ export async function verifyTreeCommand(
     const context = await openTree(options, place, report, "decrypt", { authentication: "delayed" });
     try {
       const { manifest, instructionFileSuffix } = options;
-      await verifyTree(context, { manifest, sample: sampleFrom(options), instructionFileSuffix });
+      const count = await verifyTree(context, {
+        manifest,
+        sample: sampleFrom(options),
+        instructionFileSuffix,
+      });
+      // A wrong prefix looks like an empty one. A manifest says what it is.
+      if (count === 0 && manifest === undefined)
+        throw new CommandFailure(
+          "there is nothing to verify below this prefix: frameseal ls shows what is there",
+        );
     } finally {
       context.close();
     }
