@@ -196,6 +196,7 @@ export class World {
   }
   #listParts(client: ModelClient, input: Input): Promise<Input> {
     return this.#remote(client, () => ({
+      IsTruncated: false,
       Parts: [...this.#open(input).parts].map(([PartNumber, { eTag, size }]) => ({
         PartNumber,
         ETag: eTag,
