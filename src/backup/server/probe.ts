@@ -64,6 +64,9 @@ class Probe {
   readonly #place: { readonly Bucket: string; readonly Key: string };
   readonly #answers: { -readonly [Name in keyof ServerFlags]: ServerFlags[Name] } = { ...UNKNOWN_FLAGS };
 
+  /** Aborted a moment after the operation is. */
+  readonly #hurry = new AbortController();
+
   constructor(context: ProbeContext) {
     this.#context = context;
     const { bucket, prefix } = context.address;
@@ -75,6 +78,8 @@ class Probe {
     const { Key } = this.#place;
     // Whoever ends this process leaves the rest to the next run.
     journal?.begin([Key]);
+    const hurry = (): void => void setTimeout(() => this.#hurry.abort(), HURRIED_MS).unref();
+    signal.addEventListener("abort", hurry, { once: true });
     try {
       if (await this.#store()) {
         await this.#conditions();
@@ -84,6 +89,7 @@ class Probe {
       }
     } finally {
       await this.#remove();
+      signal.removeEventListener("abort", hurry);
       if (this.#isTidy) journal?.end(Key);
     }
     signal.throwIfAborted();
@@ -247,7 +253,8 @@ class Probe {
   // Also when the operation was aborted: nothing is left behind.
   async #tidy<Output>(client: S3.S3Client, command: Command<Output>): Promise<Output | undefined> {
     try {
-      return await sendOf<Output>(client)(command, { abortSignal: AbortSignal.timeout(TIDY_MS) });
+      const abortSignal = AbortSignal.any([AbortSignal.timeout(TIDY_MS), this.#hurry.signal]);
+      return await sendOf<Output>(client)(command, { abortSignal });
     } catch (error) {
       if (statusOf(error) === 404) return; // neither the object nor the upload is there, nor perhaps the bucket
       if (this.#isTidy)
@@ -265,6 +272,8 @@ const OTHER_ETAG = `"${"0".repeat(32)}"`;
 /** Of an account that nobody has. */
 const NO_KEY = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000";
 const TIDY_MS = 2000;
+/** Whoever waits for an end by a signal waits no longer; the journal knows what is left. */
+const HURRIED_MS = 500;
 
 /** A command of the SDK, by what it resolves to. */
 interface Command<Output> {
