@@ -9,7 +9,6 @@ import type { Keyring } from "../../keyring/keyring.ts";
 import type { EncryptS3ClientOptions } from "../../s3/encrypt-s3-client.ts";
 import type { KeyBinding } from "../../s3/object-format.ts";
 import type { AuthenticationMode } from "../../s3/single-message/body.ts";
-import { requestCounts } from "../contacted.ts";
 import { UsageError } from "../failure.ts";
 import {
   createBareClient,
@@ -19,6 +18,7 @@ import {
   withServerSide,
 } from "../s3-options.ts";
 import type { JournalOptions } from "./journal-options.ts";
+import { tellKeyService } from "./key-service.ts";
 import type { NameOptions } from "./name-options.ts";
 import type { TreeReport } from "./report.ts";
 import type { TreeReportOptions } from "./report-options.ts";
@@ -90,7 +90,7 @@ export async function openTree(
   const read = await encryptionSettingsFrom({ ...options, memory: streamMemory }, purpose);
   if (Object.hasOwn(read.encryptionContext ?? {}, "type"))
     throw new UsageError("--context: the pair type is that of links and manifests, with -r");
-  const given = { ...read, keyring: await keyringOf(read.keyring, options, report) };
+  const given = { ...read, keyring: await keyringOf(read.keyring, options) };
   const [{ encryptS3Client }, { MANIFEST_CONTEXT }, { withOldListing }] = await Promise.all([
     import("../../s3/encrypt-s3-client.ts"),
     import("../../backup/manifest/place.ts"),
@@ -137,10 +137,10 @@ export async function openTree(
 }
 
 // A key service is asked as seldom as the binding allows.
-async function keyringOf(keyring: Keyring, options: TreeOptions, report: TreeReport): Promise<Keyring> {
+async function keyringOf(keyring: Keyring, options: TreeOptions): Promise<Keyring> {
   if ((options.kms ?? []).length === 0 && options.kmsDiscovery === undefined) return keyring;
   const { treeKeyring } = await import("../../backup/transfer/tree-keyring.ts");
-  return treeKeyring(keyring, { bind: options.bind as KeyBinding | undefined, report });
+  return treeKeyring(keyring, options.bind as KeyBinding | undefined);
 }
 
 /** A client for many small objects; those with side objects go one way alone. */
@@ -204,8 +204,7 @@ async function open(
     if (hasJournal) journal = await openJournalOf(bare, address, options, target, dryRun);
     const close = (): void => {
       report.fact("transfers", { ...queue.counts });
-      const keyService = requestCounts("kms");
-      if (Object.keys(keyService).length > 0) report.fact("key-service", keyService);
+      tellKeyService(options, report);
       journal?.close();
       bare.destroy();
     };
