@@ -9,6 +9,8 @@ export interface ServerKind {
   /** Headers and parameters that it ignores. */
   readonly ignored: readonly string[];
   readonly weakETags?: true;
+  /** Compares If-Match of what changes an object as text, with a tag that has no quotes. */
+  readonly bareIfMatch?: true;
 }
 
 const notImplemented = (): S3Error => new S3Error(501, "NotImplemented");
@@ -36,6 +38,7 @@ export const serverKinds = {
   "ceph-rgw": {
     refuse: ofPlainBucket,
     ignored: ["if-none-match of Complete", "encryption"],
+    bareIfMatch: true,
   },
   "minio-like": {
     refuse: (call) =>
@@ -85,6 +88,9 @@ export function seenBy(kind: ServerKind, call: S3Call): S3Call {
   const headers = Object.fromEntries(
     Object.entries(call.headers).filter(([name]) => reads || !isIgnored(name)),
   );
+  const match = headers["if-match"];
+  // What has quotes then has two of each, which no tag has.
+  if (kind.bareIfMatch === true && !reads && match !== undefined) headers["if-match"] = `"${match}"`;
   const query = new URLSearchParams([...call.query].filter(([name]) => !isIgnored(name)));
   return { ...call, headers, query };
 }
