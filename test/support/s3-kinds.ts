@@ -11,6 +11,8 @@ export interface ServerKind {
   readonly weakETags?: true;
   /** Compares If-Match of what changes an object as text, with a tag that has no quotes. */
   readonly bareIfMatch?: true;
+  /** The answer to Complete has an empty ETag. */
+  readonly tellsNoETagOfComplete?: true;
 }
 
 const notImplemented = (): S3Error => new S3Error(501, "NotImplemented");
@@ -39,6 +41,7 @@ export const serverKinds = {
     refuse: ofPlainBucket,
     ignored: ["if-none-match of Complete", "encryption"],
     bareIfMatch: true,
+    tellsNoETagOfComplete: true,
   },
   "minio-like": {
     refuse: (call) =>
@@ -76,6 +79,11 @@ export const serverKinds = {
 } as const satisfies Readonly<Record<string, ServerKind>>;
 
 export type ServerKindName = keyof typeof serverKinds;
+
+/** Whether a server of this kind leaves the ETag in its answer empty. */
+export function hidesETag({ tellsNoETagOfComplete }: ServerKind, { method, query }: S3Call): boolean {
+  return tellsNoETagOfComplete === true && method === "POST" && query.has("uploadId");
+}
 
 /** The call as a server of this kind sees it. @throws S3Error */
 export function seenBy(kind: ServerKind, call: S3Call): S3Call {
