@@ -1,6 +1,6 @@
 // All objects below a prefix under new data keys, in the format and with the keys that are wanted from now on.
 import { INSTRUCTION_FILE_SUFFIX } from "../s3/object-metadata.ts";
-import { planReencryption, type ReencryptOptions, reencryptObject } from "../s3/reencrypt.ts";
+import { type FormatChoice, planReencryption, type ReencryptOptions, reencryptAs } from "../s3/reencrypt.ts";
 import { type Renewal, type RenewContext, type RenewedObject, renewTree, UPLOAD } from "./renew-tree.ts";
 import { optionsFor } from "./rewrap-tree.ts";
 
@@ -10,7 +10,7 @@ export type ReencryptTreeOptions = Omit<
   "newEncryptionContext" | "signal" | keyof typeof UPLOAD
 >;
 
-/** Encrypts all objects again: those of `renewTree`. Manifests stay framed, and bound to their keys. */
+/** Encrypts all objects again: those of `renewTree`. Links and manifests stay framed, and manifests bound to their keys. */
 export function reencryptTree(context: RenewContext, options: ReencryptTreeOptions): Promise<void> {
   const { plain, address } = context;
   const locationOf = ({ key }: RenewedObject) => ({ bucket: address.bucket, key });
@@ -27,12 +27,15 @@ export function reencryptTree(context: RenewContext, options: ReencryptTreeOptio
     },
     async renew(object, signal) {
       const all = { ...of(object, options), ...UPLOAD, signal };
-      const { was, ...stored } = await reencryptObject(plain, locationOf(object), all);
+      const { was, ...stored } = await reencryptAs(plain, locationOf(object), all, formatOf);
       return { ...stored, how: wayOf(was), readLength: object.storedSize };
     },
   };
   return renewTree(context, renewal);
 }
+
+// A link is one by the pair in its header, which other formats may not have.
+const formatOf: FormatChoice = ({ newFormat }, proven) => (proven?.type === "symlink" ? "framed" : newFormat);
 
 function wayOf(was: string): string {
   return was === "not encrypted" ? "encrypted, which it was not" : "encrypted again";

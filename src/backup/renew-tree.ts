@@ -271,7 +271,7 @@ class TreeRenewal {
   // What stands there now is what the source was compared with, if the very object of the row was read.
   #remember({ key }: RenewedObject, { previousETag, eTag, versionId }: Stored): void {
     const { journal, address } = this.#context;
-    if (journal === undefined || eTag === undefined) return;
+    if (journal === undefined || !eTag) return; // servers may leave it out
     this.#memory?.add(key, eTag);
     if (sameETag(eTag, previousETag)) return; // only its instruction file is another one
     const row = journal.stored(key);

@@ -85,17 +85,36 @@ export interface ReencryptResult extends ReplacedObject {
  * @throws FramesealError POLICY, AUTHENTICATION_FAILED, INVALID_METADATA, NOT_ENCRYPTED, UNSUPPORTED for an archived object,
  * and those of the keyrings; errors of S3, such as PreconditionFailed when the object was replaced meanwhile
  */
-export async function reencryptObject(
+export function reencryptObject(
+  client: S3ClientLike,
+  location: ObjectLocation,
+  options: ReencryptOptions,
+): Promise<ReencryptResult> {
+  return reencryptAs(client, location, options, ({ newFormat }) => newFormat);
+}
+
+/**
+ * The format that an object shall have.
+ * @param proven the pairs in its header; undefined for what has none
+ */
+export type FormatChoice = (
+  options: ReencryptOptions,
+  proven: EncryptionContext | undefined,
+) => FormatName | undefined;
+
+/** The same, with a format that depends on what the object is proven to be. */
+export async function reencryptAs(
   client: S3ClientLike,
   givenLocation: ObjectLocation,
   givenOptions: ReencryptOptions,
+  choose: FormatChoice,
 ): Promise<ReencryptResult> {
   checkClient(client);
   if (encrypts(client)) throw new TypeError('"client" expected a client that does not encrypt');
   const location = checkOptions("location", givenLocation, LOCATION);
   const options = checkOptions("options", givenOptions, REENCRYPT_OPTIONS);
   try {
-    return await reencryptLocated(client, location, options);
+    return await reencryptLocated(client, location, options, choose);
   } catch (error) {
     throw asAborted(error, options.signal);
   }
@@ -105,6 +124,7 @@ async function reencryptLocated(
   client: S3ClientLike,
   location: ObjectLocation,
   options: ReencryptOptions,
+  choose: FormatChoice,
 ): Promise<ReencryptResult> {
   const { format, ...job } = await see(client, location, options);
   const { object } = job;
@@ -118,7 +138,10 @@ async function reencryptLocated(
       return { plaintextLength: object.storedLength, body: bodyInRanges(object) };
     }
   };
-  const replaced = await storeAgain(job, open, async (opened) => newSettings(options, opened, was));
+  const replaced = await storeAgain(job, open, async (opened) => {
+    const newFormat = choose(options, opened.header?.encryptionContext);
+    return newSettings({ ...options, newFormat }, opened, was);
+  });
   return { ...replaced, was };
 }
 

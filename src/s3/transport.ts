@@ -7,8 +7,10 @@ import { isBytes } from "../shapes.ts";
 import { operationOf } from "./command-schema.ts";
 import { encrypts, sendIntercepted } from "./derived-client.ts";
 import { LastCheck } from "./last-check.ts";
+import { sendMatched } from "./matched.ts";
 import { payloadDigest } from "./object-metadata.ts";
 import { checkReceipt } from "./receipt.ts";
+import { repeatFields } from "./request-fields.ts";
 import type { MiddlewareStack, S3ClientLike } from "./sdk-client.ts";
 
 export type { Next, S3ClientLike } from "./sdk-client.ts";
@@ -53,6 +55,30 @@ export class Transport {
     return calculation === "WHEN_SUPPORTED" ? "CRC32" : undefined;
   }
 
+  /**
+   * Sends a request that stores or deletes, and whose condition may be refused for the way in which it is written.
+   * @param input the request
+   * @param send sends it with the fields given; may be called again
+   */
+  matched<Output>(
+    input: Readonly<Record<string, unknown>>,
+    send: (condition: { readonly IfMatch?: string }) => Promise<Output>,
+  ): Promise<Output> {
+    const { IfMatch: match, Bucket, Key } = input;
+    const see = async (): Promise<string | undefined> => {
+      const request = { ...repeatFields(input, "HeadObject"), Bucket, Key } as S3.HeadObjectCommandInput;
+      return (await this.headObject(request)).ETag;
+    };
+    const sendWith = (IfMatch: string | undefined) => send(IfMatch === undefined ? {} : { IfMatch });
+    return sendMatched(this.#client.config, match, sendWith, see);
+  }
+
+  // What an encrypting client is given, it sends on in requests of its own.
+  #sendMatched<Output>(name: CommandName, input: object): Promise<Output> {
+    if (this.#bodies === "plaintext") return this.#send(name, input);
+    return this.matched({ ...input }, (condition) => this.#send<Output>(name, { ...input, ...condition }));
+  }
+
   async #send<Output>(name: CommandName, input: object): Promise<Output> {
     const commands = await loadCommands(this.#client);
     const Command = commands[`${name}Command`] as unknown as new (
@@ -61,10 +87,9 @@ export class Transport {
     const command = new Command(this.#bodies === "sealed" ? withOwnBody(input) : input);
     const rest = [this.#signal === undefined ? {} : { abortSignal: this.#signal }];
     const client = this.#client as unknown as S3ClientLike & { send(...args: unknown[]): Promise<Output> };
-    const output =
-      this.#bodies === "plaintext"
-        ? await client.send(command, ...rest)
-        : await this.#sendSealed<Output>(name, command, rest);
+    // An encrypting client checks the answers to its own requests; what it makes of them may lack what Complete did not tell.
+    if (this.#bodies === "plaintext") return client.send(command, ...rest);
+    const output = await this.#sendSealed<Output>(name, command, rest);
     checkReceipt(name, output);
     return output;
   }
@@ -93,10 +118,10 @@ export class Transport {
     return this.#send("HeadObject", input);
   }
   putObject(input: S3.PutObjectCommandInput): Promise<S3.PutObjectCommandOutput> {
-    return this.#send("PutObject", input);
+    return this.#sendMatched("PutObject", input);
   }
   deleteObject(input: S3.DeleteObjectCommandInput): Promise<S3.DeleteObjectCommandOutput> {
-    return this.#send("DeleteObject", input);
+    return this.#sendMatched("DeleteObject", input);
   }
   deleteObjects(input: S3.DeleteObjectsCommandInput): Promise<S3.DeleteObjectsCommandOutput> {
     return this.#send("DeleteObjects", input);
@@ -112,14 +137,14 @@ export class Transport {
   completeMultipartUpload(
     input: S3.CompleteMultipartUploadCommandInput,
   ): Promise<S3.CompleteMultipartUploadCommandOutput> {
-    return this.#send("CompleteMultipartUpload", input);
+    return this.#sendMatched("CompleteMultipartUpload", input);
   }
   /** It cleans up, so its signal is never the caller's: see `abortUpload`. */
   async abortMultipartUpload(input: S3.AbortMultipartUploadCommandInput): Promise<void> {
     await this.#send("AbortMultipartUpload", input);
   }
   copyObject(input: S3.CopyObjectCommandInput): Promise<S3.CopyObjectCommandOutput> {
-    return this.#send("CopyObject", input);
+    return this.#sendMatched("CopyObject", input);
   }
   uploadPartCopy(input: S3.UploadPartCopyCommandInput): Promise<S3.UploadPartCopyCommandOutput> {
     return this.#send("UploadPartCopy", input);

@@ -79,6 +79,19 @@ test("manifests stay framed, and bound to their keys", async () => {
   expect(await tree.read(".frameseal/runs/00000001", newKey, sealing)).toBe("lines");
 });
 
+test("links stay framed in every format, and nothing is told of it", async () => {
+  await tree.put("a", "A");
+  const pairs = { backup: "daily", type: "symlink" };
+  await tree.put("link", "target", { encryptionContext: pairs, bind: "key" });
+  const context = tree.context();
+  await reencryptTree(context, { from: oldKey, to: newKey, newFormat: "s3ec-v3" });
+  expect(told(context.report)).toEqual(["rewrap a: encrypted again", "rewrap link: encrypted again"]);
+  expect(context.report.warnings).toEqual([]);
+  expect(tree.server.object("b", "p/a").headers).not.toHaveProperty("x-amz-meta-frameseal-format");
+  expect(await tree.read("link", newKey, { encryptionContext: pairs, bind: "key" })).toBe("target");
+  await expect(tree.read("link", oldKey)).rejects.toThrow();
+});
+
 describe("what is not encrypted", () => {
   beforeEach(async () => {
     const fields = { ContentType: "text/x", Metadata: { mtime: "5" }, ContentEncoding: "gzip" };
@@ -174,6 +187,27 @@ test("other settings are another run", async () => {
     reencryptTree(tree.context({ journal }), { from: oldKey, frameLength }),
   );
   expect([...changes].sort()).toEqual(["PUT p/a", "PUT p/b"]);
+});
+
+test("a server that wants If-Match without quotes has it so, and is asked once for all", async () => {
+  tree.server.kind = "ceph-rgw";
+  await tree.put("0", "0");
+  await tree.put("v3", "V3", { format: "s3ec-v3" });
+  await tree.put("large", "L".repeat(9 * 2 ** 20));
+  const context = tree.context();
+  const refused = () =>
+    tree.server.calls.filter(
+      ({ method, headers }) => /^P/.test(method) && headers["if-match"]?.startsWith('"') === true,
+    ).length;
+  await reencryptTree(context, { from: oldKey, newFormat: "s3ec-v3" });
+  expect(context.report.items.filter(({ error }) => error !== undefined)).toEqual([]);
+  expect(refused()).toBeGreaterThan(0);
+  expect(refused()).toBeLessThanOrEqual(3); // those that were on their way together
+  const before = refused();
+  await reencryptTree(context, { from: oldKey, to: newKey });
+  expect(refused()).toBe(before);
+  expect(await tree.read("large")).toHaveLength(9 * 2 ** 20);
+  expect(tree.server.uploads.size).toBe(0);
 });
 
 test("large objects go up in parts, within the memory they are given", async () => {

@@ -193,6 +193,29 @@ test("an object that is replaced meanwhile is not overwritten, nor is its row ch
   expect(journal.unended()).toEqual(["p/a"]);
 });
 
+test("on a server that wants If-Match without quotes all is done, and nothing newer overwritten", async () => {
+  tree.server.kind = "ceph-rgw";
+  await tree.put("a", "A");
+  await tree.put("v3", "V3", { format: "s3ec-v3" });
+  await tree.put("file", "F", { format: "s3ec-v3", instructionFiles: "write" });
+  await tree.put("newer", "old");
+  let replaced = false;
+  tree.server.delay = async ({ method, key, headers }) => {
+    if (method !== "PUT" || key !== "p/newer") return;
+    if (headers["if-match"]?.startsWith('"') === false || replaced) return;
+    replaced = true;
+    await tree.put("newer", "newer");
+  };
+  const context = tree.context();
+  await rewrapTree(context, options);
+  expect(told(context.report).filter((line) => line.startsWith("failed"))).toEqual([
+    "failed newer: PreconditionFailed",
+  ]);
+  expect(await tree.read("newer", oldKey)).toBe("newer");
+  for (const [name, text] of Object.entries({ a: "A", v3: "V3", file: "F" }))
+    expect(await tree.read(name)).toBe(text);
+});
+
 test("an object that is removed meanwhile is no failure", async () => {
   await tree.put("a", "A");
   tree.server.delay = async ({ method }) => {

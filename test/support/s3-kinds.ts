@@ -9,6 +9,10 @@ export interface ServerKind {
   /** Headers and parameters that it ignores. */
   readonly ignored: readonly string[];
   readonly weakETags?: true;
+  /** Compares If-Match of what changes an object as text, with a tag that has no quotes. */
+  readonly bareIfMatch?: true;
+  /** The answer to Complete has an empty ETag. */
+  readonly tellsNoETagOfComplete?: true;
 }
 
 const notImplemented = (): S3Error => new S3Error(501, "NotImplemented");
@@ -36,6 +40,8 @@ export const serverKinds = {
   "ceph-rgw": {
     refuse: ofPlainBucket,
     ignored: ["if-none-match of Complete", "encryption"],
+    bareIfMatch: true,
+    tellsNoETagOfComplete: true,
   },
   "minio-like": {
     refuse: (call) =>
@@ -74,6 +80,11 @@ export const serverKinds = {
 
 export type ServerKindName = keyof typeof serverKinds;
 
+/** Whether a server of this kind leaves the ETag in its answer empty. */
+export function hidesETag({ tellsNoETagOfComplete }: ServerKind, { method, query }: S3Call): boolean {
+  return tellsNoETagOfComplete === true && method === "POST" && query.has("uploadId");
+}
+
 /** The call as a server of this kind sees it. @throws S3Error */
 export function seenBy(kind: ServerKind, call: S3Call): S3Call {
   const refused = kind.refuse(call);
@@ -85,6 +96,9 @@ export function seenBy(kind: ServerKind, call: S3Call): S3Call {
   const headers = Object.fromEntries(
     Object.entries(call.headers).filter(([name]) => reads || !isIgnored(name)),
   );
+  const match = headers["if-match"];
+  // What has quotes then has two of each, which no tag has.
+  if (kind.bareIfMatch === true && !reads && match !== undefined) headers["if-match"] = `"${match}"`;
   const query = new URLSearchParams([...call.query].filter(([name]) => !isIgnored(name)));
   return { ...call, headers, query };
 }

@@ -8,7 +8,7 @@ import { decodeBody } from "./aws-chunked.ts";
 import { createLoopbackCertificate } from "./certificate.ts";
 import { type Answer, escapeXml, S3Error, xml } from "./s3-error.ts";
 import { type S3Fault, sendAnswer, shiftedRange } from "./s3-faults.ts";
-import { type ServerKind, type ServerKindName, seenBy, serverKinds } from "./s3-kinds.ts";
+import { hidesETag, type ServerKind, type ServerKindName, seenBy, serverKinds } from "./s3-kinds.ts";
 import type { S3Call, StoredS3Object } from "./s3-objects.ts";
 import { S3Service } from "./s3-service.ts";
 import { verifySignature } from "./s3-signature.ts";
@@ -141,6 +141,8 @@ export class S3Server implements AsyncDisposable {
       answer = { ...xml(text), status: error.status };
       if (call.method === "HEAD") answer = { status: error.status };
     }
+    if (hidesETag(serverKinds[this.kind], call))
+      answer = { ...answer, body: String(answer.body).replace(/<ETag>.*<\/ETag>/, "<ETag></ETag>") };
     if (weakETags === true && answer.headers?.etag !== undefined)
       answer = { ...answer, headers: { ...answer.headers, etag: `W/${answer.headers.etag}` } };
     if (fault?.kind === "reset") return void request.socket.destroy();

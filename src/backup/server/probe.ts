@@ -2,6 +2,7 @@
 // a journal: the answers are kept there for a number of runs.
 import { randomUUID } from "node:crypto";
 import type * as S3 from "@aws-sdk/client-s3";
+import { pinnableETag } from "../../s3/etag.ts";
 import { statusOf } from "../../s3/transient-error.ts";
 import { isError, isErrorNamed } from "../../shapes.ts";
 import { RESERVED_FOLDER, type TreeAddress } from "../entry.ts";
@@ -118,6 +119,10 @@ class Probe {
   async #conditions(): Promise<void> {
     this.#answers.conditionalPut = obeyed(await this.#put({ IfNoneMatch: "*" }));
     this.#answers.ifMatch = obeyed(await this.#put({ IfMatch: OTHER_ETAG }));
+    const match = pinnableETag(this.#eTag);
+    if (this.#answers.ifMatch !== "yes" || match === undefined) return;
+    // One that holds must be met: a server that refuses it, however it is written, has no condition to rely on.
+    if (obeyed(await this.#put({ IfMatch: match })) === "yes") this.#answers.ifMatch = "no";
   }
 
   async #conditionalComplete(): Promise<void> {
@@ -215,6 +220,8 @@ class Probe {
       await this.#tidy(plain, new sdk.AbortMultipartUploadCommand({ ...this.#place, UploadId }));
   }
   readonly #versions = new Set<string | undefined>();
+  /** Of the object that was stored last. */
+  #eTag: string | undefined;
   #hasLostUpload = false;
   #isTidy = true;
 
@@ -226,7 +233,10 @@ class Probe {
     const stored = await this.#send(client, put);
     const isRefused = stored.kind !== "done" && (stored.kind !== "failed" || stored.status === 412);
     if (!isKnown && (isRefused || stored.kind === "done")) this.#versions.delete(undefined);
-    if (stored.kind === "done") this.#versions.add(stored.output.VersionId);
+    if (stored.kind === "done") {
+      this.#versions.add(stored.output.VersionId);
+      this.#eTag = stored.output.ETag;
+    }
     return stored;
   }
 

@@ -59,7 +59,7 @@ export function sendComplete(
 
 /**
  * Completes an upload. When the answer was lost, a retry finds no upload any more, or an object that its condition
- * forbids: the object shows whether it is this one.
+ * forbids: the object shows whether it is this one. It also tells its ETag where the answer does not, as Ceph's.
  */
 export async function completeUpload(
   completion: Completion,
@@ -67,14 +67,15 @@ export async function completeUpload(
 ): Promise<S3.CompleteMultipartUploadCommandOutput> {
   const { location, access, storedLength, fingerprint } = completion;
   const target = { Bucket: location.bucket, Key: location.key };
-  return storeSurely(
-    () => sendComplete(completion, transport),
-    async () => {
-      if (fingerprint === undefined) return undefined;
-      const mark = markOf(fingerprint, storedLength);
-      const found = await findStored(location, mark, repeatFields({ ...access }, "GetObject"), transport);
-      return found && ({ ...target, ...found } as unknown as S3.CompleteMultipartUploadCommandOutput);
-    },
-    transport.signal,
-  );
+  const look = async (): Promise<S3.CompleteMultipartUploadCommandOutput | undefined> => {
+    if (fingerprint === undefined) return undefined;
+    const mark = markOf(fingerprint, storedLength);
+    const found = await findStored(location, mark, repeatFields({ ...access }, "GetObject"), transport);
+    return found && ({ ...target, ...found } as unknown as S3.CompleteMultipartUploadCommandOutput);
+  };
+  const output = await storeSurely(() => sendComplete(completion, transport), look, transport.signal);
+  if (output.ETag) return output;
+  // It is stored; who may not read goes without.
+  const found = await look().catch(() => undefined);
+  return found === undefined ? output : { ...output, ...found };
 }

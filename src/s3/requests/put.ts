@@ -95,7 +95,8 @@ async function sendSealed(
     const store = (): ReturnType<Next> => {
       if (first.place === "more" || isLong) return sendInParts(put, sealed, first);
       const { bytes } = first;
-      const send = () => sendWhole({ ...fields, Body: bytes, ContentLength: bytes.length });
+      const request = { ...fields, Body: bytes, ContentLength: bytes.length };
+      const send = () => transport.matched({ ...input }, (match) => sendWhole({ ...request, ...match }));
       return stop.race(storeWhole(send, bytes, input, location, transport));
     };
     const around = { location, input, transport };
