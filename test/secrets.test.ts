@@ -18,6 +18,7 @@ const callers: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   pbkdf2Sync: {},
   scryptSync: {},
   createHmac: {
+    "backup/transfer/signature.ts": "the key of requests of a day, which the SDK keeps in the same way",
     "hkdf.ts": "derives keys",
     "keyring/rsa-unpad.ts": "a substitute that opens nothing",
     "s3/requests/multipart-state.ts": "a MAC, which is public",

@@ -135,6 +135,13 @@ test("nobody else reads or writes bytes of files by a length", () => {
     else if (touched.length > 0) found[name.replaceAll(path.sep, "/")] = touched;
   }
   expect(found).toEqual({
+    // Whole small files, and a header.
+    "backup/journal/journal-lock.ts": ["readFileSync", "writeFileSync"],
+    "backup/journal/open-journal.ts": ["readSync"],
+    // Short pieces at once; what is left of them goes through disk/calls.ts.
+    "backup/local/file-calls.ts": ["writeSync"],
+    // Blocks, until all of them are done.
+    "backup/sorted-lines.ts": ["readSync", "writeSync"],
     "disk/calls.ts": ["FileHandle", "open", "read", "write"],
     // Their handles are read and written by disk/calls.ts.
     "keyring/key-file.ts": ["FileHandle", "open"],

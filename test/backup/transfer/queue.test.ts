@@ -323,6 +323,15 @@ test("every attempt counts, also those that the SDK makes by itself; what fails 
   const first = calls.length;
   server.fault = (_, number) =>
     number <= first + 8 ? { kind: "error", status: 503, code: "SlowDown" } : undefined;
+  // All of them are on their way before the first one fails.
+  let allCame = (): void => {};
+  const allThere = new Promise<void>((resolve) => {
+    allCame = resolve;
+  });
+  server.delay = () => {
+    if (calls.length >= first + 8) allCame();
+    return allThere;
+  };
   const put = (Key: string): Promise<unknown> =>
     queue.run({ kind: "small", memory: 10 }, (abortSignal) =>
       client.send(new PutObjectCommand({ Bucket: "b", Key, Body: "x" }), { abortSignal }),
