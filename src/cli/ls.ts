@@ -54,8 +54,8 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Sizes and names are as the bucket tells them: nothing is opened, so nothing is verified. Sizes of objects of the S3
-Encryption Clients may be a few bytes off where they were not asked one by one.
+Sizes and names are as the bucket tells them: nothing is opened, so nothing is verified. Sizes of
+objects of the S3 Encryption Clients may be a few bytes off where they were not asked one by one.
 
 Example:
   frameseal ls -r --json s3://backups/2026/`,

@@ -64,10 +64,10 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Every object is fetched, opened, encrypted again under a new data key and stored in its place. Nothing
-of it is stored unless all of it is authentic, and nothing if it was replaced meanwhile. Metadata,
-tags, storage class and locks stay; what could not be kept is printed.
-With --plain whatever stands there unencrypted is sealed as if it were yours: nothing proves that it is.
+Every object is fetched, opened, encrypted again under a new data key and stored in its place.
+Nothing of it is stored unless all of it is authentic, and nothing if it was replaced meanwhile.
+Metadata, tags, storage class and locks stay; what could not be kept is printed. With --plain
+whatever stands there unencrypted is sealed as if it were yours: nothing proves that it is.
 
 Examples:
   frameseal reencrypt -r --from backup.key s3://backups/home/

@@ -60,9 +60,9 @@ export function register(program: Command): void {
   command.addHelpText(
     "after",
     `
-Where a bucket keeps versions, only a mark is set: the versions stay until a lifecycle rule removes them.
-An instruction file goes with its object. Manifests of runs stay unless --all is given. All of a bucket is
-s3://bucket/, with the slash.
+Where a bucket keeps versions, only a mark is set: the versions stay until a lifecycle rule
+removes them. An instruction file goes with its object. Manifests of runs stay unless --all is
+given. All of a bucket is s3://bucket/, with the slash.
 
 Examples:
   frameseal rm s3://backups/2026/photos.tar

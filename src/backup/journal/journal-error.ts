@@ -1,5 +1,5 @@
 // What is said when a journal cannot be used.
-import { FramesealError, messageOf } from "../../errors.ts";
+import { FramesealError, isFramesealError, messageOf } from "../../errors.ts";
 import { quote } from "../../quote.ts";
 
 /** The error for a journal that cannot be used, or written any more. */
@@ -18,7 +18,7 @@ export function journalInUse(text: string): FramesealError {
 
 /** True for an error of `journalInUse`. */
 export function isJournalInUse(error: unknown): error is FramesealError {
-  return error instanceof FramesealError && inUse.has(error);
+  return isFramesealError(error) && inUse.has(error);
 }
 
 /** For a file that is damaged, or no journal at all. */

@@ -140,8 +140,8 @@ function sealName(siv: AesSiv, name: string, folder: string): string {
 function openName(siv: AesSiv, sealed: string, folder: string): string {
   const bytes = Buffer.from(sealed, "base64url");
   // Another text that decodes to the same bytes is not what was written.
-  const plain = bytes.toString("base64url") === sealed && siv.open(bytes, [Buffer.from(folder)]);
-  const name = plain instanceof Uint8Array ? decodeUtf8(plain) : undefined;
+  const plain = bytes.toString("base64url") === sealed ? siv.open(bytes, [Buffer.from(folder)]) : undefined;
+  const name = plain === undefined ? undefined : decodeUtf8(plain);
   if (name === undefined || name === "") throw notSealed();
   return name;
 }

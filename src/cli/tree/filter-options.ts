@@ -39,10 +39,11 @@ export interface WalkingOptions {
 }
 
 /** The three ways to say it, for help texts of commands that have them. */
-export const FILTER_HELP = `Patterns are those of gitignore, relative to the root of the tree: "*.tmp" is any such name, "/cache"
-one at the root, "build/" directories of that name, "logs/**/*.gz" at any depth. Of all that match, the
-last in the order given decides; --include P is --exclude '!P'. What lies in an excluded directory is out,
-whatever follows: to take only some, give --exclude '*' --include '*/' --include '*.jpg'.`;
+export const FILTER_HELP = `Patterns are those of gitignore, relative to the root of the tree: "*.tmp" is any such name,
+"/cache" one at the root, "build/" directories of that name, "logs/**/*.gz" at any depth. Of all
+that match, the last in the order given decides; --include P is --exclude '!P'. What lies in an
+excluded directory is out, whatever follows: to take only some, give --exclude '*' --include '*/'
+--include '*.jpg'.`;
 
 let places = 0;
 function placed(value: string, previous: readonly Placed[] = []): readonly Placed[] {

@@ -77,13 +77,13 @@ export const GET_ONE_OBJECT = [
 
 /** For the help of `get -r` and `sync`. */
 export const GET_TREE_HELP = `
-Files that are there with the same size and time are left; others are refused without --force. A file
-appears under its name when all of it is verified, and is on disk then unless --no-sync is given. Times and
-permissions come from the manifest, or without one from the metadata of the objects, which nobody vouches
-for: setuid, setgid and sticky bits are restored from a manifest only.
-What fails is told, and the exit code is 4, or 3 where something is not authentic or not what the manifest
-names. An interrupted run keeps what it has verified of large files, and the next one goes on there; with
---no-journal that is removed.
+Files that are there with the same size and time are left; others are refused without --force. A
+file appears under its name when all of it is verified, and is on disk then unless --no-sync is
+given. Times and permissions come from the manifest, or without one from the metadata of the
+objects, which nobody vouches for: setuid, setgid and sticky bits are restored from a manifest
+only. What fails is told, and the exit code is 4, or 3 where something is not authentic or not
+what the manifest names. An interrupted run keeps what it has verified of large files, and the
+next one goes on there; with --no-journal that is removed.
 
 ${FILTER_HELP}`;
 

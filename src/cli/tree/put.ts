@@ -82,12 +82,12 @@ export const OF_ONE_OBJECT = [
 /** For the help of `put -r` and `sync`. */
 export const PUT_TREE_HELP = `
 An entry is sent again when its size, time of change, permissions or owner are not those that were
-stored, or when the bucket does not have what was stored. A file that was only replaced by its like, or
-read in the moment of its last change, is compared by its bytes.
-Every run ends with a sealed manifest of all that is stored, below .frameseal/ of the prefix; it is not
-written when the run is interrupted. What fails is told, and the exit code is 4.
-An interrupted run leaves its half sent large files in the bucket, and the next run goes on with them;
-frameseal uploads --abort removes them. With --no-journal they are removed at once.
+stored, or when the bucket does not have what was stored. A file that was only replaced by its
+like, or read in the moment of its last change, is compared by its bytes. Every run ends with a
+sealed manifest of all that is stored, below .frameseal/ of the prefix; it is not written when the
+run is interrupted. What fails is told, and the exit code is 4. An interrupted run leaves its half
+sent large files in the bucket, and the next run goes on with them; frameseal uploads --abort
+removes them. With --no-journal they are removed at once.
 
 ${FILTER_HELP}`;
 

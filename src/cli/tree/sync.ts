@@ -76,8 +76,8 @@ export function register(program: Command): void {
     "after",
     `
 Into S3 this does what put -r does, out of it what get -r does, and replaces what is another. With
---delete it also removes what the source does not have: never what filters leave out, never what is below
-.frameseal/, and nothing when not all of the source could be read, or when it is empty.
+--delete it also removes what the source does not have: never what filters leave out, never what
+is below .frameseal/, and nothing when not all of the source could be read, or when it is empty.
 
 ${FILTER_HELP}
 

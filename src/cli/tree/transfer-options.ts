@@ -1,6 +1,7 @@
 // Options that say how much of the network and of the memory an operation on a tree takes.
 import type { Command } from "commander";
 import { parseTimetable, type Timetable } from "../../backup/transfer/timetable.ts";
+import { isErrorNamed } from "../../shapes.ts";
 import { UsageError } from "../failure.ts";
 import { parseSize } from "../values.ts";
 
@@ -53,6 +54,6 @@ function parseRate(text: string): Timetable {
   try {
     return parseTimetable(text);
   } catch (error) {
-    throw error instanceof RangeError ? new UsageError(error.message) : error;
+    throw isErrorNamed(error, "RangeError") ? new UsageError(error.message) : error;
   }
 }
