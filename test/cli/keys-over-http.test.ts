@@ -21,8 +21,8 @@ const commandFiles = fileURLToPath(new URL("../../src/cli/", import.meta.url));
 /** The options of each command that name a key which a request would carry. */
 async function commandsWith(...flags: readonly string[]): Promise<readonly string[]> {
   const program = new Command();
-  for (const file of readdirSync(commandFiles)) {
-    if (file === "main.ts") continue;
+  for (const file of readdirSync(commandFiles, { recursive: true, encoding: "utf8" })) {
+    if (!file.endsWith(".ts") || file === "main.ts") continue;
     const { register } = (await import(path.join(commandFiles, file))) as {
       register?: (program: Command) => void;
     };
@@ -86,11 +86,23 @@ describe("--sse-c-key", () => {
     get: ["-k", "a.jwk", object, "out"],
     inspect: [object],
     put: ["-k", "a.jwk", "--sse", "c", "body", object],
+    reencrypt: ["--from", "a.jwk", object],
     rewrap: ["--from", "a.jwk", "--to", "a.jwk", object],
+    sync: ["-k", "a.jwk", "--sse", "c", "--no-journal", ".", "s3://bucket/tree/"],
     verify: ["-k", "a.jwk", object],
   };
   test("has a row for every command that takes it", async () => {
-    expect(await commandsWith("--sse-c-key")).toEqual(Object.keys(rows));
+    expect(await commandsWith("--sse-c-key")).toEqual([...Object.keys(rows), "ls"].sort());
+  });
+  test("ls, which lists without it, and sends none", async () => {
+    const before = keysSent();
+    const args = ["ls", "-r", "--json", "--sizes", "head", "--sse-c-key", "customer.key", "s3://bucket/"];
+    const { code, stdout } = await frameseal([...args, "--endpoint", exposed(server.endpoint)], {
+      cwd: folder,
+      env,
+    });
+    expect([code, stdout.toString()]).toEqual([0, expect.stringContaining('"key":"sealed"')]);
+    expect(keysSent()).toBe(before);
   });
   test.each(Object.keys(rows).map((name) => [name]))("%s", async (name) => {
     const args = [name, "--sse-c-key", "customer.key", ...(rows[name] ?? [])];
@@ -111,7 +123,9 @@ describe("keys of AWS KMS", () => {
     encrypt: () => [...key(), "body", "-o", "out"],
     get: () => [...key(), object, "out"],
     put: () => [...key(), "body", object],
+    reencrypt: () => ["--from", arn, "--to", "a.jwk", object],
     rewrap: () => ["--from", arn, "--to", "a.jwk", object],
+    sync: () => [...key(), "--no-journal", ".", "s3://bucket/tree/"],
     verify: () => [...key(), object],
   };
   test("have a row for every command that takes them", async () => {
