@@ -55,6 +55,7 @@ const MIN_BASE64_LENGTH = 22;
 // that are joined by hyphens, as in names of files, do so at one of five.
 function isBase64(text: string): boolean {
   if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text) || text.length < MIN_BASE64_LENGTH) return false;
+  if (text.endsWith("=") && text.length % 4 === 0) return true; // no name is padded
   const kinds = [...text].map(kindOf).filter((kind) => kind !== "");
   if (new Set(kinds).size < 3) return false;
   const changes = kinds.filter((kind, at) => at > 0 && kind !== kinds[at - 1]).length;
