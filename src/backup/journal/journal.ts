@@ -41,7 +41,7 @@ export interface UploadRow {
 export interface PartRow {
   readonly number: number;
   readonly eTag: string;
-  /** SHA-256 of its plaintext, hexadecimal. */
+  /** SHA-256 of the file up to the end of this part, hexadecimal. */
   readonly sha256: string;
 }
 
